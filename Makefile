@@ -1,0 +1,55 @@
+# Every target only calls tools; nothing is hidden here. Without make: pip install -e ".[dev,annotate,benchmark]", then kedro run.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint viz mlflow label bench lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.stamp: requirements.lock pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+install: $(VENV)/.stamp  ## make .venv from the hashed lock
+
+run: install  ## all six pipelines on the embedded corpus
+	kedro run
+
+test: install lint  ## lint, import contracts, types and the whole test suite
+	pytest
+
+lint: install  ## style, import contracts and types
+	ruff check .
+	ruff format --check .
+	lint-imports
+	mypy
+
+viz: install  ## walk the pipelines in a browser
+	kedro viz run
+
+mlflow: install  ## compare models on the dashboard
+	kedro mlflow ui
+
+label: install  ## label image clusters in a browser
+	python -m biomedica_kedro.labels
+
+bench: install  ## measure the claims of the documentation
+	python benchmarks/run.py
+
+lock:  ## resolve the dependencies again
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock
+
+clean:  ## forget every computed file
+	find data -type f ! -name .gitkeep ! -name README.md -delete

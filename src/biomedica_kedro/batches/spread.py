@@ -1,0 +1,119 @@
+"""Spread tasks over this process, local workers or a Dask cluster: one code path, progress shown, errors named.
+
+Dask brings worker restart, retries, the dashboard and back-pressure; measured reasons stand in docs/adr/0003.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+logger = logging.getLogger(__name__)
+
+_RETRIES = 2
+_TASKS_IN_FLIGHT_PER_WORKER = 4
+_SECONDS_BETWEEN_PROGRESS_LINES = 10.0
+
+
+class Task(Protocol):
+    """A unit of work that has a name."""
+
+    @property
+    def name(self) -> str:
+        """Name of the batch."""
+        ...
+
+
+class Spreading(Protocol):
+    """The options that say how to spread."""
+
+    @property
+    def workers(self) -> int:
+        """Number of local workers; 0 is this process."""
+        ...
+
+    @property
+    def address(self) -> str | None:
+        """Address of a Dask scheduler, if any."""
+        ...
+
+
+class TaskError(Exception):
+    """A task failed: says the stage, the batch, and the cause."""
+
+
+def run_tasks(stage: str, function: Callable[[Any], None], tasks: Sequence[Task], options: Spreading) -> None:
+    """Run `function` on every task; progress goes to the log.
+
+    Raises:
+        TaskError: when a task fails; tasks finished before it stay committed.
+    """
+    if not tasks:
+        return
+    in_process = options.workers == 0 and options.address is None
+    finished = _run_here(stage, function, tasks) if in_process else _run_spread(stage, function, tasks, options)
+    started = last_line = time.monotonic()
+    for n_done, _ in enumerate(finished, start=1):
+        now = time.monotonic()
+        if now - last_line >= _SECONDS_BETWEEN_PROGRESS_LINES and n_done < len(tasks):
+            last_line = now
+            remaining = (now - started) / n_done * (len(tasks) - n_done)
+            logger.info("%s: %d of %d batches, %.0f s to go", stage, n_done, len(tasks), remaining)
+
+
+def _run_here(stage: str, function: Callable[[Any], None], tasks: Sequence[Task]) -> Iterator[str]:
+    for task in tasks:
+        try:
+            function(task)
+        except Exception as error:
+            raise _task_error(stage, task.name, error) from error
+        yield task.name
+
+
+def _run_spread(
+    stage: str, function: Callable[[Any], None], tasks: Sequence[Task], options: Spreading
+) -> Iterator[str]:
+    from distributed import as_completed
+
+    client = client_for(options.workers, options.address)
+    waiting = iter(tasks)
+    limit = max(1, len(client.scheduler_info()["workers"])) * _TASKS_IN_FLIGHT_PER_WORKER
+
+    def submit(task: Task) -> Any:
+        return client.submit(function, task, key=f"{stage}-{task.name}", retries=_RETRIES, pure=False)
+
+    futures = as_completed([submit(task) for task, _ in zip(waiting, range(limit), strict=False)])
+    for future in futures:
+        if future.status != "finished":
+            name = str(future.key).removeprefix(f"{stage}-")
+            raise _task_error(stage, name, future.exception()) from future.exception()
+        yield str(future.key)
+        for task in waiting:
+            futures.add(submit(task))
+            break
+
+
+@cache
+def client_for(workers: int, address: str | None) -> Client:
+    """The process-wide Dask client for these options; started once, closed at exit."""
+    from distributed import Client, LocalCluster
+
+    if address is not None:
+        return Client(address)
+    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1")
+    client = Client(cluster)
+    logger.info("%d workers, dashboard %s", workers, client.dashboard_link)
+    atexit.register(cluster.close)
+    atexit.register(client.close)
+    return client
+
+
+def _task_error(stage: str, batch: str, cause: BaseException | None) -> TaskError:
+    return TaskError(f"stage {stage!r} failed on batch {batch!r}: {type(cause).__name__}: {cause}")

@@ -1,0 +1,1 @@
+"""Tasks, scores, intervals and tables for measuring a model."""

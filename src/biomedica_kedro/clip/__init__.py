@@ -1,0 +1,1 @@
+"""Continual CLIP pre-training by streaming."""

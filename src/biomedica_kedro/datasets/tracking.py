@@ -1,0 +1,82 @@
+"""MLflow runs beside the pipeline's own: where they go and what every run is tagged with.
+
+Runs are written through the client, never through MLflow's global "active run", so that a training run inside a
+pipeline run cannot close or shadow it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from biomedica_kedro import __version__
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PIPELINE_EXPERIMENT = "biomedica"
+TRAINING_EXPERIMENT = "biomedica/train"
+BENCHMARK_EXPERIMENT = "biomedica/benchmark"
+
+
+def experiment(name: str) -> tuple[MlflowClient, str]:
+    """Client and id of an experiment, made when absent beside the pipeline experiment's artifacts.
+
+    Args:
+        name: one of the constants of this module, or a user's own.
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        return client, known.experiment_id
+    pipeline = client.get_experiment_by_name(PIPELINE_EXPERIMENT)
+    location = pipeline.artifact_location if pipeline is not None else None
+    return client, client.create_experiment(name, artifact_location=location)
+
+
+def active_run_tags() -> dict[str, str]:
+    """Tags for a run of its own: provenance, and the pipeline run it belongs to when there is one."""
+    import mlflow
+
+    active = mlflow.active_run()
+    parent = {"pipeline_run_id": active.info.run_id} if active is not None else {}
+    return {**provenance_tags(), **parent}
+
+
+@cache
+def provenance_tags() -> dict[str, str]:
+    """What produced a run: code version, git commit and whether it was dirty, lock digest, full command line."""
+    root = Path(__file__).resolve().parents[3]
+    lock = root / "requirements.lock"
+    tags = {"biomedica.version": __version__, "biomedica.command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    if lock.is_file():
+        tags["biomedica.lock_sha256"] = hashlib.sha256(lock.read_bytes()).hexdigest()
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit:
+        tags["git.sha"] = commit
+        tags["git.dirty"] = str(bool(_git(root, "status", "--porcelain"))).lower()
+    return tags
+
+
+def _git(root: Path, *arguments: str) -> str:
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

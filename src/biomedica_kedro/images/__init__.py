@@ -1,0 +1,1 @@
+"""Safe decoding, fingerprints and the matching of graphics to files."""

@@ -1,0 +1,1 @@
+"""JATS XML of one article to its record, figures, captions and mentions."""

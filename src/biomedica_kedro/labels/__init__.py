@@ -1,0 +1,1 @@
+"""From image embeddings to expert labels: projection, clusters, votes, propagation."""

@@ -1,0 +1,1 @@
+"""The six pipelines, ingestion to evaluation; they meet in the catalog only."""

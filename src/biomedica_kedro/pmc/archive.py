@@ -1,0 +1,106 @@
+"""The article archive: one plain tar a batch, and an index that says where each member's bytes lie.
+
+The index (`records.ARCHIVE_INDEX`) makes one figure readable without the rest of the tar. Members are named
+`{article_id}/{file name}`. Headers are fixed (no clock, no owner), so the same files give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from biomedica_kedro.batches import BatchFolder
+from biomedica_kedro.records import ARCHIVE_INDEX, DataError, RejectReason, to_table
+
+SUFFIX = ".tar"
+
+
+class ArchiveWriter:
+    """Write one batch's tar member by member; `index` is its table."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._rows: list[Mapping[str, object]] = []
+
+    def add(self, article_id: str, name: str, content: bytes, *, kind: str) -> None:
+        """Append one file.
+
+        Args:
+            article_id: "PMC10009416.1".
+            name: file name without folder.
+            content: the file's bytes.
+            kind: "json", "xml" or "media".
+        """
+        header = tarfile.TarInfo(f"{article_id}/{name}")
+        header.size = len(content)
+        self._file.write(header.tobuf(tarfile.GNU_FORMAT))
+        offset = self._file.tell()
+        self._file.write(content)
+        self._file.write(b"\0" * (-len(content) % tarfile.BLOCKSIZE))
+        digest = hashlib.sha256(content).hexdigest()
+        values = (article_id, name, kind, offset, len(content), digest)
+        self._rows.append(dict(zip(ARCHIVE_INDEX.names, values, strict=True)))
+
+    def index(self) -> pa.Table:
+        """Rows of what was added, in order."""
+        return to_table(self._rows, ARCHIVE_INDEX)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._file.write(b"\0" * 2 * tarfile.BLOCKSIZE)
+        self._file.close()
+
+
+class ArchiveReader:
+    """Read members of one batch of the archive by article and file name."""
+
+    def __init__(self, archive: BatchFolder, batch: str) -> None:
+        self.index = archive.table(batch)
+        self._file = archive.file(batch, SUFFIX).open("rb")
+        self._places = {
+            (row["article_id"], row["member"]): (row["offset"], row["n_bytes"]) for row in self.index.to_pylist()
+        }
+
+    def read(self, article_id: str, name: str) -> bytes:
+        """Bytes of one member.
+
+        Raises:
+            DataError: MISSING_FILE when the archive holds no such member.
+        """
+        place = self._places.get((article_id, name))
+        if place is None:
+            raise DataError(RejectReason.MISSING_FILE, f"the archive holds no file {name!r} of {article_id}")
+        offset, n_bytes = place
+        self._file.seek(offset)
+        return self._file.read(n_bytes)
+
+    def files(self, article_id: str) -> list[str]:
+        """Names of an article's files, in archive order."""
+        return [name for owner, name in self._places if owner == article_id]
+
+    def articles(self) -> Iterator[tuple[str, bytes]]:
+        """Every article's id and XML bytes, in archive order."""
+        for row in self.index.filter(pc.equal(self.index["kind"], "xml")).to_pylist():
+            yield row["article_id"], self.read(row["article_id"], row["member"])
+
+    def close(self) -> None:
+        """Close the tar."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

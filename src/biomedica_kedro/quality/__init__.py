@@ -1,0 +1,1 @@
+"""Near-duplicates, caption statistics and balance."""

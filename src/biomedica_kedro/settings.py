@@ -1,0 +1,16 @@
+"""Kedro's project settings; https://docs.kedro.org/en/stable/configure/."""
+
+import os
+from pathlib import Path
+
+# A packaged project is run from the folder that holds its conf; a checkout knows its own root.
+PROJECT_PATH = Path(os.environ.get("BIOMEDICA_PROJECT_PATH", Path(__file__).resolve().parents[2]))
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft", "mlflow": "soft"},
+    "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]},
+    # kedro-mlflow leaves a URI with a scheme alone, so a relative sqlite path would depend on the working directory
+    "custom_resolvers": {"project_path": lambda: str(PROJECT_PATH)},
+}

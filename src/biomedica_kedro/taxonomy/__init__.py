@@ -1,0 +1,1 @@
+"""The tree of concepts that labels are taken from."""
