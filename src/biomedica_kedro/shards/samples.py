@@ -1,0 +1,56 @@
+"""One image-caption sample as it lies in a shard: `{key}.{extension}`, `{key}.txt` and `{key}.json`.
+
+The three members of a sample follow each other, so one read of `n_bytes` at `offset` gives the whole of it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_EXTENSION = re.compile(r"[a-z0-9]+")
+_TAKEN_EXTENSIONS = {"txt", "json"}
+_EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image with its caption and everything known about it.
+
+    Attributes:
+        key: only `[A-Za-z0-9_-]`: readers split member names at the first dot.
+        image: the image file's bytes.
+        extension: "jpg", "png", ..., without the dot.
+        caption: text of the caption.
+        record: the JSON record; see `shards.fields`.
+    """
+
+    key: str
+    image: bytes
+    extension: str
+    caption: str
+    record: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        check_names(self.key, self.extension)
+
+
+def check_names(key: str, extension: str) -> None:
+    """Refuse names that a reader would split wrongly.
+
+    Raises:
+        ValueError: says which part, and what is allowed.
+    """
+    if not _KEY.fullmatch(key):
+        raise ValueError(
+            f"sample key {key!r} may hold only A-Z, a-z, 0-9, '_' and '-' (readers split at the first dot)"
+        )
+    if not _EXTENSION.fullmatch(extension) or extension in _TAKEN_EXTENSIONS:
+        raise ValueError(f"image extension {extension!r} of sample {key!r} must be a-z and 0-9, not 'txt' or 'json'")
+
+
+def extension_of(image_format: str) -> str:
+    """File extension for an image format as Pillow names it: "JPEG" -> "jpg"."""
+    return _EXTENSIONS.get(image_format.upper(), image_format.lower())
