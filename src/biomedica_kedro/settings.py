@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from biomedica_kedro.hooks import ConsoleHooks, TrackingHooks
+
 # A packaged project is run from the folder that holds its conf; a checkout knows its own root.
 PROJECT_PATH = Path(os.environ.get("BIOMEDICA_PROJECT_PATH", Path(__file__).resolve().parents[2]))
 
@@ -14,3 +16,5 @@ CONFIG_LOADER_ARGS = {
     # kedro-mlflow leaves a URI with a scheme alone, so a relative sqlite path would depend on the working directory
     "custom_resolvers": {"project_path": lambda: str(PROJECT_PATH)},
 }
+
+HOOKS = (ConsoleHooks(), TrackingHooks())

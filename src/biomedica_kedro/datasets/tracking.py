@@ -11,6 +11,7 @@ import os
 import shlex
 import subprocess
 import sys
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 PIPELINE_EXPERIMENT = "biomedica"
 TRAINING_EXPERIMENT = "biomedica/train"
 BENCHMARK_EXPERIMENT = "biomedica/benchmark"
+
+# Set by the hooks when a `kedro run` begins.
+SESSION_ID: ContextVar[str] = ContextVar("SESSION_ID", default="")
 
 
 def experiment(name: str) -> tuple[MlflowClient, str]:
@@ -43,12 +47,9 @@ def experiment(name: str) -> tuple[MlflowClient, str]:
 
 
 def active_run_tags() -> dict[str, str]:
-    """Tags for a run of its own: provenance, and the pipeline run it belongs to when there is one."""
-    import mlflow
-
-    active = mlflow.active_run()
-    parent = {"pipeline_run_id": active.info.run_id} if active is not None else {}
-    return {**provenance_tags(), **parent}
+    """Tags for any run: provenance, and the id of the `kedro run` it belongs to when there is one."""
+    session = SESSION_ID.get()
+    return {**provenance_tags(), **({"kedro.session_id": session} if session else {})}
 
 
 @cache

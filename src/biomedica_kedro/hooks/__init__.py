@@ -1,0 +1,6 @@
+"""What happens around the pipelines: one line a stage on the console, one record a run in MLflow."""
+
+from biomedica_kedro.hooks.console import ConsoleHooks
+from biomedica_kedro.hooks.tracking import TrackingHooks
+
+__all__ = ["ConsoleHooks", "TrackingHooks"]
