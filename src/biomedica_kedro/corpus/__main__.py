@@ -1,0 +1,36 @@
+"""Write the embedded corpus: `python -m biomedica_kedro.corpus FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from biomedica_kedro.corpus.options import CorpusOptions
+from biomedica_kedro.corpus.write import write_corpus
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m biomedica_kedro.corpus", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where to write; absent, empty or an earlier corpus")
+    parser.add_argument("--contact-sheet", type=Path, metavar="FILE.png", help="also draw examples of every class")
+    for name, field in CorpusOptions.model_fields.items():
+        if name != "planted_faults":
+            number = int if field.annotation is int else float
+            parser.add_argument(f"--{name.replace('_', '-')}", type=number, default=field.default)
+    chosen = vars(parser.parse_args(arguments))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    folder, sheet = chosen.pop("folder"), chosen.pop("contact_sheet")
+    options = CorpusOptions(**chosen)
+    write_corpus(folder, options)
+    if sheet is not None:
+        from biomedica_kedro.corpus.sheet import draw_contact_sheet
+
+        draw_contact_sheet(options.seed).save(sheet, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Writes the embedded corpus to a folder that looks like PMC's bucket, on as many processes as asked."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from biomedica_kedro.batches.files import write_json
+from biomedica_kedro.corpus.classes import CLASSES
+from biomedica_kedro.corpus.cloud import ArticleObjects, digest_of_folder, inventory_objects, md5_of, write_objects
+from biomedica_kedro.corpus.faults import plant_faults
+from biomedica_kedro.corpus.options import CorpusOptions
+from biomedica_kedro.corpus.plan import ArticlePlan, plan_corpus
+from biomedica_kedro.corpus.render import render_article
+from biomedica_kedro.corpus.truth import TRUTH, benchmark_tables, expert_votes, truth_of
+from biomedica_kedro.records import Split
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "corpus.json"
+FORMAT = 1
+_ARTICLES_PER_TASK = 10
+_FEW_ARTICLES = 60
+
+InventoryRow = tuple[str, str, str]
+
+
+def write_corpus(folder: Path, options: CorpusOptions) -> None:
+    """Write the corpus; `corpus.json`, written last, says that it is complete and holds its digest.
+
+    Does nothing when the folder already holds the corpus of these options. The bytes do not depend on
+    `options.workers`.
+
+    Args:
+        folder: absent, empty, or an earlier corpus, which is replaced.
+        options: seed and sizes.
+    Raises:
+        FileExistsError: when the folder holds something that is not a corpus.
+    """
+    wanted = options.model_dump(exclude={"workers"})
+    if (folder / MANIFEST).is_file():
+        found = read_manifest(folder)
+        if found["options"] == wanted and found["format"] == FORMAT:
+            return
+    elif folder.is_dir() and any(path.name != ".gitkeep" for path in folder.iterdir()):
+        raise FileExistsError(f"{folder} holds files but no {MANIFEST}: give an empty folder, or delete it")
+    started = time.monotonic()
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    manifest = _write(unfinished, options)
+    write_json(unfinished / MANIFEST, {"format": FORMAT, "options": wanted, **manifest})
+    if folder.exists():
+        shutil.rmtree(folder)
+    unfinished.rename(folder)
+    logger.info("Wrote the embedded corpus to %s: %s in %.1f s", folder, manifest["counts"], time.monotonic() - started)
+
+
+def read_manifest(folder: Path) -> dict[str, object]:
+    """What `corpus.json` says: format, options, digest, counts, classes and planted faults."""
+    manifest: dict[str, object] = orjson.loads((folder / MANIFEST).read_bytes())
+    return manifest
+
+
+def _write(folder: Path, options: CorpusOptions) -> dict[str, object]:
+    articles = plan_corpus(options)
+    inventory = list(_write_articles(folder, options, articles))
+    planted = []
+    if options.planted_faults:
+        for fault, article, objects in plant_faults(options):
+            inventory.append(_serve(folder, article, objects))
+            planted.append(
+                {
+                    "article_id": article.article_id,
+                    "what": fault.name,
+                    "stage": fault.stage,
+                    "expected": str(fault.expected),
+                }
+            )
+    write_objects(folder, inventory_objects(inventory))
+    truth = [row for article in articles for row in truth_of(article)]
+    _write_truth(folder, options, truth)
+    return {
+        "digest": digest_of_folder(folder),
+        "counts": {
+            "articles": len(articles),
+            "images": len(truth),
+            "planted": len(planted),
+            "articles_by_split": dict(Counter(article.split.value for article in articles)),
+            "held_out_single_panels_by_class": dict(
+                sorted(
+                    Counter(
+                        article.figures[i].panels[0].kind.id
+                        for article in articles
+                        if article.split is Split.TEST
+                        for i in range(options.held_out_figures)
+                    ).items()
+                )
+            ),
+        },
+        "classes": [
+            {"id": kind.kind.id, "noun": kind.kind.noun, "primary": kind.kind.primary, "secondary": kind.kind.secondary}
+            for kind in CLASSES
+        ],
+        "planted": planted,
+    }
+
+
+def _write_articles(folder: Path, options: CorpusOptions, articles: Sequence[ArticlePlan]) -> Iterator[InventoryRow]:
+    chunks = [articles[start : start + _ARTICLES_PER_TASK] for start in range(0, len(articles), _ARTICLES_PER_TASK)]
+    if options.workers == 1 or len(articles) <= _FEW_ARTICLES:
+        for chunk in chunks:
+            yield from _write_chunk(folder, options, chunk)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.workers, mp_context=spawn) as pool:
+        for rows in pool.map(_write_chunk, repeat(folder), repeat(options), chunks):
+            yield from rows
+
+
+def _write_chunk(folder: Path, options: CorpusOptions, articles: Sequence[ArticlePlan]) -> list[InventoryRow]:
+    return [_serve(folder, article, render_article(options, article)) for article in articles]
+
+
+def _serve(folder: Path, article: ArticlePlan, objects: ArticleObjects) -> InventoryRow:
+    write_objects(folder, objects.served())
+    changed = f"{article.publication_date}T12:00:00.000Z"
+    return f"metadata/{article.article_id}.json", changed, md5_of(objects.metadata_json())
+
+
+def _write_truth(folder: Path, options: CorpusOptions, truth: Sequence[dict[str, object]]) -> None:
+    pq.write_table(pa.Table.from_pylist(list(truth), schema=TRUTH), folder / "truth.parquet")
+    write_objects(folder, {"annotations/expert_votes.csv": expert_votes(options.seed, truth)})
+    tables = benchmark_tables(options.seed, truth, lambda article, name: (folder / article / name).read_bytes())
+    for task_id, table in tables:
+        path = folder / "benchmark" / task_id / "rows.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(table, path, compression="none")
