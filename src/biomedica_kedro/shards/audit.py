@@ -1,0 +1,153 @@
+"""Read everything back: what is in the shards is what the index says, and nothing was lost on the way.
+
+A shard is read as any reader would, sequentially with the standard library, and compared with its rows of the index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from biomedica_kedro.batches import Batch, BatchFolder
+from biomedica_kedro.batches.files import sha256_of
+from biomedica_kedro.records import to_table
+from biomedica_kedro.shards.fields import LONG_FIELDS, PUBLISHED_FIELDS, Row, problems_of_record
+from biomedica_kedro.shards.reader import ShardError, read_sample, read_shard
+from biomedica_kedro.shards.samples import Sample
+from biomedica_kedro.shards.selection import Profile
+from biomedica_kedro.shards.writer import SUFFIX
+
+SHARD_AUDIT = pa.schema(
+    {"shard": pa.string(), "samples": pa.int64(), "n_bytes": pa.int64(), "n_problems": pa.int64(),
+     "problems": pa.list_(pa.string())}
+)  # fmt: skip
+
+_PROBLEMS_LISTED = 20
+
+
+class AuditError(Exception):
+    """The data set is not what its index says, or samples were lost."""
+
+
+def audit_shard(batch: Batch, profile: Profile) -> dict[str, pa.Table]:
+    """Read one shard back.
+
+    Args:
+        batch: with the inputs `dataset_shards`, `shard_index` and `shard_contents`.
+        profile: says which fields a record must have.
+    Returns:
+        `shard_audit`: one row, with the problems found.
+    """
+    path = batch.inputs["dataset_shards"].file(batch.name, SUFFIX)
+    (entry,) = batch.table("shard_index").to_pylist()
+    contents = batch.table("shard_contents").to_pylist()
+    problems = [*_file_problems(path, entry), *_sample_problems(path, contents, profile)]
+    row = {
+        "shard": entry["shard"], "samples": len(contents), "n_bytes": entry["n_bytes"], "n_problems": len(problems),
+        "problems": problems[:_PROBLEMS_LISTED],
+    }  # fmt: skip
+    return {"shard_audit": to_table([row], SHARD_AUDIT)}
+
+
+def summarize(
+    audit: pa.Table, metadata: BatchFolder, pairs: BatchFolder, excluded: pa.Table, withdrawn: pa.Table
+) -> dict[str, Any]:
+    """Add the audits up and check that every image-caption pair is either published or excluded for a reason.
+
+    Args:
+        audit: all rows of `shard_audit`.
+        metadata: `dataset_metadata`.
+        pairs: `image_caption_pairs`.
+        excluded: all rows of `excluded_samples`.
+        withdrawn: `withdrawn_samples`.
+    Returns:
+        Counts, and the sum of bytes.
+    Raises:
+        AuditError: lists what is wrong.
+    """
+    published = metadata.table(columns=["key"])["key"]
+    n_pairs = pairs.table(columns=["key"]).num_rows
+    problems = [f"{row['shard']}: {problem}" for row in audit.to_pylist() for problem in row["problems"]]
+    if len(pc.unique(published)) != len(published):
+        problems.append(f"{len(published) - len(pc.unique(published))} keys are published twice")
+    if n_pairs != len(published) + len(excluded):
+        problems.append(f"{n_pairs} pairs came in, but {len(published)} are published and {len(excluded)} excluded")
+    if problems:
+        found = pc.sum(audit["n_problems"]).as_py()
+        raise AuditError(f"the audit of the shards found {found} problems:\n" + "\n".join(problems[:_PROBLEMS_LISTED]))
+    return {
+        "shards": audit.num_rows,
+        "bytes": pc.sum(audit["n_bytes"]).as_py() or 0,
+        "image_caption_pairs": n_pairs,
+        "published": len(published),
+        "excluded": dict(sorted(Counter(excluded["reason"].to_pylist()).items())),
+        "withdrawn": withdrawn.num_rows,
+        "problems": 0,
+    }
+
+
+def _file_problems(path: Path, entry: Row) -> Iterator[str]:
+    n_bytes = path.stat().st_size
+    if n_bytes != entry["n_bytes"]:
+        yield f"{n_bytes} bytes, the index says {entry['n_bytes']}"
+    if sha256_of(path) != entry["sha256"]:
+        yield "the sha256 is not the one in the index"
+
+
+def _sample_problems(path: Path, contents: list[dict[str, Any]], profile: Profile) -> Iterator[str]:
+    wanted = {row["key"]: row for row in contents}
+    seen: Counter[str] = Counter()
+    try:
+        for sample in read_shard(path):
+            seen[sample.key] += 1
+            row = wanted.get(sample.key)
+            if row is None:
+                yield f"sample {sample.key} is not in the index"
+            else:
+                yield from (f"{sample.key}: {problem}" for problem in _problems(sample, row, path, profile))
+    except (ShardError, OSError, ValueError) as error:
+        yield f"cannot be read to its end: {error}"
+    yield from (f"{key} is there {count} times" for key, count in seen.items() if count > 1)
+    yield from (f"sample {key} is in the index only" for key in wanted if key not in seen)
+
+
+def _problems(sample: Sample, row: Row, path: Path, profile: Profile) -> Iterator[str]:
+    try:
+        if read_sample(path, row["offset"], row["n_bytes"]) != sample:
+            yield "its place in the index holds another sample"
+    except ShardError as error:
+        yield str(error)
+    if sample.caption != row["caption"]:
+        yield "the caption is not the one in the index"
+    if profile is not Profile.TRAINING and hashlib.sha256(sample.image).hexdigest() != row["sha256"]:
+        yield "the image's sha256 is not the one in the index"
+    yield from image_problems(sample.image)
+    yield from problems_of_record(sample.record, required_fields(profile))
+
+
+def required_fields(profile: Profile) -> Iterable[str]:
+    """The published fields that a record of this profile holds."""
+    if profile is Profile.FULL:
+        return PUBLISHED_FIELDS
+    kept = [name for name in PUBLISHED_FIELDS if name not in LONG_FIELDS]
+    return kept if profile is Profile.COMPACT else [name for name in kept if name.startswith("image_")]
+
+
+def image_problems(image: bytes) -> Iterator[str]:
+    """Decode an image fully; a truncated file passes a mere look at its header."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(image)) as opened:
+                opened.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        yield f"the image does not open: {error}"

@@ -1,0 +1,158 @@
+"""A tiny corpus, as the earlier stages leave it, and the way from it to shards."""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from biomedica_kedro.batches import BatchFolder, BatchOptions
+from biomedica_kedro.pipelines.serialization import nodes
+from biomedica_kedro.pmc.archive import ArchiveWriter
+from biomedica_kedro.pmc.identifiers import batch_names, batch_of, pair_key
+from biomedica_kedro.records import ARTICLES, IMAGE_CAPTION_PAIRS, IMAGE_LABELS, to_table
+from biomedica_kedro.shards.export import ExportOptions
+from biomedica_kedro.shards.layout import ShardOptions
+from biomedica_kedro.shards.selection import SampleOptions
+
+BATCHES = 3
+SAMPLES, SHARDS, IMAGES = SampleOptions(), ShardOptions(samples_per_shard=8), ExportOptions()
+
+
+def picture(seed: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (48 + seed % 7, 32), (seed * 37 % 256, seed * 91 % 256, seed * 13 % 256)).save(file, "PNG")
+    return file.getvalue()
+
+
+@dataclass
+class Figure:
+    article: int
+    number: int
+    caption: str = ""
+    redistributable: bool = True
+    license_group: str = "commercial"
+    in_archive: bool = True
+    label: str | None = "Microscopy"
+
+    @property
+    def article_id(self) -> str:
+        return f"PMC{self.article}.1"
+
+    @property
+    def file_name(self) -> str:
+        return f"fig{self.number}.png"
+
+    @property
+    def key(self) -> str:
+        return pair_key(self.article_id, f"F{self.number}", 0)
+
+
+@dataclass
+class Corpus:
+    figures: list[Figure]
+    retracted: set[int] = field(default_factory=set)
+
+    def write(self, root: Path) -> dict[str, BatchFolder]:
+        names = ["image_caption_pairs", "articles", "image_labels", "article_archive"]
+        folders = {name: BatchFolder(root / name) for name in names}
+        for folder in folders.values():
+            folder.reopen()
+        for batch in batch_names(BATCHES):
+            figures = [figure for figure in self.figures if batch_of(figure.article_id, BATCHES) == batch]
+            with ArchiveWriter(folders["article_archive"].file(batch, ".tar")) as archive:
+                for figure in figures:
+                    if figure.in_archive:
+                        image = picture(figure.article * 10 + figure.number)
+                        archive.add(figure.article_id, figure.file_name, image, kind="media")
+            tables = {
+                "image_caption_pairs": to_table([pair(figure) for figure in figures], IMAGE_CAPTION_PAIRS),
+                "articles": to_table(self.articles(figures), ARTICLES),
+                "image_labels": to_table([label(f) for f in figures if f.label], IMAGE_LABELS),
+                "article_archive": archive.index(),
+            }
+            for name, table in tables.items():
+                commit(folders[name], batch, table)
+        for folder in folders.values():
+            folder.finish(batch_names(BATCHES))
+        return folders
+
+    def articles(self, figures: Sequence[Figure]) -> list[dict]:
+        numbers = sorted({figure.article for figure in figures})
+        groups = {figure.article: figure.license_group for figure in figures}
+        return [
+            {
+                "article_id": f"PMC{n}.1", "pmcid": f"PMC{n}", "pmid": str(n), "title": f"Article {n}",
+                "journal": "J", "publication_date": f"20{n % 25:02d}-05", "abstract": "About it.",
+                "license_code": "CC BY", "license_group": groups[n], "is_retracted": n in self.retracted,
+                "paragraphs": [{"index": 0, "section": "s", "text": "Text one."}, {"index": 1, "text": "Two."}],
+                "references": [{"id": "r1", "pmid": "7", "doi": None, "text": "Ref 7"}], "citation": "J 1",
+            }
+            for n in numbers
+        ]  # fmt: skip
+
+
+def commit(folder: BatchFolder, batch: str, table: pa.Table) -> None:
+    folder.write_table(batch, table)
+    files = sorted(folder.path.glob(f"{batch}.[!c]*"))
+    folder.write_commit(batch, inputs="test", code="test", rows=table.num_rows, files=files)
+
+
+def pair(figure: Figure) -> dict:
+    image = picture(figure.article * 10 + figure.number)
+    return {
+        "key": figure.key, "article_id": figure.article_id, "figure_id": f"F{figure.number}", "image_id": "i",
+        "position": figure.number, "kind": "figure", "label": f"Figure {figure.number}",
+        "caption": figure.caption or f"Caption of {figure.key}.", "mentions": [f"See Fig. {figure.number}."],
+        "license_code": "CC BY", "license_group": figure.license_group, "redistributable": figure.redistributable,
+        "file_name": figure.file_name, "format": "PNG", "width": 48, "height": 32, "mode": "RGB",
+        "n_bytes": len(image), "sha256": hashlib.sha256(image).hexdigest(), "phash": "0f",
+    }  # fmt: skip
+
+
+def label(figure: Figure) -> dict:
+    return {
+        "key": figure.key, "cluster_id": figure.article % 5, "distance": 0.5, "panel_type": "single",
+        "panel_subtype": "single panel", "primary_labels": [figure.label], "secondary_labels": ["light microscopy"],
+        "confidence": 0.75,
+    }  # fmt: skip
+
+
+def figures(articles: range, per_article: int = 3) -> list[Figure]:
+    groups = ("commercial", "noncommercial")
+    return [Figure(a, n, license_group=groups[a % 2]) for a in articles for n in range(per_article)]
+
+
+Serialize = Callable[..., dict[str, BatchFolder]]
+
+
+@pytest.fixture
+def serialize(run_plan) -> Serialize:
+    """Run the pipeline's nodes up to the audit on a corpus, in a folder; returns all data sets by name."""
+
+    def run(
+        corpus: Corpus,
+        root: Path,
+        *,
+        samples: SampleOptions = SAMPLES,
+        shards: ShardOptions = SHARDS,
+        images: ExportOptions = IMAGES,
+    ) -> dict[str, BatchFolder]:
+        f = corpus.write(root)
+        inputs = [f[name] for name in ("image_caption_pairs", "articles", "image_labels", "article_archive")]
+        b = BatchOptions()
+        f |= run_plan(nodes.prepare_samples(*inputs, samples, b), root)
+        written = BatchFolder(root / "shard_contents")
+        f |= run_plan(nodes.assign_shards(f["prepared_samples"], f["excluded_samples"], written, shards), root)
+        f |= run_plan(
+            nodes.write_shards(f["shard_assignments"], f["prepared_samples"], f["article_archive"], images, shards, b),
+            root,
+        )
+        f |= run_plan(nodes.list_samples(f["shard_contents"], f["withdrawn_samples"], b), root)
+        return f
+
+    return run
