@@ -1,0 +1,124 @@
+"""The state a killed training resumes from: weights, optimizer, averages, random numbers and history, in one folder.
+
+A state appears whole or not at all (written aside, flushed, renamed). The place in the stream is the step itself, as
+the order of samples is a function of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+if TYPE_CHECKING:
+    from biomedica_kedro.clip.checkpoints import ClipModel
+
+logger = logging.getLogger(__name__)
+
+_PREFIX = "step-"
+
+
+@dataclass(slots=True)
+class Trainable:
+    """The parts of a training run that change from step to step."""
+
+    model: ClipModel
+    optimizer: torch.optim.Optimizer
+    average: nn.Module | None = None
+
+
+def save_state(folder: Path, step: int, parts: Trainable, history: list[dict[str, Any]], *, keep: int) -> Path:
+    """Write the state after `step` steps and forget all but the newest `keep`.
+
+    Returns:
+        The folder of the state.
+    """
+    final = folder / f"{_PREFIX}{step:09d}"
+    temporary = folder / f".{final.name}.{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    optimizer = parts.optimizer.state_dict()
+    tensors, scalars = _flatten(optimizer["state"])
+    save_file(_contiguous(parts.model.state_dict()), temporary / "model.safetensors")
+    save_file(tensors, temporary / "optimizer.safetensors")
+    if parts.average is not None:
+        save_file(_contiguous(parts.average.state_dict()), temporary / "average.safetensors")
+    save_file(_random_state(), temporary / "random.safetensors")
+    (temporary / "state.json").write_bytes(
+        orjson.dumps({"step": step, "optimizer": scalars, "groups": _json_groups(optimizer), "history": history})
+    )
+    for path in temporary.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)
+    for old in sorted(folder.glob(f"{_PREFIX}*"))[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def load_newest_state(folder: Path, parts: Trainable) -> tuple[int, list[dict[str, Any]]]:
+    """Restore the newest state.
+
+    Returns:
+        Steps already done, and the history up to there; (0, []) when there is none.
+    """
+    found = sorted(folder.glob(f"{_PREFIX}*"))
+    for leftover in folder.glob(f".{_PREFIX}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    if not found:
+        return 0, []
+    newest = found[-1]
+    record = orjson.loads((newest / "state.json").read_bytes())
+    parts.model.load_state_dict(load_file(newest / "model.safetensors"))
+    if parts.average is not None:
+        parts.average.load_state_dict(load_file(newest / "average.safetensors"))
+    state = _unflatten(load_file(newest / "optimizer.safetensors"), record["optimizer"])
+    parts.optimizer.load_state_dict({"state": state, "param_groups": record["groups"]})
+    _restore_random_state(load_file(newest / "random.safetensors"))
+    logger.info("resuming after step %d from %s", record["step"], newest)
+    return int(record["step"]), list(record["history"])
+
+
+def _flatten(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    flat = {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
+    tensors = {name: value for name, value in flat.items() if isinstance(value, torch.Tensor)}
+    return _contiguous(tensors), {name: value for name, value in flat.items() if name not in tensors}
+
+
+def _unflatten(tensors: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in {**tensors, **scalars}.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    return state
+
+
+def _json_groups(optimizer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{**group, "betas": list(group["betas"])} for group in optimizer["param_groups"]]
+
+
+def _contiguous(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _random_state() -> dict[str, torch.Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _restore_random_state(states: Mapping[str, torch.Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

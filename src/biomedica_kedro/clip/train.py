@@ -1,0 +1,259 @@
+"""The training loop: one optimizer step a batch, live metrics, checkpoints to resume from, validation retrieval.
+
+A run killed at any step and started again gives the same losses, to the bit on a CPU, as one that was not killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from biomedica_kedro.clip.checkpoints import BaseModel, TextTokenizer, base_weights, config_of, create, tokenizer_of
+from biomedica_kedro.clip.config import Precision, TrainOptions
+from biomedica_kedro.clip.distributed import World
+from biomedica_kedro.clip.feed import Batch, Feed, Places, ShardSamples, feed
+from biomedica_kedro.clip.images import Geometry, normalize
+from biomedica_kedro.clip.log import TrainingLog
+from biomedica_kedro.clip.objective import TwoTowers, contrastive_backward, make_loss
+from biomedica_kedro.clip.order import Draw, SampleOrder
+from biomedica_kedro.clip.schedule import learning_rate, parameter_groups
+from biomedica_kedro.clip.state import Trainable, load_newest_state, save_state
+from biomedica_kedro.clip.validation import encode, retrieval
+
+if TYPE_CHECKING:
+    from biomedica_kedro.clip.checkpoints import ClipModel
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class TrainingError(Exception):
+    """A training cannot go on; says at which step, what was found, and what to do."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a training gives.
+
+    Attributes:
+        model: trained (or averaged) weights, in evaluation mode.
+        config: open_clip's configuration of it.
+        history: one row a step: loss, learning rate, scale, and validation where it was measured.
+        n_skipped: samples that could not be read.
+    """
+
+    model: ClipModel
+    config: dict[str, Any]
+    history: list[dict[str, Any]]
+    n_skipped: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Trainer:
+    """One training run; `run` does it.
+
+    Attributes:
+        base: what it starts from.
+        options: see `TrainOptions`.
+        training: places of the training split.
+        validation: places of the validation split.
+        scratch: folder of the checkpoints to resume from.
+        log: where metrics go.
+        world: the processes that train together.
+    """
+
+    base: BaseModel
+    options: TrainOptions
+    training: Places
+    validation: Places
+    scratch: Path
+    log: TrainingLog
+    world: World = field(default_factory=World)
+
+    def run(self) -> Outcome:
+        """Train to the last step.
+
+        Raises:
+            TrainingError: when the loss is not a number or memory runs out.
+            ModelError: when the base model cannot be made.
+            FeedError: when shards are missing.
+        """
+        options, world = self.options, self.world
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        order = SampleOrder(self.training.weight, options.batch_size, options.seed)
+        torch.manual_seed(options.seed)
+        config = config_of(self.base, options.model)
+        parts = self._parts(config)
+        first, history = load_newest_state(self.scratch, parts)
+        geometry = Geometry.of(config["preprocess_cfg"])
+        samples = ShardSamples(self.training, geometry, options.augmentation, options.seed, options.feed.cache)
+        draws = order.batches(first, options.steps, rank=world.rank, world_size=world.size)
+        stream = feed(samples, list(draws), tokenizer_of(config), options.feed)
+        towers = world.wrap(self._towers(parts.model))
+        meter = _Meter(stream, options.batch_size)
+        validate = partial(self._validate, geometry=geometry, tokenizer=tokenizer_of(config))
+        for step, batch in enumerate(stream, start=first):
+            row = self._step(step, batch, towers, parts, geometry)
+            row["epoch"] = order.epoch_of(step)
+            if self._is_due(step, options.checkpoints.validate_every) and world.is_main:
+                row |= validate(_result(parts))
+            history.append(row)
+            self._report(row, meter)
+            if self._is_due(step, options.checkpoints.every) and world.is_main and step + 1 < options.steps:
+                save_state(self.scratch, step + 1, parts, history, keep=options.checkpoints.keep)
+        return Outcome(_result(parts).eval(), config, history, int(world.total(stream.n_skipped)))
+
+    def _parts(self, config: dict[str, Any]) -> Trainable:
+        model = create(config, weights=base_weights(self.base)).to(self.world.device)
+        for is_frozen, lock in (
+            (self.options.model.freeze_image_tower, model.lock_image_tower),
+            (self.options.model.freeze_text_tower, model.lock_text_tower),
+        ):
+            if is_frozen:
+                lock()
+        if self.options.gradient_checkpointing:
+            model.set_grad_checkpointing(True)
+        wished = self.options.optimizer
+        optimizer = torch.optim.AdamW(
+            parameter_groups(model, wished),
+            lr=wished.learning_rate,
+            betas=(wished.beta1, wished.beta2),
+            eps=wished.epsilon,
+        )
+        decay = self.options.average_decay
+        average = None
+        if decay is not None:
+            average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        return Trainable(model.train(), optimizer, average)
+
+    def _towers(self, model: ClipModel) -> nn.Module:
+        towers: nn.Module = TwoTowers(model)
+        if self.options.compile:
+            towers.compile()
+        return towers
+
+    def _step(self, step: int, batch: Batch, towers: nn.Module, parts: Trainable, geometry: Geometry) -> dict[str, Any]:
+        options, device = self.options, self.world.device
+        rate = learning_rate(step, options.steps, options.optimizer)
+        for group in parts.optimizer.param_groups:
+            group["lr"] = rate * group["share"]
+        parts.optimizer.zero_grad(set_to_none=True)
+        images = normalize(batch.images.to(device, non_blocking=True), geometry)
+        try:
+            loss = contrastive_backward(
+                towers,
+                images,
+                batch.tokens.to(device, non_blocking=True),
+                loss=make_loss(options.objective, self.world.rank, self.world.size),
+                pieces=options.accumulate,
+                autocast=self._autocast,
+            )
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"out of memory at step {step} with {len(images)} pairs a process in {options.accumulate} pieces: "
+                "raise train_clip.accumulate (the gradient stays the same) or set gradient_checkpointing"
+            ) from error
+        value = self.world.total(loss.item()) / self.world.size
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} at step {step} (learning rate {rate:.2e}): lower optimizer.learning_rate or "
+                "optimizer.gradient_clip, or train in float32; the last checkpoint is kept"
+            )
+        norm = nn.utils.clip_grad_norm_(parts.model.parameters(), options.optimizer.gradient_clip)
+        parts.optimizer.step()
+        with torch.no_grad():
+            parts.model.logit_scale.clamp_(0, math.log(options.max_logit_scale))
+        if isinstance(parts.average, AveragedModel):
+            parts.average.update_parameters(parts.model)
+        return {
+            "step": step,
+            "loss": value,
+            "learning_rate": rate,
+            "gradient_norm": float(norm),
+            "logit_scale": math.exp(parts.model.logit_scale.item()),
+            "n_skipped": len(batch.skipped),
+        }
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.options.precision is Precision.FLOAT32:
+            return nullcontext()
+        return torch.autocast(self.world.device.type, dtype=torch.bfloat16)
+
+    def _validate(self, model: ClipModel, *, geometry: Geometry, tokenizer: TextTokenizer) -> dict[str, float]:
+        return validate(model, self.validation, self.options, geometry=geometry, tokenizer=tokenizer)
+
+    def _is_due(self, step: int, every: int) -> bool:
+        return (step + 1) % every == 0 or step + 1 == self.options.steps
+
+    def _report(self, row: dict[str, Any], meter: _Meter) -> None:
+        if not self.world.is_main:
+            return
+        speed = meter.tick()
+        self.log.log({**{k: v for k, v in row.items() if k != "step"}, **speed}, step=row["step"])
+        if meter.is_time_for_a_line() or row["step"] + 1 == self.options.steps:
+            logger.info(
+                "training: step %d of %d, loss %.3f, %.0f pairs/s, waiting for data %.0f %%",
+                row["step"] + 1, self.options.steps, row["loss"], speed["feed/pairs_per_second"],
+                100 * speed["feed/wait_fraction"],
+            )  # fmt: skip
+
+
+def _result(parts: Trainable) -> ClipModel:
+    """The weights that are measured and saved."""
+    return cast("ClipModel", parts.model if parts.average is None else parts.average.module)
+
+
+def validate(
+    model: ClipModel, places: Places, options: TrainOptions, *, geometry: Geometry, tokenizer: TextTokenizer
+) -> dict[str, float]:
+    """Validation retrieval of a model; empty when the split has fewer than two samples."""
+    n_samples = min(len(places), options.checkpoints.validation_samples)
+    if n_samples < 2:
+        return {}
+    draws = [Draw(0, index) for index in range(n_samples)]
+    batches = [draws[first : first + options.batch_size] for first in range(0, n_samples, options.batch_size)]
+    samples = ShardSamples(places, geometry)
+    stream = feed(samples, batches, tokenizer, options.feed)
+    scores = retrieval(*encode(model, stream, geometry))
+    return {f"validation/{name}": value for name, value in scores.items()}
+
+
+@dataclass(slots=True)
+class _Meter:
+    """Pairs a second and the share of time spent waiting for data, over the last few steps."""
+
+    stream: Feed
+    batch_size: int
+    _started: float = field(default_factory=time.perf_counter)
+    _waited: float = 0.0
+    _line: float = field(default_factory=time.monotonic)
+
+    def tick(self) -> dict[str, float]:
+        now, waited = time.perf_counter(), self.stream.waited
+        elapsed = max(now - self._started, 1e-9)
+        speed = {
+            "feed/pairs_per_second": self.batch_size / elapsed,
+            "feed/wait_fraction": min(1.0, (waited - self._waited) / elapsed),
+            "feed/skipped": float(self.stream.n_skipped),
+        }
+        self._started, self._waited = now, waited
+        return speed
+
+    def is_time_for_a_line(self) -> bool:
+        now = time.monotonic()
+        if now - self._line < _SECONDS_BETWEEN_LINES:
+            return False
+        self._line = now
+        return True

@@ -1,0 +1,59 @@
+"""How well a model finds the caption of an image among those of the validation split, and the reverse.
+
+Shapes: N pairs, E embedding; features are L2-normalized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+
+from biomedica_kedro.clip.feed import Batch
+from biomedica_kedro.clip.images import Geometry, normalize
+
+if TYPE_CHECKING:
+    from biomedica_kedro.clip.checkpoints import ClipModel
+
+_RANKS = (1, 5, 10)
+_ROWS_AT_ONCE = 1024
+
+
+def encode(model: ClipModel, batches: Iterable[Batch], geometry: Geometry) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of all pairs of the batches.
+
+    Returns:
+        Image features and text features, float32 (N, E), L2-normalized.
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    images, texts = [], []
+    with torch.no_grad():
+        for batch in batches:
+            images.append(model.encode_image(normalize(batch.images.to(device), geometry), normalize=True))
+            texts.append(model.encode_text(batch.tokens.to(device), normalize=True))
+    model.train(was_training)
+    return torch.cat(images).float(), torch.cat(texts).float()
+
+
+def retrieval(image_NE: torch.Tensor, text_NE: torch.Tensor) -> dict[str, float]:
+    """Share of queries whose own pair is among the k nearest; ties count against the model.
+
+    Returns:
+        `image_to_text_R_at_k` and `text_to_image_R_at_k` for k in 1, 5, 10.
+    """
+    scores = {}
+    for name, query_NE, target_NE in (("image_to_text", image_NE, text_NE), ("text_to_image", text_NE, image_NE)):
+        rank_N = torch.cat([_ranks(query_NE, target_NE, first) for first in range(0, len(query_NE), _ROWS_AT_ONCE)])
+        for k in _RANKS:
+            scores[f"{name}_R_at_{k}"] = float((rank_N < k).float().mean())
+    return scores
+
+
+def _ranks(query_NE: torch.Tensor, target_NE: torch.Tensor, first: int) -> torch.Tensor:
+    """How many other targets are at least as near as the right one, for the queries from `first`."""
+    similarity = query_NE[first : first + _ROWS_AT_ONCE] @ target_NE.T
+    right = similarity.diagonal(first)[:, None]
+    return (similarity >= right).sum(dim=1) - 1

@@ -1,0 +1,45 @@
+"""The model training starts from, as a catalog entry."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from kedro.io import AbstractDataset, DatasetError
+
+from biomedica_kedro.clip.checkpoints import BaseModel
+
+
+class BaseClipModelDataset(AbstractDataset[None, BaseModel]):
+    """Names an architecture and the weights to start from; nothing is loaded or fetched before the training needs it.
+
+    Example:
+        >>> BaseClipModelDataset(architecture="biomedica-tiny").load()
+        BaseModel(architecture='biomedica-tiny', weights=None)
+    """
+
+    def __init__(
+        self, *, architecture: str, weights: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Name the base.
+
+        Args:
+            architecture: an open_clip model name, `biomedica-tiny`, or the path of a configuration file.
+            weights: null for random weights, a tag open_clip knows ("commonpool_xl_clip_s13b_b90k"), or a file's path.
+            metadata: kept for kedro-viz (layer).
+        """
+        self._base = BaseModel(architecture, weights)
+        self.metadata = metadata
+
+    def load(self) -> BaseModel:
+        """The handle."""
+        return self._base
+
+    def save(self, data: None) -> NoReturn:
+        """Refuse: the base model is an input."""
+        raise DatasetError("base_clip_model is an input and cannot be written")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"architecture": self._base.architecture, "weights": self._base.weights}

@@ -1,0 +1,5 @@
+"""Select training samples, train CLIP from the shards, show how it went."""
+
+from biomedica_kedro.pipelines.modeling.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]
