@@ -1,12 +1,19 @@
-"""Nodes of the serialization pipeline: each maps a function of `shards` over batches or shards."""
+"""Nodes of the serialization pipeline: each maps a function of `shards` over batches or shards.
+
+Figures and data frames are annotated `Any`: Kedro resolves the hints to find the models of the parameters, and matplotlib
+and pandas must not be imported for that.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from biomedica_kedro.batches import BatchFolder, BatchOptions, PlannedOutput, plan_batches
-from biomedica_kedro.shards import audit, export, layout, selection
+from biomedica_kedro.shards import audit, card, contact_sheet, export, hub, layout, selection
+from biomedica_kedro.shards.card import CardOptions
+from biomedica_kedro.shards.contact_sheet import SheetOptions
 from biomedica_kedro.shards.export import ExportOptions
+from biomedica_kedro.shards.hub import HubOptions
 from biomedica_kedro.shards.layout import ShardMembers, ShardOptions, Unpinned
 from biomedica_kedro.shards.selection import SampleOptions
 
@@ -120,3 +127,30 @@ def summarize_audit(
         excluded_samples.table(),
         withdrawn_samples.table(),
     )
+
+
+def write_dataset_card(
+    dataset_metadata: BatchFolder, shard_index: BatchFolder, audit_summary: dict[str, Any], options: CardOptions
+) -> tuple[str, dict[str, Any], Any, Any]:
+    """Describe the audited data set: card, Croissant metadata, and the counts by license and concept."""
+    licenses, concepts = card.report_licenses(dataset_metadata), card.count_concepts(dataset_metadata)
+    text = card.write_card(options, audit_summary, licenses, concepts)
+    return text, card.croissant(options, shard_index.table(), licenses), licenses, concepts
+
+
+def draw_contact_sheet(dataset_shards: BatchFolder, dataset_metadata: BatchFolder, options: SheetOptions) -> Any:
+    """Draw some of the images with their labels and captions."""
+    return contact_sheet.draw_contact_sheet(dataset_shards, dataset_metadata, options)
+
+
+def push_to_hub(
+    dataset_shards: BatchFolder,
+    dataset_metadata: BatchFolder,
+    shard_index: BatchFolder,
+    dataset_card: str,
+    croissant_metadata: dict[str, Any],
+    options: HubOptions,
+) -> dict[str, Any]:
+    """Publish the data set, when a repository is named."""
+    folders = {"shards": dataset_shards, "metadata": dataset_metadata, "index": shard_index}
+    return hub.push_to_hub(folders, dataset_card, croissant_metadata, options)

@@ -1,4 +1,4 @@
-"""The serialization pipeline: image-caption pairs to shards, their index, and their audit."""
+"""The serialization pipeline: image-caption pairs to shards, their index, their audit and their card."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from biomedica_kedro.pipelines.serialization import nodes
 
 
 def create_pipeline(**_: object) -> Pipeline:
-    """Samples are prepared, assigned to shards, written, listed, and read back."""
+    """Samples are prepared, assigned to shards, written, listed, read back, described, and published on demand."""
     return Pipeline(
         [
             Node(
@@ -82,6 +82,39 @@ def create_pipeline(**_: object) -> Pipeline:
                 ],
                 outputs="audit_summary",
                 name="summarize_audit",
+                tags=["report"],
+            ),
+            Node(
+                nodes.write_dataset_card,
+                inputs=[
+                    "dataset_metadata",
+                    "shard_index",
+                    "audit_summary",
+                    "params:serialization.write_dataset_card",
+                ],
+                outputs=["dataset_card", "croissant_metadata", "license_report", "concept_counts"],
+                name="write_dataset_card",
+                tags=["report"],
+            ),
+            Node(
+                nodes.draw_contact_sheet,
+                inputs=["dataset_shards", "dataset_metadata", "params:serialization.draw_contact_sheet"],
+                outputs="sample_contact_sheet",
+                name="draw_contact_sheet",
+                tags=["report"],
+            ),
+            Node(
+                nodes.push_to_hub,
+                inputs=[
+                    "dataset_shards",
+                    "dataset_metadata",
+                    "shard_index",
+                    "dataset_card",
+                    "croissant_metadata",
+                    "params:serialization.push_to_hub",
+                ],
+                outputs="hub_receipt",
+                name="push_to_hub",
                 tags=["report"],
             ),
         ],
