@@ -13,8 +13,9 @@ from biomedica_kedro.clip.config import CheckpointOptions, FeedOptions, Optimize
 from biomedica_kedro.clip.log import MemoryLog
 from biomedica_kedro.clip.selection import SelectionOptions
 from biomedica_kedro.pipelines.modeling.nodes import plot_training, select_training_samples, train_clip
+from tests.clip.small_corpus import small_corpus
 
-pytest_plugins = ["tests.clip.conftest"]
+__all__ = ["small_corpus"]
 
 OPTIONS = TrainOptions(
     steps=12,
