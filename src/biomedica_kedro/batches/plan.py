@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -59,12 +59,14 @@ class Batch:
         inputs: by name: a `BatchFolder` (read with `table`), or any other value.
         outputs: by name: the folder of each output.
         digest: digest of all inputs.
+        quarantine: items that killed a worker; `map_items` rejects them as `worker_killed`.
     """
 
     name: str
     inputs: Mapping[str, Any]
     outputs: Mapping[str, BatchFolder]
     digest: str
+    quarantine: frozenset[str] = frozenset()
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """This batch's table of an aligned input."""
@@ -88,6 +90,22 @@ class Batch:
         folder = self.outputs[output].scratch(self.name, self.digest)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @property
+    def flight_record(self) -> Path:
+        """File that names the item being treated, so that an item that kills its worker is known afterwards."""
+        folder = next(iter(self.outputs.values()))
+        return folder.path / f".{self.name}.flight"
+
+    def without_last_item(self) -> Batch | None:
+        """This batch with the item of the flight record in quarantine; None when no new item is named there."""
+        try:
+            item = self.flight_record.read_text()
+        except FileNotFoundError:
+            return None
+        if not item or item in self.quarantine:
+            return None
+        return replace(self, quarantine=self.quarantine | {item})
 
 
 BatchFunction = Callable[[Batch, Any], Mapping[str, pa.Table]]
@@ -252,3 +270,4 @@ class _Worker:
             files = sorted(folder.path.glob(f"{batch.name}.*"))
             folder.write_commit(batch.name, inputs=batch.digest, code=__version__, rows=rows, files=files)
             shutil.rmtree(folder.scratch(batch.name, batch.digest), ignore_errors=True)
+        batch.flight_record.unlink(missing_ok=True)

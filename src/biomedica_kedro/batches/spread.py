@@ -8,9 +8,12 @@ from __future__ import annotations
 import atexit
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -28,6 +31,10 @@ class Task(Protocol):
     @property
     def name(self) -> str:
         """Name of the batch."""
+        ...
+
+    def without_last_item(self) -> Task | None:
+        """The task less the item on which its worker died; None when no such item is known."""
         ...
 
 
@@ -80,24 +87,37 @@ def _run_here(stage: str, function: Callable[[Any], None], tasks: Sequence[Task]
 def _run_spread(
     stage: str, function: Callable[[Any], None], tasks: Sequence[Task], options: Spreading
 ) -> Iterator[str]:
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     client = client_for(options.workers, options.address)
+    running: dict[str, Task] = {}
+    blamed: Counter[str] = Counter()
     waiting = iter(tasks)
-    limit = max(1, len(client.scheduler_info()["workers"])) * _TASKS_IN_FLIGHT_PER_WORKER
 
     def submit(task: Task) -> Any:
-        return client.submit(function, task, key=f"{stage}-{task.name}", retries=_RETRIES, pure=False)
+        key = f"{stage}-{task.name}-{uuid4().hex[:8]}"
+        running[key] = task
+        return client.submit(function, task, key=key, retries=_RETRIES, pure=False)
 
-    futures = as_completed([submit(task) for task, _ in zip(waiting, range(limit), strict=False)])
+    limit = max(1, len(client.scheduler_info()["workers"])) * _TASKS_IN_FLIGHT_PER_WORKER
+    futures = as_completed([submit(task) for task in islice(waiting, limit)])
     for future in futures:
-        if future.status != "finished":
-            name = str(future.key).removeprefix(f"{stage}-")
-            raise _task_error(stage, name, future.exception()) from future.exception()
-        yield str(future.key)
-        for task in waiting:
-            futures.add(submit(task))
-            break
+        task = running.pop(str(future.key))
+        if future.status == "finished":
+            yield task.name
+            for following in islice(waiting, 1):
+                futures.add(submit(following))
+            continue
+        error = future.exception()
+        if not isinstance(error, KilledWorker):
+            raise _task_error(stage, task.name, error) from error
+        survivor = task.without_last_item()
+        if survivor is None:
+            # Dask also blames tasks that only waited on a worker that died: they named no item and may try again
+            blamed[task.name] += 1
+            if blamed[task.name] > _RETRIES:
+                raise _task_error(stage, task.name, error) from error
+        futures.add(submit(survivor or task))
 
 
 @cache
