@@ -1,5 +1,6 @@
 """A tiny corpus, as the earlier stages leave it, and the way from it to shards."""
 
+import functools
 import hashlib
 import io
 from collections.abc import Callable, Sequence
@@ -130,29 +131,30 @@ def figures(articles: range, per_article: int = 3) -> list[Figure]:
 Serialize = Callable[..., dict[str, BatchFolder]]
 
 
+def serialize_corpus(
+    run_plan: Callable[..., dict[str, BatchFolder]],
+    corpus: Corpus,
+    root: Path,
+    *,
+    samples: SampleOptions = SAMPLES,
+    shards: ShardOptions = SHARDS,
+    images: ExportOptions = IMAGES,
+) -> dict[str, BatchFolder]:
+    """Run the pipeline's nodes up to the metadata table on a corpus, in a folder; returns all data sets by name."""
+    f = corpus.write(root)
+    inputs = [f[name] for name in ("image_caption_pairs", "articles", "image_labels", "article_archive")]
+    b = BatchOptions()
+    f |= run_plan(nodes.prepare_samples(*inputs, samples, b), root)
+    written = BatchFolder(root / "shard_contents")
+    f |= run_plan(nodes.assign_shards(f["prepared_samples"], f["excluded_samples"], written, shards), root)
+    f |= run_plan(
+        nodes.write_shards(f["shard_assignments"], f["prepared_samples"], f["article_archive"], images, shards, b), root
+    )
+    f |= run_plan(nodes.list_samples(f["shard_contents"], f["withdrawn_samples"], b), root)
+    return f
+
+
 @pytest.fixture
 def serialize(run_plan) -> Serialize:
-    """Run the pipeline's nodes up to the audit on a corpus, in a folder; returns all data sets by name."""
-
-    def run(
-        corpus: Corpus,
-        root: Path,
-        *,
-        samples: SampleOptions = SAMPLES,
-        shards: ShardOptions = SHARDS,
-        images: ExportOptions = IMAGES,
-    ) -> dict[str, BatchFolder]:
-        f = corpus.write(root)
-        inputs = [f[name] for name in ("image_caption_pairs", "articles", "image_labels", "article_archive")]
-        b = BatchOptions()
-        f |= run_plan(nodes.prepare_samples(*inputs, samples, b), root)
-        written = BatchFolder(root / "shard_contents")
-        f |= run_plan(nodes.assign_shards(f["prepared_samples"], f["excluded_samples"], written, shards), root)
-        f |= run_plan(
-            nodes.write_shards(f["shard_assignments"], f["prepared_samples"], f["article_archive"], images, shards, b),
-            root,
-        )
-        f |= run_plan(nodes.list_samples(f["shard_contents"], f["withdrawn_samples"], b), root)
-        return f
-
-    return run
+    """`serialize_corpus`, ready to call."""
+    return functools.partial(serialize_corpus, run_plan)

@@ -45,7 +45,7 @@ def draw_contact_sheet(shards: BatchFolder, metadata: BatchFolder, options: Shee
 
     drawn = _draw(metadata, options)
     n_rows = -(-len(drawn) // _COLUMNS)
-    figure = Figure(figsize=(2.4 * _COLUMNS, 3.0 * n_rows), layout="constrained")
+    figure = Figure(figsize=(2.4 * _COLUMNS, 2.5 * n_rows), layout="constrained")
     axes = figure.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
     for ax in axes:
         ax.axis("off")

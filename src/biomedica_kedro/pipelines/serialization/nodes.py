@@ -1,7 +1,7 @@
 """Nodes of the serialization pipeline: each maps a function of `shards` over batches or shards.
 
-Figures and data frames are annotated `Any`: Kedro resolves the hints to find the models of the parameters, and matplotlib
-and pandas must not be imported for that.
+Figures and data frames are annotated `Any`: Kedro resolves the hints to find the models of the parameters, and
+matplotlib and pandas must not be imported for that.
 """
 
 from __future__ import annotations
