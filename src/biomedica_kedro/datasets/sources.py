@@ -1,0 +1,107 @@
+"""Where articles come from, as catalog entries: loading gives a `Source`, whatever lies behind it.
+
+article_source:
+  type: biomedica_kedro.datasets.sources.MirrorDataset
+  url: s3://our-institute/pmc-oa-opendata
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import TablePreview
+
+from biomedica_kedro.batches.files import atomic_path
+from biomedica_kedro.pmc.inventory import with_removed
+from biomedica_kedro.pmc.mirror import MirrorSource
+from biomedica_kedro.pmc.source import INVENTORY, Source
+
+
+class SourceDataset(AbstractDataset[None, Source]):
+    """A source of articles: it is read, never written."""
+
+    def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:
+        """Args: metadata: kept for kedro-viz."""
+        self.metadata = metadata
+
+    def save(self, data: None) -> NoReturn:
+        """Refuse: nothing writes to a source."""
+        raise DatasetError(f"{self} is a source of articles and cannot be written")
+
+    def _exists(self) -> bool:
+        return True
+
+
+class MirrorDataset(SourceDataset):
+    """The cloud's key layout in a folder or behind a fsspec URL."""
+
+    def __init__(self, *, url: str, metadata: dict[str, Any] | None = None) -> None:
+        """Args: url: folder or fsspec URL that holds `PMC….1/` folders; metadata: kept for kedro-viz."""
+        super().__init__(metadata=metadata)
+        self._source = MirrorSource(url)
+
+    def load(self) -> Source:
+        """The mirror."""
+        return self._source
+
+    def _describe(self) -> dict[str, Any]:
+        return {"url": self._source.url}
+
+
+class EmbeddedCorpusSource(SourceDataset):
+    """The embedded corpus: written to its folder when it is not there yet, then read like a mirror."""
+
+    def __init__(
+        self, *, path: str, options: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Args: path: folder of the corpus; options: of `CorpusOptions`; metadata: kept for kedro-viz."""
+        super().__init__(metadata=metadata)
+        self._path = Path(path)
+        self._options = options or {}
+
+    def load(self) -> Source:
+        """The corpus, written now if it is absent, unfinished or of other options."""
+        from biomedica_kedro.corpus import CorpusOptions, write_corpus
+
+        write_corpus(self._path, CorpusOptions(**self._options))
+        return MirrorSource(str(self._path))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._path), "options": self._options}
+
+
+class InventoryDataset(AbstractDataset[pa.Table, pa.Table]):
+    """The inventory as a Parquet file; saving a new one keeps the articles that vanished, as `removed`."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        """Args: filepath: the Parquet file; metadata: kept for kedro-viz."""
+        self._path = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> pa.Table:
+        """Table with the columns of `INVENTORY`."""
+        return pq.read_table(self._path, page_checksum_verification=True, partitioning=None)
+
+    def save(self, data: pa.Table) -> None:
+        """Write the inventory, and with it the articles of the last one that are gone."""
+        last = self.load() if self._exists() else INVENTORY.empty_table()
+        with atomic_path(self._path) as temporary:
+            pq.write_table(with_removed(data, last), temporary, compression="zstd", write_page_checksum=True)
+
+    def preview(self, nrows: int = 10) -> TablePreview:
+        """First rows, for kedro-viz."""
+        rows = next(pq.ParquetFile(self._path).iter_batches(batch_size=nrows), INVENTORY.empty_table()).to_pylist()
+        names = INVENTORY.names
+        return TablePreview(
+            {"index": list(range(len(rows))), "columns": names, "data": [[row[name] for name in names] for row in rows]}
+        )
+
+    def _exists(self) -> bool:
+        return self._path.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._path)}

@@ -1,0 +1,38 @@
+"""Run an async function over many items with a bound on how many are under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def run_bounded(function: Callable[[Item], Awaitable[Result]], items: Sequence[Item], *, limit: int) -> list[Result]:
+    """Results of `function` in the order of the items, at most `limit` items at once.
+
+    The event loop lives in a thread of its own, so this also works where one is running already (notebooks). The first
+    exception stops everything and is raised.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="bounded") as thread:
+        return thread.submit(asyncio.run, _run(function, items, limit)).result()
+
+
+async def _run(function: Callable[[Item], Awaitable[Result]], items: Sequence[Item], limit: int) -> list[Result]:
+    results: dict[int, Result] = {}
+    waiting = iter(enumerate(items))
+
+    async def work() -> None:
+        for position, item in waiting:
+            results[position] = await function(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(limit, len(items))):
+                group.create_task(work())
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [results[position] for position in range(len(items))]

@@ -1,0 +1,255 @@
+"""Fetch a batch's articles into the archive: metadata, then full text, then only the images a figure cites.
+
+Every file is checked (key, size, md5 from the metadata's URL, first bytes) and spooled under its own name as soon as
+it is whole, so a killed run fetches nothing complete twice; the tar is written from the spool in sorted order, so its
+bytes do not depend on how often the run was interrupted. Unchanged articles (by etag) come from the last archive.
+
+In = archived + failures: an article whose metadata or text cannot be had is one row of `failed_downloads` and is not in
+the archive; an image that cannot be had is one row too, and its article is archived without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+from pydantic import Field
+
+from biomedica_kedro.batches import Batch
+from biomedica_kedro.batches.digests import digest_of
+from biomedica_kedro.pmc.archive import SUFFIX, ArchiveWriter
+from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.pmc.media import check_article, check_image, cited_images
+from biomedica_kedro.pmc.metadata import MAX_METADATA_BYTES, ArticleMetadata, RemoteFile, metadata_name, parse_metadata
+from biomedica_kedro.pmc.source import ArticleFiles, Source, SourceError
+from biomedica_kedro.pmc.spool import ArticleStore, KeptArchive, Spool, is_intact
+from biomedica_kedro.records import REJECTS, DataError, Options, Reject, RejectReason, to_table
+
+logger = logging.getLogger(__name__)
+
+STAGE = "fetch_articles"
+_TRIES_ON_WRONG_MD5 = 3
+_FAILURES_BEFORE_JUDGING = 20
+_SECONDS_BETWEEN_PROGRESS_LINES = 10.0
+
+
+class MediaPolicy(StrEnum):
+    """Which of an article's images to fetch."""
+
+    CITED = "cited"
+    ALL = "all"
+    NONE = "none"
+
+
+class FetchOptions(Options):
+    """How to fetch.
+
+    Attributes:
+        concurrency: articles under way at once, unless the source stands fewer.
+        media: `cited` takes the images a figure or table cites, `all` every image, `none` no media.
+        max_xml_bytes: larger texts are refused.
+        max_image_bytes: larger images are refused.
+        max_failed_share: when more than this share of a batch's articles cannot be downloaded, the source is taken to
+            be down and the stage stops instead of recording them; what was fetched is kept.
+        attempt: raise it to try again what failed; complete articles are not fetched again.
+    """
+
+    concurrency: int = Field(default=64, ge=1, le=1024)
+    media: MediaPolicy = MediaPolicy.CITED
+    max_xml_bytes: int = Field(default=128 << 20, ge=1)
+    max_image_bytes: int = Field(default=64 << 20, ge=1)
+    max_failed_share: float = Field(default=0.5, ge=0, le=1)
+    attempt: int = Field(default=0, ge=0)
+
+    def recipe(self) -> str:
+        """Digest of what decides the content of the archive; the rest only says how it is got."""
+        return digest_of(self.model_dump(mode="json", include={"media", "max_xml_bytes", "max_image_bytes"}))
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What came of one article: the store that holds its files, their names and kinds in archive order, failures."""
+
+    article_id: str
+    store: ArticleStore
+    files: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[Reject] = field(default_factory=list)
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the article itself failed for a reason that may go away."""
+        return not self.files and any(reject.reason is RejectReason.DOWNLOAD_FAILED for reject in self.failures)
+
+
+def fetch_articles(batch: Batch, options: FetchOptions) -> dict[str, pa.Table]:
+    """Fetch the selected articles of a batch.
+
+    Args:
+        batch: inputs `article_source` and `selected_articles` (article_id, etag, location).
+        options: see `FetchOptions`.
+    Returns:
+        `article_archive`, the index of the tar written beside it, and `failed_downloads`.
+    Raises:
+        SourceError: when the source is down; see `FetchOptions.max_failed_share`.
+    """
+    articles = batch.inputs["selected_articles"].to_pylist()
+    with KeptArchive(batch.outputs["article_archive"], batch.name, options.recipe()) as kept:
+        fetcher = _Fetcher(batch.inputs["article_source"], Spool(batch.scratch("article_archive")), kept, options)
+        receipts = fetcher.fetch(articles, batch.name)
+        with batch.create("article_archive", SUFFIX) as path, ArchiveWriter(path) as archive:
+            for receipt in receipts:
+                for name, kind in receipt.files:
+                    archive.add(receipt.article_id, name, receipt.store.read(receipt.article_id, name), kind=kind)
+            index = archive.index()
+    etags = {row["article_id"]: row["etag"] for row in articles}
+    complete = {receipt.article_id: etags[receipt.article_id] for receipt in receipts if not receipt.failures}
+    kept.replace(index, complete)
+    failures = [reject for receipt in receipts for reject in receipt.failures]
+    return {"article_archive": index, "failed_downloads": to_table(failures, REJECTS)}
+
+
+@dataclass(slots=True)
+class _Fetcher:
+    source: Source
+    spool: Spool
+    kept: KeptArchive
+    options: FetchOptions
+    n_done: int = 0
+    n_bytes: int = 0
+    transient: list[Receipt] = field(default_factory=list)
+
+    def fetch(self, articles: Sequence[Mapping[str, Any]], batch: str) -> list[Receipt]:
+        """Receipts in order of article id."""
+        progress = _Progress(batch, len(articles))
+
+        async def fetch(row: Mapping[str, Any]) -> Receipt:
+            receipt = self._reuse(row) or await self._fetch_article(row)
+            self.n_done += 1
+            if receipt.is_transient:
+                self.transient.append(receipt)
+                self._stop_when_down(at_end=False)
+            progress.show(self.n_done, self.n_bytes)
+            return receipt
+
+        ordered = sorted(articles, key=lambda row: str(row["article_id"]))
+        receipts = run_bounded(fetch, ordered, limit=min(self.options.concurrency, self.source.articles_in_flight))
+        self._stop_when_down(at_end=True)
+        return receipts
+
+    def _reuse(self, row: Mapping[str, Any]) -> Receipt | None:
+        files = self.kept.files(row["article_id"], row["etag"])
+        return Receipt(row["article_id"], self.kept, files) if files else None
+
+    async def _fetch_article(self, row: Mapping[str, Any]) -> Receipt:
+        article_id = str(row["article_id"])
+        receipt = Receipt(article_id, self.spool)
+        try:
+            files = self.source.open_article(article_id, row["location"])
+            metadata = await self._fetch_metadata(files, article_id)
+            text = await self._fetch_file(
+                files, article_id, metadata.xml, max_bytes=self.options.max_xml_bytes, check=check_article
+            )
+        except DataError as error:
+            receipt.failures.append(Reject(article_id, STAGE, error.reason, error.detail))
+            return receipt
+        receipt.files += [(metadata_name(article_id), "json"), (metadata.xml.name, "xml")]
+        for url in metadata.forbidden:
+            receipt.failures.append(Reject(article_id, STAGE, RejectReason.FORBIDDEN_KEY, f"media {url!r}"))
+        await self._fetch_images(files, metadata, text, receipt)
+        return receipt
+
+    async def _fetch_metadata(self, files: ArticleFiles, article_id: str) -> ArticleMetadata:
+        file = RemoteFile(metadata_name(article_id), None)
+        content = await self._fetch_file(
+            files, article_id, file, max_bytes=MAX_METADATA_BYTES, check=lambda text: parse_metadata(text, article_id)
+        )
+        return parse_metadata(content, article_id)
+
+    async def _fetch_images(
+        self, files: ArticleFiles, metadata: ArticleMetadata, text: bytes, receipt: Receipt
+    ) -> None:
+        async def fetch(name: str) -> DataError | None:
+            try:
+                await self._fetch_file(
+                    files, metadata.article_id, by_name[name], max_bytes=self.options.max_image_bytes, check=check_image
+                )
+            except DataError as error:
+                return error
+            return None
+
+        by_name = {file.name: file for file in metadata.media}
+        wanted = _wanted_images(metadata, text, self.options.media)
+        for name, error in zip(wanted, await asyncio.gather(*map(fetch, wanted)), strict=True):
+            if error is None:
+                receipt.files.append((name, "media"))
+            else:
+                receipt.failures.append(Reject(f"{metadata.article_id}/{name}", STAGE, error.reason, error.detail))
+
+    async def _fetch_file(
+        self,
+        files: ArticleFiles,
+        article_id: str,
+        file: RemoteFile,
+        *,
+        max_bytes: int,
+        check: Callable[[bytes], object],
+    ) -> bytes:
+        spooled = self.spool.find(article_id, file)
+        if spooled is not None:
+            return spooled
+        for _ in range(_TRIES_ON_WRONG_MD5):
+            content = await files.read(file.name, max_bytes=max_bytes)
+            if is_intact(content, file.md5):
+                break
+        else:
+            detail = f"{article_id}/{file.name}: {len(content)} bytes do not have the md5 {file.md5} of the metadata"
+            raise DataError(RejectReason.CHECKSUM_MISMATCH, detail)
+        check(content)
+        self.spool.write(article_id, file.name, content)
+        self.n_bytes += len(content)
+        return content
+
+    def _stop_when_down(self, *, at_end: bool) -> None:
+        n_failed = len(self.transient)
+        is_judged = at_end or n_failed >= _FAILURES_BEFORE_JUDGING
+        if n_failed and is_judged and n_failed > self.options.max_failed_share * self.n_done:
+            last = self.transient[-1].failures[0]
+            raise SourceError(
+                f"{n_failed} of {self.n_done} articles could not be downloaded, last {last.source}: {last.detail}. "
+                "Check the network and the source, then run again: what is complete is not fetched twice "
+                "(fetch_articles.max_failed_share says how much may fail)"
+            )
+
+
+def _wanted_images(metadata: ArticleMetadata, text: bytes, policy: MediaPolicy) -> list[str]:
+    if policy is MediaPolicy.NONE:
+        return []
+    return sorted(metadata.image_names) if policy is MediaPolicy.ALL else cited_images(text, metadata.image_names)
+
+
+@dataclass(slots=True)
+class _Progress:
+    """A line now and then: articles and megabytes a second, and when it will be over."""
+
+    batch: str
+    n_articles: int
+    started: float = field(default_factory=time.monotonic)
+    last_line: float = field(default_factory=time.monotonic)
+
+    def show(self, n_done: int, n_bytes: int) -> None:
+        now = time.monotonic()
+        if now - self.last_line < _SECONDS_BETWEEN_PROGRESS_LINES:
+            return
+        self.last_line = now
+        rate = n_done / (now - self.started)
+        logger.info(
+            "%s: batch %s, %d of %d articles, %.1f articles/s, %.1f MB/s, %.0f s to go",
+            STAGE, self.batch, n_done, self.n_articles, rate, n_bytes / 1e6 / (now - self.started),
+            (self.n_articles - n_done) / rate,
+        )  # fmt: skip

@@ -1,0 +1,93 @@
+"""Which media of an article are worth fetching, and whether fetched bytes are what their name says.
+
+Most bytes of an article are supplements and thumbnails. The scan here only has to be cheap and to miss nothing that a
+figure or a table cites; the exact match of graphic and file belongs to the extraction.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+from biomedica_kedro.pmc.source import IMAGE_SUFFIXES
+from biomedica_kedro.records import DataError, RejectReason
+
+# One pass, and `[^<>]` keeps it linear on hostile text: start and end of formulas, and what graphics point to.
+_TAG = re.compile(
+    rb"<(?P<end>/?)(?:disp|inline)-formula\b[^<>]*?(?P<empty>/?)>"
+    rb"|<(?:[\w.-]+:)?(?:graphic|media)\b[^<>]*?\bhref\s*=\s*(?P<quote>[\"'])(?P<href>[^<>]*?)(?P=quote)"
+)
+_THUMBNAIL = re.compile(r"(\.thumbnail|[._-]thumb|_small)$", re.IGNORECASE)
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_PAGE = re.compile(rb"\s*(<!doctype\s+html|<html\b)", re.IGNORECASE)
+
+
+def cited_images(xml: bytes, names: Sequence[str]) -> list[str]:
+    """Images among an article's media that a graphic outside of a formula cites.
+
+    A graphic names its file with or without extension, in any case, with a folder or a URL before it. When a stem has
+    several renditions, thumbnails and the GIF beside a better format are left out.
+
+    Args:
+        xml: the article, as published.
+        names: file names of the article's media.
+    Returns:
+        The file names, sorted.
+    """
+    cited = {_stem(href) for href in _hrefs(xml)}
+    by_stem: dict[str, list[str]] = {}
+    for name in names:
+        if name.lower().endswith(IMAGE_SUFFIXES) and _stem(name) in cited:
+            by_stem.setdefault(_stem(name), []).append(name)
+    kept = {stem: _without_previews(renditions) for stem, renditions in by_stem.items()}
+    return sorted(
+        name
+        for stem, renditions in kept.items()
+        for name in renditions
+        if not (_THUMBNAIL.search(stem) and _THUMBNAIL.sub("", stem) in kept)
+    )
+
+
+def check_article(content: bytes) -> None:
+    """Refuse what is clearly not an XML article, such as a web server's error page.
+
+    Raises:
+        DataError: NOT_AN_ARTICLE.
+    """
+    head = content[:512].removeprefix(b"\xef\xbb\xbf")
+    is_wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if not is_wide and (not head.lstrip().startswith(b"<") or _PAGE.match(head)):
+        raise DataError(RejectReason.NOT_AN_ARTICLE, f"expected XML, got {head[:60]!r}")
+
+
+def check_image(content: bytes) -> None:
+    """Refuse bytes that do not begin like a JPEG, PNG, GIF or TIFF, whatever the file's name says.
+
+    Raises:
+        DataError: NOT_AN_IMAGE.
+    """
+    if not content.startswith(_MAGIC):
+        raise DataError(RejectReason.NOT_AN_IMAGE, f"expected a JPEG, PNG, GIF or TIFF, got {content[:16]!r}")
+
+
+def _hrefs(xml: bytes) -> Iterable[str]:
+    if xml.startswith((b"\xff\xfe", b"\xfe\xff")):
+        xml = xml.decode("utf-16", "replace").encode()
+    depth = 0
+    for tag in _TAG.finditer(xml):
+        if tag["href"] is None:
+            depth = max(0, depth - 1) if tag["end"] else depth + (not tag["empty"])
+        elif depth == 0:
+            yield html.unescape(tag["href"].decode("utf-8", "replace"))
+
+
+def _stem(href: str) -> str:
+    name = PurePosixPath(href.partition("?")[0].rstrip("/")).name.lower()
+    return next((name.removesuffix(suffix) for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), name)
+
+
+def _without_previews(renditions: list[str]) -> list[str]:
+    better = [name for name in renditions if not name.lower().endswith(".gif")]
+    return better or renditions

@@ -1,0 +1,71 @@
+"""Read the metadata of a batch's articles, many at once: one row per article, with what could not be read and why.
+
+An article whose etag is that of the last run is not asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pyarrow as pa
+from pydantic import Field
+
+from biomedica_kedro.batches import Batch
+from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.pmc.keep import Keep
+from biomedica_kedro.pmc.metadata import ARTICLE_METADATA, MAX_METADATA_BYTES, metadata_name, parse_metadata
+from biomedica_kedro.pmc.source import REMOVED, Source
+from biomedica_kedro.records import DataError, Options, to_table
+
+
+class MetadataOptions(Options):
+    """How to read metadata.
+
+    Attributes:
+        concurrency: articles asked for at once, unless the source stands fewer.
+        attempt: raise it to try again what could not be read.
+    """
+
+    concurrency: int = Field(default=64, ge=1, le=1024)
+    attempt: int = Field(default=0, ge=0)
+
+
+def read_metadata(batch: Batch, options: MetadataOptions) -> dict[str, pa.Table]:
+    """Read the metadata of every article of a batch.
+
+    Args:
+        batch: inputs `article_source` and `article_inventory` (rows of `INVENTORY`).
+        options: see `MetadataOptions`.
+    Returns:
+        `article_metadata`, as many rows as the inventory has.
+    """
+    source = cast(Source, batch.inputs["article_source"])
+    keep = Keep(batch.outputs["article_metadata"], batch.name)
+    known = {(row["article_id"], row["etag"]): row for row in keep.rows() if row["problem"] is None}
+
+    async def read(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        place = {name: row[name] for name in ("article_id", "etag", "location", "status")}
+        if row["status"] == REMOVED:
+            return place
+        if (row["article_id"], row["etag"]) in known:
+            return {**known[row["article_id"], row["etag"]], **place}
+        return {**place, **await _read_article(source, row)}
+
+    rows = batch.inputs["article_inventory"].to_pylist()
+    limit = min(options.concurrency, source.articles_in_flight)
+    table = to_table(run_bounded(read, rows, limit=limit), ARTICLE_METADATA)
+    keep.replace(table)
+    return {"article_metadata": table}
+
+
+async def _read_article(source: Source, row: Mapping[str, Any]) -> dict[str, object]:
+    article_id = row["article_id"]
+    try:
+        files = source.open_article(article_id, row["location"])
+        content = await files.read(metadata_name(article_id), max_bytes=MAX_METADATA_BYTES)
+        metadata = parse_metadata(content, article_id)
+    except DataError as error:
+        return {"problem": error.reason.value, "detail": error.detail}
+    names = set(ARTICLE_METADATA.names) - {"article_id", "etag", "location", "status", "problem", "detail"}
+    return {name: getattr(metadata, name) for name in names}

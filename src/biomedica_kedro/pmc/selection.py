@@ -1,0 +1,199 @@
+"""Which articles go on: filters, the version policy, and a row for every article that does not.
+
+Conservation: every listed article version is either selected or has one row with the first reason that excludes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, field_validator
+
+from biomedica_kedro.pmc.identifiers import pmcid_of
+from biomedica_kedro.pmc.metadata import ARTICLE_METADATA
+from biomedica_kedro.pmc.source import REMOVED
+from biomedica_kedro.records import LicenseGroup, Options
+
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
+
+SELECTED_ARTICLES = pa.schema(
+    [field for field in ARTICLE_METADATA if field.name not in ("status", "problem", "detail")]
+)
+LICENCE_SUMMARY = pa.schema(
+    [("license_group", pa.string()), ("license_code", pa.string()), ("status", pa.string()), ("articles", pa.int64())]
+)
+ARTICLE_TOMBSTONES = pa.schema([(name, pa.string()) for name in ("article_id", "pmcid", "reason")])
+
+
+class Exclusion(StrEnum):
+    """Why a listed article version is not selected; the first that applies, in this order."""
+
+    REMOVED = "removed"
+    UNREADABLE = "unreadable_metadata"
+    SUPERSEDED = "superseded"
+    RETRACTED = "retracted"
+    MANUSCRIPT = "manuscript"
+    HISTORICAL_OCR = "historical_ocr"
+    LICENSE = "license_group"
+    JOURNAL = "journal"
+    DATE = "date"
+    NO_MEDIA = "no_media"
+    NOT_SAMPLED = "not_sampled"
+
+
+class SelectOptions(Options):
+    """Which articles to take.
+
+    Attributes:
+        license_groups: groups of licences to take.
+        published_from: earliest date of publication, "2020", "2020-06" or "2020-06-30"; undated articles are excluded.
+        published_to: latest date, of the same form, included.
+        journals: names as in the citation, case does not matter; empty takes all.
+        require_media: only articles that come with at least one image file.
+        include_retracted: take retracted articles too; they stay flagged.
+        include_manuscripts: take author manuscripts too.
+        include_historical_ocr: take scanned articles whose text was recognized by a machine.
+        max_articles: take at most so many.
+        sample_share: take this share of those that pass, chosen by a hash of PMCID and seed: stable as PMC grows.
+        seed: chooses another sample.
+    """
+
+    license_groups: tuple[LicenseGroup, ...] = (LicenseGroup.COMMERCIAL, LicenseGroup.NONCOMMERCIAL, LicenseGroup.OTHER)
+    published_from: str | None = None
+    published_to: str | None = None
+    journals: tuple[str, ...] = ()
+    require_media: bool = True
+    include_retracted: bool = False
+    include_manuscripts: bool = False
+    include_historical_ocr: bool = False
+    max_articles: int | None = Field(default=None, ge=1)
+    sample_share: float = Field(default=1.0, gt=0, le=1)
+    seed: int = 0
+
+    @field_validator("published_from", "published_to", mode="before")
+    @classmethod
+    def _check_date(cls, value: object) -> str | None:
+        if value is None:
+            return None
+        if not _DATE.fullmatch(str(value)):
+            raise ValueError(f"expected a date like 2020, 2020-06 or 2020-06-30, got {value!r}")
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Selected articles, what was excluded by which reason, and the ids that published snapshots must drop."""
+
+    selected: pa.Table
+    licence_summary: pa.Table
+    tombstones: pa.Table
+
+
+def select_articles(metadata: pa.Table, options: SelectOptions) -> Selection:
+    """Choose the articles of a run.
+
+    Args:
+        metadata: `ARTICLE_METADATA`, every listed version.
+        options: what to take.
+    Returns:
+        Articles sorted by id; counts by licence and status; tombstones of removed and retracted articles.
+    """
+    reasons = _reasons(metadata, options)
+    status = pa.array([reason or "selected" for reason in reasons], pa.string())
+    selected = metadata.filter(pc.equal(status, "selected")).select(SELECTED_ARTICLES.names).sort_by("article_id")
+    counts = Counter(zip(*(column.to_pylist() for column in _licences(metadata)), status.to_pylist(), strict=True))
+    rows = [(group, code, state, n) for (group, code, state), n in sorted(counts.items())]
+    buried = [
+        (article_id, pmcid_of(article_id), str(reason))
+        for article_id, reason in zip(metadata["article_id"].to_pylist(), reasons, strict=True)
+        if reason in (Exclusion.REMOVED, Exclusion.RETRACTED)
+    ]
+    return Selection(selected, _table(rows, LICENCE_SUMMARY), _table(sorted(buried), ARTICLE_TOMBSTONES))
+
+
+def _reasons(metadata: pa.Table, options: SelectOptions) -> list[Exclusion | None]:
+    latest = _latest_versions(metadata)
+    reasons = [_reason(row, latest, options) for row in _rows(metadata)]
+    kept = [n for n, reason in enumerate(reasons) if reason is None]
+    article_ids = metadata["article_id"].to_pylist()
+    for n in set(kept) - _sample(kept, article_ids, options):
+        reasons[n] = Exclusion.NOT_SAMPLED
+    return reasons
+
+
+def _reason(row: Mapping[str, Any], latest: Mapping[str, str], options: SelectOptions) -> Exclusion | None:
+    if row["status"] == REMOVED:
+        return Exclusion.REMOVED
+    if row["problem"] is not None:
+        return Exclusion.UNREADABLE
+    checks = (
+        (Exclusion.SUPERSEDED, latest[pmcid_of(row["article_id"])] != row["article_id"]),
+        (Exclusion.RETRACTED, row["is_retracted"] and not options.include_retracted),
+        (Exclusion.MANUSCRIPT, row["is_manuscript"] and not options.include_manuscripts),
+        (Exclusion.HISTORICAL_OCR, row["is_historical_ocr"] and not options.include_historical_ocr),
+        (Exclusion.LICENSE, row["license_group"] not in options.license_groups),
+        (Exclusion.JOURNAL, options.journals and not _is_journal(row["journal"], options.journals)),
+        (Exclusion.DATE, not _is_in_period(row["publication_date"], options)),
+        (Exclusion.NO_MEDIA, options.require_media and not row["image_names"]),
+    )
+    return next((reason for reason, excluded in checks if excluded), None)
+
+
+def _latest_versions(metadata: pa.Table) -> dict[str, str]:
+    """Per PMCID the version to take: published before manuscript, then the highest; `.2` without `.1` exists."""
+    best: dict[str, tuple[bool, int, str]] = {}
+    for row in _rows(metadata):
+        if row["status"] != REMOVED and row["problem"] is None:
+            rank = (not row["is_manuscript"], row["version"], row["article_id"])
+            best[row["pmcid"]] = max(best.get(row["pmcid"], rank), rank)
+    return {pmcid: article_id for pmcid, (_, _, article_id) in best.items()}
+
+
+def _sample(kept: Sequence[int], article_ids: Sequence[str], options: SelectOptions) -> set[int]:
+    if options.sample_share == 1.0 and options.max_articles is None:
+        return set(kept)
+    draws = sorted((_draw(article_ids[n], options.seed), n) for n in kept)
+    passed = [n for draw, n in draws if draw < options.sample_share]
+    return set(passed[: options.max_articles])
+
+
+def _draw(article_id: str, seed: int) -> float:
+    digest = hashlib.sha256(f"sample:{seed}:{pmcid_of(article_id)}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _is_journal(journal: str | None, journals: Sequence[str]) -> bool:
+    return (journal or "").casefold() in {name.casefold().rstrip(".") for name in journals}
+
+
+def _is_in_period(date: str | None, options: SelectOptions) -> bool:
+    start, end = options.published_from, options.published_to
+    if start is None and end is None:
+        return True
+    if date is None:
+        return False
+    return (start is None or date >= start[: len(date)]) and (end is None or date[: len(end)] <= end)
+
+
+def _licences(metadata: pa.Table) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    return pc.fill_null(metadata["license_group"], "unknown"), pc.fill_null(metadata["license_code"], "none")
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for chunk in table.to_batches(max_chunksize=65_536):
+        yield from chunk.to_pylist()
+
+
+def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pa.table(
+        [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
+    )

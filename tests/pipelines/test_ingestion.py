@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+from kedro.io import DatasetError
+
+from biomedica_kedro.batches import BatchOptions
+from biomedica_kedro.corpus import CorpusOptions, write_corpus
+from biomedica_kedro.datasets.batches import BatchDataset
+from biomedica_kedro.datasets.sources import EmbeddedCorpusSource, InventoryDataset
+from biomedica_kedro.pipelines.ingestion import nodes
+from biomedica_kedro.pmc.fetch import FetchOptions
+from biomedica_kedro.pmc.inventory import ListOptions
+from biomedica_kedro.pmc.mirror import MirrorSource
+from biomedica_kedro.pmc.read import MetadataOptions
+from biomedica_kedro.pmc.selection import SelectOptions
+
+BATCHES = BatchOptions(count=3)
+EVERYTHING, ANY = SelectOptions(), ListOptions()
+CORPUS = {"articles": 8, "held_out_articles": 0, "image_size": 64, "workers": 1}
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("source") / "corpus"
+    write_corpus(folder, CorpusOptions(**CORPUS))
+    return MirrorSource(str(folder))
+
+
+@pytest.fixture
+def ingest(corpus, run_plan):
+    def run(select=EVERYTHING, only=ANY):
+        inventory = nodes.list_articles(corpus, only)
+        metadata = run_plan(nodes.read_metadata(corpus, inventory, MetadataOptions(), BATCHES))["article_metadata"]
+        selected, summary, tombstones = nodes.select_articles(metadata, select)
+        outputs = run_plan(nodes.fetch_articles(corpus, selected, FetchOptions(), BATCHES))
+        return inventory, selected, summary, tombstones, outputs
+
+    return run
+
+
+def test_every_listed_article_is_archived_failed_or_excluded(ingest):
+    inventory, selected, summary, tombstones, outputs = ingest()
+    archived = set(outputs["article_archive"].table()["article_id"].to_pylist())
+    failed = set(outputs["failed_downloads"].table()["source"].to_pylist())
+    assert archived | (failed & set(selected["article_id"])) == set(selected["article_id"])
+    assert not archived & failed
+    assert summary["articles"].sum() == inventory.num_rows
+    assert set(tombstones["article_id"]).isdisjoint(selected["article_id"])
+
+
+def test_two_runs_give_the_same_batches_and_do_nothing_twice(ingest):
+    first = ingest()[-1]["article_archive"]
+    digest, written = first.digest(), first.file("0001", ".tar").stat().st_mtime_ns
+    again = ingest()[-1]["article_archive"]
+    assert again.digest() == digest
+    assert again.file("0001", ".tar").stat().st_mtime_ns == written
+
+
+def test_only_the_asked_for_articles_are_listed(ingest, corpus):
+    article_id = corpus.list_articles()["article_id"][0].as_py()
+    inventory = ingest(only=ListOptions(pmcids=(article_id.partition(".")[0],)))[0]
+    assert inventory["article_id"].to_pylist() == [article_id]
+
+
+def test_plot_shows_every_licence_and_status(ingest):
+    summary = ingest()[2]
+    figure = nodes.plot_licences(summary)
+    assert {bar.name for bar in figure.data} == set(summary["status"])
+
+
+def test_embedded_corpus_is_written_once_and_cannot_be_saved_to(tmp_path):
+    dataset = EmbeddedCorpusSource(path=str(tmp_path / "corpus"), options=CORPUS)
+    assert dataset.load().list_articles().num_rows > 0
+    written = (tmp_path / "corpus/corpus.json").stat().st_mtime_ns
+    dataset.load()
+    assert (tmp_path / "corpus/corpus.json").stat().st_mtime_ns == written
+    with pytest.raises(DatasetError, match="cannot be written"):
+        dataset.save(1)
+
+
+def test_inventory_remembers_what_vanished(tmp_path, corpus):
+    dataset = InventoryDataset(filepath=str(tmp_path / "inventory.parquet"))
+    table = corpus.list_articles()
+    assert not dataset.exists()
+    dataset.save(table)
+    assert dataset.load().equals(table)
+    dataset.save(table.slice(1))
+    assert dataset.load()["status"].to_pylist().count("removed") == 1
+    assert len(dataset.preview(2)["data"]) == 2
+
+
+def test_archive_is_a_batch_data_set(ingest, tmp_path):
+    ingest()
+    assert BatchDataset(filepath=str(tmp_path / "article_archive")).exists()

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biomedica_kedro.pmc.identifiers import batch_names, batch_of, license_group, pair_key, split_of
+from biomedica_kedro.records import LicenseGroup
+
+PMCIDS = st.integers(1, 10**8).map("PMC{}".format)
+
+
+@pytest.mark.parametrize(
+    ("code", "group"),
+    [
+        ("CC0", LicenseGroup.COMMERCIAL),
+        ("CC BY", LicenseGroup.COMMERCIAL),
+        ("cc-by-sa", LicenseGroup.COMMERCIAL),
+        ("CC BY ND", LicenseGroup.COMMERCIAL),
+        ("CC BY-NC", LicenseGroup.NONCOMMERCIAL),
+        ("CC BY-NC-SA", LicenseGroup.NONCOMMERCIAL),
+        ("cc_by_nc_nd", LicenseGroup.NONCOMMERCIAL),
+        ("TDM", LicenseGroup.OTHER),
+        ("", LicenseGroup.OTHER),
+        (None, LicenseGroup.OTHER),
+        ("CC BY-XX", LicenseGroup.OTHER),
+    ],
+)
+def test_license_group_is_derived_and_never_guessed(code, group):
+    assert license_group(code) is group
+
+
+@given(PMCIDS, st.integers(1, 9), st.integers(1, 9))
+def test_versions_of_an_article_share_batch_and_split(pmcid, first, second):
+    assert batch_of(f"{pmcid}.{first}", 64) == batch_of(f"{pmcid}.{second}", 64)
+    assert split_of(f"{pmcid}.{first}") is split_of(f"{pmcid}.{second}")
+    assert batch_of(pmcid, 64) in batch_names(64)
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_pair_keys_of_different_figures_differ_and_are_plain(first, second):
+    keys = pair_key("PMC1.1", first, 0), pair_key("PMC1.1", second, 0)
+    assert (keys[0] == keys[1]) == (first == second)
+    assert all(set(key) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") for key in keys)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from cloud_layout import article_xml, jpeg
+
+from biomedica_kedro.pmc.media import check_article, check_image, cited_images
+from biomedica_kedro.records import DataError, RejectReason
+
+
+@pytest.mark.parametrize(
+    ("href", "files", "wanted"),
+    [
+        ("x-g001", ["x-g001.jpg", "x-g001.gif", "x-g002.jpg", "x-s1.pdf"], ["x-g001.jpg"]),
+        ("x-g001.jpg", ["X-G001.JPG"], ["X-G001.JPG"]),
+        ("x.tif", ["x.jpg"], ["x.jpg"]),
+        ("info:doi/10.1371/journal.pone.1.g001", ["journal.pone.1.g001.tif"], ["journal.pone.1.g001.tif"]),
+        ("https://host/files/y.png?raw=1", ["y.png"], ["y.png"]),
+        ("only.gif", ["only.gif"], ["only.gif"]),
+        ("a&amp;b", ["a&b.jpg"], ["a&b.jpg"]),
+        ("z", ["supplement.jpg"], []),
+    ],
+    ids=["stem", "case", "other_extension", "doi", "url", "only_gif", "entity", "uncited"],
+)
+def test_cited_images_are_found_by_stem(href, files, wanted):
+    assert cited_images(article_xml(href), files) == wanted
+
+
+def test_thumbnail_beside_the_image_is_left_out():
+    xml = article_xml("f1.tif", "f1.png", "f1.thumbnail.jpg")
+    assert cited_images(xml, ["f1.png", "f1.thumbnail.jpg"]) == ["f1.png"]
+    assert cited_images(xml, ["f1.thumbnail.jpg"]) == ["f1.thumbnail.jpg"]
+
+
+def test_graphics_of_formulas_are_left_out_and_those_after_them_kept():
+    xml = b"""<article><p><disp-formula/><disp-formula id="e"><graphic xlink:href="e1"/></disp-formula>
+      <inline-formula><inline-graphic xlink:href='e2'/></inline-formula><fig><graphic id="g" href='f1'/></fig></p>
+      <table-wrap><ns:graphic xlink:href="t1"/></table-wrap></article>"""
+    names = ["e1.jpg", "e2.jpg", "f1.jpg", "t1.jpg"]
+    assert cited_images(xml, names) == ["f1.jpg", "t1.jpg"]
+
+
+def test_utf16_articles_are_scanned_too():
+    assert cited_images(article_xml("x").decode().encode("utf-16"), ["x.jpg"]) == ["x.jpg"]
+
+
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE HTML><html/>", b"  <html>", b"%PDF-1.7", b"\x1f\x8b"])
+def test_error_pages_are_no_articles(content):
+    with pytest.raises(DataError) as caught:
+        check_article(content)
+    assert caught.value.reason is RejectReason.NOT_AN_ARTICLE
+
+
+@pytest.mark.parametrize(
+    "content", [b"<!-- c --><article/>", b"\xef\xbb\xbf<?xml?>", article_xml("x"), b"\xff\xfe<\x00"]
+)
+def test_articles_pass(content):
+    check_article(content)
+
+
+def test_image_is_known_by_its_first_bytes():
+    check_image(jpeg())
+    with pytest.raises(DataError) as caught:
+        check_image(b"<html>not here</html>")
+    assert caught.value.reason is RejectReason.NOT_AN_IMAGE
+
+
+@pytest.mark.parametrize("fragment", [b"<disp-formula>", b"<graphic ", b"<graphic xlink:href=", b"<graphic href='x"])
+def test_hostile_text_is_scanned_in_linear_time(fragment):
+    started = time.process_time()
+    cited_images(fragment * (4_000_000 // len(fragment)), ["x.jpg"])
+    assert time.process_time() - started < 5
