@@ -1,0 +1,239 @@
+"""Embeddings of a task under a model: computed once, every metric runs from them.
+
+Two tables a task: `images` (a row a sample, vectors float32 and L2-normalised) and `anchors` (a row a text, and one for
+a blank gray image, whose answers show what the prompts alone prefer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from pydantic import Field
+
+from biomedica_kedro.batches import BatchFolder, map_items
+from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
+from biomedica_kedro.benchmark.samples import Sample, TaskSamples, check_sample
+from biomedica_kedro.benchmark.task import Task
+from biomedica_kedro.records import DataError, Options, Reject, RejectReason
+
+STAGE = "embed_benchmark"
+ANCHORS = ".anchors.parquet"
+_NO_IMAGE = Image.new("RGB", (1, 1))  # pixels are not needed after embedding, and would fill the memory
+BLANK_SIZE = 224
+BLANK_GRAY = (128, 128, 128)
+
+Vectors = npt.NDArray[np.float32]
+
+
+class EmbedOptions(Options):
+    """How a task is embedded.
+
+    Attributes:
+        batch_size: images, or texts, a forward pass.
+    """
+
+    batch_size: int = Field(default=64, ge=1)
+
+
+class Encoder(Protocol):
+    """A model as the benchmark sees it; vectors are float32 and L2-normalised."""
+
+    @property
+    def logit_scale(self) -> float:
+        """Factor between cosine similarity and logit, for calibration."""
+        ...
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+        """N x E vectors of RGB images."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """N x E vectors of texts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEmbeddings:
+    """What all metrics of one model on one task are computed from; N samples, E dimensions.
+
+    Attributes:
+        sample_ids: of the samples, in file order.
+        images: image vectors.
+        labels: class or answer index of each sample (-1: none).
+        multilabel: 0/1 per class, or N x 0.
+        options: option strings of each closed question.
+        captions: text of each retrieval pair.
+        groups: group of each sample ("" = independent).
+        splits: "test" or "train".
+        texts: every text's vector.
+        blank: vector of a blank image.
+        logit_scale: of the model.
+    """
+
+    sample_ids: list[str]
+    images: Vectors
+    labels: npt.NDArray[np.int64]
+    multilabel: npt.NDArray[np.int64]
+    options: list[list[str]]
+    captions: list[str]
+    groups: npt.NDArray[np.str_]
+    splits: npt.NDArray[np.str_]
+    texts: dict[str, Vectors]
+    blank: Vectors
+    logit_scale: float
+    hashes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def part(self, split: str) -> TaskEmbeddings:
+        """The samples of one split."""
+        return self.take(np.flatnonzero(self.splits == split))
+
+    def take(self, rows: npt.NDArray[np.intp]) -> TaskEmbeddings:
+        """Some of the samples."""
+
+        def some(values: list[str]) -> list[str]:
+            return [values[row] for row in rows] if values else []
+
+        return TaskEmbeddings(
+            some(self.sample_ids), self.images[rows], self.labels[rows], self.multilabel[rows],
+            [self.options[row] for row in rows], some(self.captions), self.groups[rows], self.splits[rows],
+            self.texts, self.blank, self.logit_scale, some(self.hashes),
+        )  # fmt: skip
+
+    def independent_groups(self) -> npt.NDArray[np.str_] | None:
+        """Group of each sample for the bootstrap; None when every sample stands alone."""
+        if not len(self) or not (self.groups != "").any():
+            return None
+        own = np.array([f"\0{sample_id}" for sample_id in self.sample_ids])
+        return np.where(self.groups == "", own, self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedEmbeddings:
+    """One batch of `benchmark_embeddings`: a model on a task, as it lies on disk."""
+
+    folder: BatchFolder
+    batch: str
+
+    def digest(self) -> str:
+        """Content digest."""
+        return self.folder.digest(self.batch)
+
+    def read(self) -> TaskEmbeddings:
+        """The arrays."""
+        anchors = pq.read_table(self.folder.file(self.batch, ANCHORS), partitioning=None)
+        return read_embeddings(self.folder.table(self.batch), anchors)
+
+
+def embed_task(
+    task: Task, samples: TaskSamples, encoder: Encoder, *, batch_size: int = 64
+) -> tuple[pa.Table, pa.Table, list[Reject]]:
+    """Embed a task's images and texts.
+
+    Args:
+        task: what the samples are checked against.
+        samples: where they lie.
+        encoder: the model.
+        batch_size: images a forward pass.
+    Returns:
+        The images table, the anchors table, and one reject per row that could not be used; rows in = rows + rejects.
+    """
+    rejects: list[Reject] = []
+    kept: list[Sample] = []
+    vectors: list[Vectors] = []
+    check = _Checker(task)
+    for rows in samples.rows(batch_size):
+        checked, refused = map_items(check, rows, stage=STAGE, source=lambda row: f"{task.id}/{row.get('sample_id')}")
+        rejects += refused
+        if checked:
+            vectors.append(np.asarray(encoder.encode_images([sample.image for sample in checked]), dtype=np.float32))
+            kept += [replace(sample, image=_NO_IMAGE) for sample in checked]
+    texts = sorted({*texts_of(prompt_sets(task)), *_texts_of_samples(kept)})
+    blank_E = encoder.encode_images([Image.new("RGB", (BLANK_SIZE, BLANK_SIZE), BLANK_GRAY)])[0]
+    text_TE = [encoder.encode_texts(texts[at : at + batch_size]) for at in range(0, len(texts), batch_size)]
+    images = _images_table(kept, vectors, len(blank_E), encoder.logit_scale)
+    return images, _anchors_table(texts, text_TE, blank_E), rejects
+
+
+def read_embeddings(images: pa.Table, anchors: pa.Table) -> TaskEmbeddings:
+    """Bring the two tables of `embed_task` back into arrays."""
+    anchor_AE = _matrix(anchors["embedding"])
+    texts = anchors["text"].to_pylist()
+    scale = float((images.schema.metadata or {}).get(b"logit_scale", b"100"))
+    multilabel = images["labels"].to_pylist()
+    width = max((len(row) for row in multilabel), default=0)
+    return TaskEmbeddings(
+        sample_ids=images["sample_id"].to_pylist(),
+        images=_matrix(images["embedding"]),
+        labels=images["label"].to_numpy().astype(np.int64),
+        multilabel=np.array(multilabel, dtype=np.int64).reshape(images.num_rows, width),
+        options=images["options"].to_pylist(),
+        captions=images["caption"].to_pylist(),
+        groups=np.array(images["group_id"].to_pylist(), dtype=np.str_),
+        splits=np.array(images["split"].to_pylist(), dtype=np.str_),
+        texts={text: anchor_AE[at] for at, text in enumerate(texts) if text is not None},
+        blank=anchor_AE[texts.index(None)],
+        logit_scale=scale,
+        hashes=images["sha256"].to_pylist(),
+    )
+
+
+def _texts_of_samples(samples: Iterable[Sample]) -> set[str]:
+    return {text for sample in samples for text in (*sample.options, sample.caption) if text}
+
+
+class _Checker:
+    """Check rows one after the other; a sample_id that came before is a reject."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._seen: set[str] = set()
+
+    def __call__(self, row: Mapping[str, Any]) -> Sample:
+        sample = check_sample(row, self._task)
+        if sample.sample_id in self._seen:
+            raise DataError(RejectReason.DUPLICATE_KEY, "this sample_id came before")
+        self._seen.add(sample.sample_id)
+        return sample
+
+
+def _images_table(samples: Sequence[Sample], vectors: Sequence[Vectors], width: int, logit_scale: float) -> pa.Table:
+    embedding_NE = np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32)
+    return pa.table(
+        {
+            "sample_id": pa.array([sample.sample_id for sample in samples], pa.string()),
+            "split": pa.array([sample.split for sample in samples], pa.string()),
+            "label": pa.array([sample.label for sample in samples], pa.int32()),
+            "labels": pa.array([sample.labels for sample in samples], pa.list_(pa.int8())),
+            "options": pa.array([sample.options for sample in samples], pa.list_(pa.string())),
+            "caption": pa.array([sample.caption for sample in samples], pa.string()),
+            "group_id": pa.array([sample.group_id for sample in samples], pa.string()),
+            "sha256": pa.array([sample.sha256 for sample in samples], pa.string()),
+            "embedding": _vectors(embedding_NE),
+        }
+    ).replace_schema_metadata({"logit_scale": repr(float(logit_scale))})
+
+
+def _anchors_table(texts: Sequence[str], text_TE: Sequence[Vectors], blank_E: Vectors) -> pa.Table:
+    rows = np.concatenate([*text_TE, blank_E[None]]).astype(np.float32)
+    return pa.table({"text": pa.array([*texts, None], pa.string()), "embedding": _vectors(rows)})
+
+
+def _vectors(rows_NE: Vectors) -> pa.FixedSizeListArray:
+    flat = pa.array(np.ascontiguousarray(rows_NE, dtype=np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, rows_NE.shape[1])
+
+
+def _matrix(column: pa.ChunkedArray) -> Vectors:
+    width = column.type.list_size
+    flat = column.combine_chunks().flatten().to_numpy()
+    return np.asarray(flat, dtype=np.float32).reshape(len(column), width)

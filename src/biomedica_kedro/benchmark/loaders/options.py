@@ -1,0 +1,114 @@
+"""What a task file says about its data as distributed: one model per loader kind, told apart by `kind`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from biomedica_kedro.records import Options
+
+
+class NpzOptions(Options):
+    """Arrays in one .npz file (MedMNIST): images N x H x W [x 3], labels N x 1 or N x L."""
+
+    kind: Literal["npz"]
+    file: str
+    split: str = "test"
+
+
+class H5Options(Options):
+    """Images and labels in two HDF5 files (PatchCamelyon), with an optional CSV of groups."""
+
+    kind: Literal["h5"]
+    images: str
+    labels: str
+    images_key: str = "x"
+    labels_key: str = "y"
+    groups: str = ""
+    group_column: str = ""
+
+
+class FolderOptions(Options):
+    """One folder per class; `folders` maps folder (relative path) to class name, by default they are equal."""
+
+    kind: Literal["folder"]
+    folders: Mapping[str, str] = Field(default_factory=dict)
+    group_pattern: str = ""
+
+
+class TableOptions(Options):
+    """A CSV or XLSX table of labels beside the image files.
+
+    Attributes:
+        file: the table, relative to the data's folder.
+        image_column: column that holds the file's name, path or number.
+        label_columns: one column with the label, or several: one-hot columns named by the classes.
+        image_pattern: path of the image with `{}` for the column's value, e.g. "images/{}.jpg".
+        label_map: value of the label column -> class name.
+        group_column: column of the patient, slide or video.
+        group_pattern: or a regular expression that finds the group in the image's path.
+        missing_as: for multilabel tables, value of blank cells; uncertain cells (-1) are negatives.
+        where: rows to keep: column -> value.
+    """
+
+    kind: Literal["table"]
+    file: str
+    image_column: str
+    label_columns: tuple[str, ...] = Field(min_length=1)
+    image_pattern: str = "{}"
+    label_map: Mapping[str, str] = Field(default_factory=dict)
+    group_column: str = ""
+    group_pattern: str = ""
+    where: Mapping[str, str] = Field(default_factory=dict)
+    sheet: str = ""
+
+
+class DicomOptions(Options):
+    """A CSV of labels beside DICOM files; rows of one image are merged, a positive one wins."""
+
+    kind: Literal["dicom"]
+    file: str
+    image_column: str
+    label_column: str
+    image_pattern: str = "{}.dcm"
+    label_map: Mapping[str, str] = Field(default_factory=dict)
+
+
+class ParquetOptions(Options):
+    """Parquet or Arrow files with encoded image bytes in a column.
+
+    Attributes:
+        files: glob relative to the data's folder.
+        where: rows to keep: column -> value.
+        options_column: for closed VQA, the list of option strings; then `label_column` is the answer's index.
+    """
+
+    kind: Literal["parquet"]
+    files: str = "*.parquet"
+    image_column: str = "image"
+    label_column: str = "label"
+    options_column: str = ""
+    caption_column: str = ""
+    id_column: str = ""
+    group_column: str = ""
+    license_column: str = ""
+    where: Mapping[str, str] = Field(default_factory=dict)
+
+
+class VideoOptions(Options):
+    """Videos with one CSV each: a row per frame, a column per class; every `step`-th frame is taken."""
+
+    kind: Literal["video"]
+    videos: str = "*.mp4"
+    labels: str = "{}.csv"
+    frame_column: str = "Frame"
+    label_columns: tuple[str, ...] = ()
+    step: int = Field(default=60, ge=1)
+
+
+LoaderOptions = Annotated[
+    NpzOptions | H5Options | FolderOptions | TableOptions | DicomOptions | ParquetOptions | VideoOptions,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,157 @@
+"""What is published of a benchmark: one run a model, flat unique keys, task metrics with their data set.
+
+Keys: `zs/<domain>/<task>/acc`, `ret/<task>/i2t_R_at_1`, `probe/<domain>/<task>/bacc`, `avg/<samples>/<domain>`,
+`contam/<task>/frac`. Which tracker receives them is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import orjson
+
+from biomedica_kedro.benchmark.scores import Protocol
+from biomedica_kedro.benchmark.tables import MACRO_DOMAIN
+from biomedica_kedro.benchmark.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUITE = "biomedica"
+_SHORT = {"accuracy": "acc", "balanced_accuracy": "bacc", "auroc": "auroc", "ece": "ece", "macro_f1": "f1"}
+_PREFIX = {
+    Protocol.ZERO_SHOT.value: "zs",
+    Protocol.LINEAR_PROBE.value: "probe",
+    Protocol.NEAREST_NEIGHBORS.value: "knn",
+}
+_NOT_IN_KEY = re.compile(r"[^A-Za-z0-9_./ -]+")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMetric:
+    """A metric of the model on one data set; `step` is the task's stable position in the registry."""
+
+    name: str
+    value: float
+    task: str
+    step: int
+    dataset_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkRun:
+    """All that is published of one model.
+
+    Attributes:
+        model_id: name of the model.
+        key: digest of every score; a run with this key is never published twice.
+        tags: what was measured and how completely.
+        params: tasks, prompt set, seed.
+        metrics: flat keys, each once.
+        task_metrics: the headline metrics by data set.
+        artifacts: path -> content.
+    """
+
+    model_id: str
+    key: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    task_metrics: Sequence[TaskMetric]
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def benchmark_runs(
+    scores: pd.DataFrame,
+    averages: pd.DataFrame,
+    active: pd.DataFrame,
+    tasks: Mapping[str, Task],
+    *,
+    prompt_set: str,
+    artifacts: Mapping[str, bytes],
+) -> list[BenchmarkRun]:
+    """One run a model.
+
+    Args:
+        scores: rows of `scores.SCORE_ROWS`.
+        averages: of `tables.domain_averages`.
+        active: of `activation.active_tasks`.
+        tasks: the registry.
+        prompt_set: the set whose zero-shot scores are published.
+        artifacts: files that go with every run.
+    """
+    registry = hashlib.sha256(orjson.dumps([task.model_dump(mode="json") for task in tasks.values()])).hexdigest()[:12]
+    shown = scores[scores["prompt_set"].isin([prompt_set, ""]) & scores["value"].notna()]
+    position = {name: at for at, name in enumerate(sorted(tasks))}
+    runs = []
+    for model_id, rows in shown.groupby("model_id", sort=True):
+        metrics = dict(_metrics(rows)) | dict(_averages(averages[averages["model_id"] == model_id]))
+        metrics |= dict(_contamination(active))
+        task_metrics = list(_task_metrics(rows, position))
+        names = sorted(rows["task"].unique())
+        tags = {
+            "bench.suite": SUITE, "bench.version": registry, "bench.prompt_set": prompt_set,
+            "bench.n_tasks": str(len(names)), "bench.complete": str(bool((active["status"] == "ready").all())).lower(),
+            "bench.samples": ", ".join(sorted({"synthetic" if flag else "real" for flag in rows["synthetic"]})),
+            "model.id": str(model_id),
+        }  # fmt: skip
+        params = {"tasks": ", ".join(names), "prompt_set": prompt_set, "seed": str(int(rows["seed"].iloc[0]))}
+        key = _key(tags, params, metrics)
+        runs.append(
+            BenchmarkRun(
+                model_id=str(model_id), key=key, tags=tags, params=params, metrics=metrics, task_metrics=task_metrics,
+                artifacts={**artifacts, "results.json": _as_json(scores[scores["model_id"] == model_id])},
+            )
+        )  # fmt: skip
+    return runs
+
+
+def _metrics(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
+    for row in rows.to_dict("records"):
+        metric, task, value = str(row["metric"]), str(row["task"]), float(row["value"])
+        if row["protocol"] == Protocol.RETRIEVAL.value:
+            yield f"ret/{task}/{metric}", value
+        elif row["protocol"] in _PREFIX and metric in _SHORT:
+            key = f"{_PREFIX[str(row['protocol'])]}/{row['domain']}/{task}/{_SHORT[metric]}"
+            yield key, value
+            if metric == "accuracy" and row["ci_low"] == row["ci_low"] and row["ci_low"] is not None:
+                yield f"{key}_lo", float(row["ci_low"])
+                yield f"{key}_hi", float(row["ci_high"])
+        elif row["protocol"] == Protocol.ZERO_SHOT.value and metric == "median_class_recall":
+            yield f"zs/{row['domain']}/{task}/median_recall", value
+        elif row["protocol"] == Protocol.FEW_SHOT.value and metric == "accuracy":
+            yield f"fs/{task}/{row['detail']}/acc", value
+
+
+def _averages(averages: pd.DataFrame) -> Iterator[tuple[str, float]]:
+    for row in averages.to_dict("records"):
+        domain = str(row["domain"]).replace(MACRO_DOMAIN, "macro_domain").replace("all tasks", "all")
+        kind = f"{row['samples']}_{row['suite']}"
+        yield f"avg/{_NOT_IN_KEY.sub('_', f'{kind}/{domain}')}/score", float(row["value"])
+
+
+def _contamination(active: pd.DataFrame) -> Iterator[tuple[str, float]]:
+    known = active[active["n_in_training"].notna() & (active["status"] == "ready")]
+    for row in known.to_dict("records"):
+        yield f"contam/{row['task']}/frac", float(row["n_in_training"]) / max(1, int(row["n"]))
+
+
+def _task_metrics(rows: pd.DataFrame, position: Mapping[str, int]) -> Iterator[TaskMetric]:
+    wanted = rows[rows["protocol"].isin([Protocol.ZERO_SHOT.value, Protocol.RETRIEVAL.value])]
+    for row in wanted.to_dict("records"):
+        name = _SHORT.get(str(row["metric"]), str(row["metric"]) if "_R_at_" in str(row["metric"]) else "")
+        task = str(row["task"])
+        if name:
+            yield TaskMetric(name, float(row["value"]), task, position[task], str(row["dataset_digest"]))
+
+
+def _key(tags: Mapping[str, str], params: Mapping[str, str], metrics: Mapping[str, float]) -> str:
+    return hashlib.sha256(orjson.dumps([tags, params, metrics], option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _as_json(scores: pd.DataFrame) -> bytes:
+    return orjson.dumps(orjson.loads(scores.to_json(orient="records")), option=orjson.OPT_INDENT_2)

@@ -1,0 +1,64 @@
+"""Rows of scores: one row = model x task x protocol x prompt set x metric, with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+from biomedica_kedro.benchmark.bootstrap import Interval
+from biomedica_kedro.records import SCORES
+
+
+class Protocol(StrEnum):
+    """How a score was obtained."""
+
+    ZERO_SHOT = "zero_shot"
+    RETRIEVAL = "retrieval"
+    LINEAR_PROBE = "linear_probe"
+    NEAREST_NEIGHBORS = "knn"
+    FEW_SHOT = "few_shot"
+    BLANK_IMAGE = "blank_image"
+    MAJORITY = "majority_class"
+    WITHOUT_CONTAMINATED = "without_contaminated"
+
+
+SCORE_ROWS = pa.schema(
+    [
+        *SCORES, ("protocol", pa.string()), ("prompt_set", pa.string()), ("domain", pa.string()),
+        ("synthetic", pa.bool_()), ("detail", pa.string()),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What all the scores of one model on one task share."""
+
+    model_id: str
+    task: str
+    domain: str
+    synthetic: bool
+    dataset_digest: str
+    seed: int
+
+    def row(
+        self, metric: str, interval: Interval, n: int, *, protocol: Protocol, prompt_set: str = "", detail: str = ""
+    ) -> dict[str, object]:
+        """One row of `SCORE_ROWS`; bounds that do not exist are null."""
+        return {
+            "model_id": self.model_id, "task": self.task, "metric": metric, "value": _known(interval.value),
+            "ci_low": _known(interval.low), "ci_high": _known(interval.high), "n": n, "seed": self.seed,
+            "dataset_digest": self.dataset_digest, "protocol": str(protocol), "prompt_set": prompt_set,
+            "domain": self.domain, "synthetic": self.synthetic, "detail": detail,
+        }  # fmt: skip
+
+
+def exact(value: float) -> Interval:
+    """A value that has no interval."""
+    return Interval(value, float("nan"), float("nan"))
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else value

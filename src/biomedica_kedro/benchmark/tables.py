@@ -1,0 +1,148 @@
+"""Tables from score rows: one line a task and model, averages by domain and over all, and what is missing.
+
+Averages are always computed from task rows, never copied; each says how many of the suite's tasks it rests on. Scores
+on synthetic samples have averages of their own and are never mixed with real ones.
+Source: BIOMEDICA table 5, whose averages of two models do not equal the mean of their rows (CoCa: 47.29 for 51.61).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from biomedica_kedro.benchmark.scores import Protocol
+from biomedica_kedro.benchmark.task import PAPER_SUITE, Kind, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADLINE = {Kind.RETRIEVAL: "i2t_R_at_1", Kind.MULTILABEL: "balanced_accuracy"}
+REAL, SYNTHETIC = "real", "synthetic"
+ALL_TASKS, MACRO_DOMAIN = "all tasks", "mean of domains"
+
+
+def headline_metric(task: Task) -> str:
+    """The metric a task is known by: accuracy, as in the paper, or recall at 1 for retrieval."""
+    return HEADLINE.get(task.kind, "accuracy")
+
+
+def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set: str) -> pd.DataFrame:
+    """Headline score of every model on every task, best known first to read.
+
+    Args:
+        scores: rows of `scores.SCORE_ROWS`.
+        tasks: the registry.
+        prompt_set: the set whose zero-shot scores are shown.
+    Returns:
+        Columns model_id, task, title, domain, metric, value, ci_low, ci_high, n, chance, samples (real | synthetic),
+        counts_for, wording, note; sorted by domain, task, model.
+    """
+    known = scores[scores["task"].isin(list(tasks))]
+    is_headline = known["metric"] == known["task"].map({name: headline_metric(task) for name, task in tasks.items()})
+    is_shown = (known["protocol"] == Protocol.RETRIEVAL.value) | (
+        (known["protocol"] == Protocol.ZERO_SHOT.value) & known["prompt_set"].isin([prompt_set, ""])
+    )
+    table = known[is_headline & is_shown].copy()
+    of_task = table["task"].map
+    table["title"] = of_task({name: task.title for name, task in tasks.items()})
+    table["chance"] = of_task({name: task.chance for name, task in tasks.items()}).astype(float)
+    table["samples"] = table["synthetic"].map({True: SYNTHETIC, False: REAL})
+    table["counts_for"] = of_task({name: ", ".join(task.counts_for) for name, task in tasks.items()})
+    table["wording"] = of_task({name: task.wording for name, task in tasks.items()})
+    table["note"] = of_task({name: _note(task) for name, task in tasks.items()})
+    columns = [
+        "model_id", "task", "title", "domain", "metric", "value", "ci_low", "ci_high", "n", "chance", "samples",
+        "counts_for", "wording", "note", "dataset_digest",
+    ]  # fmt: skip
+    return table[columns].sort_values(["domain", "task", "model_id"], ignore_index=True)
+
+
+def domain_averages(table: pd.DataFrame, tasks: Mapping[str, Task], suite: str = PAPER_SUITE) -> pd.DataFrame:
+    """Averages of a model per domain, over tasks, and over domains; real and synthetic samples apart.
+
+    Args:
+        table: of `benchmark_table`.
+        tasks: the registry, which says what the suite holds.
+        suite: the suite that counts; tasks outside it have averages under "other".
+    Returns:
+        Columns model_id, samples, suite, domain, value, n_tasks, n_suite, missing.
+    """
+    import pandas as pd
+
+    counted = table[table["task"].isin([name for name, task in tasks.items() if not task.excluded_from_averages])]
+    rows: list[dict[str, object]] = []
+    for (model_id, samples), of_model in counted.groupby(["model_id", "samples"], sort=True):
+        for name in (suite, "other"):
+            members = {task.id: task for task in tasks.values() if _belongs(task, name, suite)}
+            part = of_model[of_model["task"].isin(list(members))]
+            if len(part):
+                head = {"model_id": model_id, "samples": samples, "suite": name}
+                rows += [{**head, **line} for line in _averages(part, members, is_closed=name == suite)]
+    columns = ["model_id", "samples", "suite", "domain", "value", "n_tasks", "n_suite", "missing"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def recall_by_class(scores: pd.DataFrame, prompt_set: str) -> pd.DataFrame:
+    """Recall of every class under the shown prompt set, with intervals; the median class is each task's summary."""
+    shown = scores[
+        (scores["metric"] == "recall")
+        & (scores["protocol"] == Protocol.ZERO_SHOT.value)
+        & (scores["prompt_set"] == prompt_set)
+    ]
+    columns = ["model_id", "task", "detail", "value", "ci_low", "ci_high", "n", "synthetic"]
+    return shown[columns].rename(columns={"detail": "class"}).reset_index(drop=True)
+
+
+def summary(
+    scores: pd.DataFrame, table: pd.DataFrame, active: pd.DataFrame, *, model_id: str, prompt_set: str
+) -> dict[str, float]:
+    """The few numbers a run ends with, of the leading model, each with what its samples are.
+
+    Returns:
+        Names are legal in MLflow: {"synthetic embedded_figure_type median class recall": 0.86, "tasks evaluated": 4}.
+    """
+    numbers: dict[str, float] = {}
+    shown = (scores["model_id"] == model_id) & (scores["protocol"] == Protocol.ZERO_SHOT.value)
+    medians = scores[shown & (scores["metric"] == "median_class_recall") & (scores["prompt_set"] == prompt_set)]
+    for row in medians.to_dict("records"):
+        kind = SYNTHETIC if row["synthetic"] else REAL
+        numbers[f"{kind} {row['task']} median class recall"] = float(row["value"])
+    retrieved = table[(table["metric"] == HEADLINE[Kind.RETRIEVAL]) & (table["model_id"] == model_id)]
+    for row in retrieved.to_dict("records"):
+        numbers[f"{row['samples']} {row['task']} image-to-text recall at 1"] = float(row["value"])
+    numbers["tasks evaluated"] = int(table["task"].nunique())
+    numbers["tasks without data"] = int((active["status"] == "missing").sum())
+    return numbers
+
+
+def _belongs(task: Task, name: str, suite: str) -> bool:
+    return (suite in task.counts_for) == (name == suite) and not task.excluded_from_averages
+
+
+def _averages(part: pd.DataFrame, members: Mapping[str, Task], *, is_closed: bool) -> list[dict[str, object]]:
+    """Lines of one model; a closed suite knows what is missing, an open one does not."""
+    by_domain = part.groupby("domain", sort=True)["value"]
+    lines = [
+        _line(str(domain), float(values.mean()), part[part["domain"] == domain]["task"].tolist(), members, is_closed)
+        for domain, values in by_domain
+    ]
+    evaluated = part["task"].tolist()
+    lines.append(_line(MACRO_DOMAIN, float(by_domain.mean().mean()), evaluated, members, is_closed))
+    lines.append(_line(ALL_TASKS, float(part["value"].mean()), evaluated, members, is_closed))
+    return lines
+
+
+def _line(
+    domain: str, value: float, evaluated: Sequence[str], members: Mapping[str, Task], is_closed: bool
+) -> dict[str, object]:
+    wanted = [name for name, task in members.items() if domain in (task.domain, ALL_TASKS, MACRO_DOMAIN)]
+    missing = sorted(set(wanted) - set(evaluated)) if is_closed else []
+    n_suite = len(wanted) if is_closed else len(evaluated)
+    return {
+        "domain": domain, "value": value, "n_tasks": len(evaluated), "n_suite": n_suite, "missing": ", ".join(missing),
+    }  # fmt: skip
+
+
+def _note(task: Task) -> str:
+    parts = ["synthetic samples"] if task.synthetic else []
+    return "; ".join([*parts, *filter(None, [task.seen_in_training, task.excluded_from_averages])])

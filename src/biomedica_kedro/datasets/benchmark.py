@@ -1,0 +1,104 @@
+"""What the benchmark reads: the strict task registry, the samples where they lie, scores from the literature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import TablePreview
+
+from biomedica_kedro.benchmark.samples import SampleStore
+from biomedica_kedro.benchmark.task import Task, TaskFileError, load_tasks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class _ReadOnly:
+    def save(self, data: None) -> None:
+        """Refuse: what is read here is written by people."""
+        raise DatasetError(f"{type(self).__name__} is read-only")
+
+
+class TaskRegistryDataset(_ReadOnly, AbstractDataset[None, dict[str, Task]]):
+    """The package's task files and the user's.
+
+    Example:
+        >>> catalog.load("benchmark_tasks")["pcam"].classes  # doctest: +SKIP
+    """
+
+    def __init__(self, *, extra_paths: Sequence[str] = (), metadata: dict[str, Any] | None = None) -> None:
+        """Args: extra_paths: task files or folders of them; metadata: for kedro-viz."""
+        self._extra_paths = [Path(path) for path in extra_paths]
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Task]:
+        """Tasks by id.
+
+        Raises:
+            DatasetError: when a task file is wrong; names file and key.
+        """
+        try:
+            return load_tasks(self._extra_paths)
+        except TaskFileError as error:
+            raise DatasetError(str(error)) from error
+
+    def preview(self, nrows: int = 60) -> TablePreview:
+        """The registry as a table, for kedro-viz."""
+        columns = ["id", "title", "domain", "kind", "classes", "n_expected", "access", "wording"]
+        rows = [
+            [
+                task.id, task.title, task.domain, str(task.kind), len(task.classes), task.n_expected,
+                str(task.source.access), task.wording,
+            ]
+            for task in self.load().values()
+        ][:nrows]  # fmt: skip
+        return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": rows})
+
+    def _describe(self) -> dict[str, Any]:
+        return {"extra_paths": [str(path) for path in self._extra_paths]}
+
+
+class SamplesDataset(_ReadOnly, AbstractDataset[None, SampleStore]):
+    """Folders of samples in interchange form; a task that is in none of them is missing, which is no error."""
+
+    def __init__(self, *, folders: Sequence[str], metadata: dict[str, Any] | None = None) -> None:
+        """Args: folders: each holds `<task_id>/rows.parquet`; the first that has a task wins."""
+        self._folders = tuple(Path(folder) for folder in folders)
+        self.metadata = metadata
+
+    def load(self) -> SampleStore:
+        """A handle; nothing is read yet."""
+        return SampleStore(self._folders)
+
+    def _exists(self) -> bool:
+        return bool(self.load().task_ids())
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folders": [str(folder) for folder in self._folders]}
+
+
+class PublishedScoresDataset(_ReadOnly, AbstractDataset[None, "pd.DataFrame"]):
+    """Scores from the literature that ship with the package, with their source and known errors."""
+
+    def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:
+        """Args: metadata: for kedro-viz."""
+        self.metadata = metadata
+
+    def load(self) -> pd.DataFrame:
+        """Columns model, task, metric, value, source, known_error."""
+        import pandas as pd
+
+        with (resources.files("biomedica_kedro.benchmark") / "published_scores.csv").open(encoding="utf-8") as file:
+            return pd.read_csv(file, keep_default_na=False)
+
+    def preview(self, nrows: int = 60) -> TablePreview:
+        """The table, for kedro-viz."""
+        frame = self.load().head(nrows)
+        return TablePreview(frame.to_dict(orient="split"))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"source": "published_scores.csv of the package"}

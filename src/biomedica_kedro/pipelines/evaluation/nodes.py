@@ -1,0 +1,213 @@
+"""Nodes of the evaluation pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from biomedica_kedro.batches import Batch, BatchFolder, BatchOptions, IncompleteError, PlannedOutput, plan_batches
+from biomedica_kedro.benchmark import activation, classification, comparison, retrieval, tables
+from biomedica_kedro.benchmark.activation import ActivationOptions
+from biomedica_kedro.benchmark.classification import PREDICTIONS, ScoreOptions
+from biomedica_kedro.benchmark.encode import ANCHORS, CachedEmbeddings, EmbedOptions, embed_task
+from biomedica_kedro.benchmark.models import batch_name, model_and_task, model_choices
+from biomedica_kedro.benchmark.publication import BenchmarkRun, benchmark_runs
+from biomedica_kedro.benchmark.retrieval import RetrievalOptions
+from biomedica_kedro.benchmark.samples import SampleStore
+from biomedica_kedro.benchmark.scores import SCORE_ROWS, Subject
+from biomedica_kedro.benchmark.task import Kind, Task
+from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, encoder_of
+from biomedica_kedro.records import REJECTS, to_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from plotly.graph_objects import Figure
+else:  # kedro resolves a node's annotations to validate its parameters; importing pandas would slow every command
+    DataFrame = Figure = Any
+
+
+def list_active_tasks(
+    benchmark_tasks: Mapping[str, Task],
+    benchmark_samples: SampleStore,
+    dataset_metadata: BatchFolder,
+    options: ActivationOptions,
+) -> DataFrame:
+    """Which tasks have samples, and how many of these are among the training images."""
+    hashes = dataset_metadata.table(columns=["sha256"])["sha256"] if dataset_metadata.is_complete() else None
+    return activation.active_tasks(benchmark_tasks, benchmark_samples, hashes, options)
+
+
+def embed_benchmark(
+    active_tasks: DataFrame,
+    benchmark_tasks: Mapping[str, Task],
+    benchmark_samples: SampleStore,
+    clip_checkpoint: BatchFolder,
+    models: Sequence[Any],
+    options: EmbedOptions,
+    batches: BatchOptions,
+) -> list[PlannedOutput]:
+    """Embed every task's images and texts under every model, once."""
+    handles = [ModelHandle(choice, clip_checkpoint) for choice in model_choices(models)]
+    pairs = {
+        batch_name(handle.choice.id, task): (handle, task)
+        for handle in handles
+        for task in activation.ready_tasks(active_tasks)
+    }
+    return plan_batches(
+        _embed, stage="embed_benchmark", outputs=["benchmark_embeddings", "rejected_samples"], parameters=options,
+        slices={
+            "model": {name: handle for name, (handle, _) in pairs.items()},
+            "task": {name: benchmark_tasks[task] for name, (_, task) in pairs.items()},
+            "samples": {name: benchmark_samples.find(task) for name, (_, task) in pairs.items()},
+        },
+        options=batches,
+    )  # fmt: skip
+
+
+def score_classification(
+    benchmark_embeddings: BatchFolder,
+    active_tasks: DataFrame,
+    benchmark_tasks: Mapping[str, Task],
+    options: ScoreOptions,
+    batches: BatchOptions,
+) -> list[PlannedOutput]:
+    """Zero-shot scores and predictions of every classification task."""
+    return plan_batches(
+        _score_classification, stage="score_classification", outputs=["classification_scores", "predictions"],
+        parameters=options, options=batches,
+        slices=_scored(benchmark_embeddings, active_tasks, benchmark_tasks, options.seed, is_retrieval=False),
+    )  # fmt: skip
+
+
+def score_retrieval(
+    benchmark_embeddings: BatchFolder,
+    active_tasks: DataFrame,
+    benchmark_tasks: Mapping[str, Task],
+    options: RetrievalOptions,
+    batches: BatchOptions,
+) -> list[PlannedOutput]:
+    """Retrieval scores both ways of every task of image-caption pairs."""
+    return plan_batches(
+        _score_retrieval, stage="score_retrieval", outputs=["retrieval_scores"], parameters=options, options=batches,
+        slices=_scored(benchmark_embeddings, active_tasks, benchmark_tasks, options.seed, is_retrieval=True),
+    )  # fmt: skip
+
+
+def compare_models(
+    classification_scores: BatchFolder,
+    retrieval_scores: BatchFolder,
+    predictions: BatchFolder,
+    active_tasks: DataFrame,
+    benchmark_tasks: Mapping[str, Task],
+    models: Sequence[Any],
+    options: ScoreOptions,
+) -> tuple[DataFrame, DataFrame, DataFrame, DataFrame, dict[str, float]]:
+    """Headline scores, averages, recall by class, paired differences, and the summary's numbers."""
+    scores = _scores(classification_scores, retrieval_scores)
+    table = tables.benchmark_table(scores, benchmark_tasks, options.prompt_set)
+    averages = tables.domain_averages(table, benchmark_tasks)
+    recalls = tables.recall_by_class(scores, options.prompt_set)
+    answers = _frame(predictions, PREDICTIONS)
+    shown = answers[answers["prompt_set"].isin([options.prompt_set, ""])]
+    kinds = dict(zip(table["task"], table["samples"], strict=True))
+    differences = comparison.compare_models(shown, kinds, seed=options.seed)
+    leading = model_choices(models)[0].id
+    summary = tables.summary(scores, table, active_tasks, model_id=leading, prompt_set=options.prompt_set)
+    return table, averages, recalls, differences, summary
+
+
+def draw_leaderboard(
+    benchmark_table: DataFrame,
+    domain_averages: DataFrame,
+    class_recalls: DataFrame,
+    model_comparison: DataFrame,
+    active_tasks: DataFrame,
+    published_scores: DataFrame,
+) -> tuple[Figure, str]:
+    """The leaderboard as a figure and as a page of its own."""
+    from biomedica_kedro.benchmark.leaderboard import leaderboard_figure, leaderboard_page
+
+    page = leaderboard_page(
+        benchmark_table, domain_averages, class_recalls, model_comparison, active_tasks, published_scores
+    )
+    return leaderboard_figure(benchmark_table), page
+
+
+def publish_benchmark(
+    classification_scores: BatchFolder,
+    retrieval_scores: BatchFolder,
+    domain_averages: DataFrame,
+    active_tasks: DataFrame,
+    benchmark_tasks: Mapping[str, Task],
+    leaderboard_page: str,
+    options: ScoreOptions,
+) -> list[BenchmarkRun]:
+    """One run a model for the tracker."""
+    return benchmark_runs(
+        _scores(classification_scores, retrieval_scores), domain_averages, active_tasks, benchmark_tasks,
+        prompt_set=options.prompt_set, artifacts={"leaderboard.html": leaderboard_page.encode()},
+    )  # fmt: skip
+
+
+def _embed(batch: Batch, options: EmbedOptions) -> dict[str, pa.Table]:
+    encoder = encoder_of(batch.inputs["model"])
+    images, anchors, rejects = embed_task(
+        batch.inputs["task"], batch.inputs["samples"], encoder, batch_size=options.batch_size
+    )
+    with batch.create("benchmark_embeddings", ANCHORS) as path:
+        pq.write_table(anchors, path, compression="zstd", write_page_checksum=True)
+    return {"benchmark_embeddings": images, "rejected_samples": to_table(rejects, REJECTS)}
+
+
+def _score_classification(batch: Batch, options: ScoreOptions) -> dict[str, pa.Table]:
+    rows, predictions = classification.score_classification(
+        batch.inputs["task"], batch.inputs["embeddings"].read(), batch.inputs["subject"], options
+    )
+    return {
+        "classification_scores": to_table(rows, SCORE_ROWS),
+        "predictions": to_table(predictions, PREDICTIONS),
+    }
+
+
+def _score_retrieval(batch: Batch, options: RetrievalOptions) -> dict[str, pa.Table]:
+    rows = retrieval.score_retrieval(batch.inputs["embeddings"].read(), batch.inputs["subject"], options)
+    return {"retrieval_scores": to_table(rows, SCORE_ROWS)}
+
+
+def _scored(
+    embeddings: BatchFolder, active: DataFrame, tasks: Mapping[str, Task], seed: int, *, is_retrieval: bool
+) -> dict[str, dict[str, Any]]:
+    """For every model and task of a kind: its embeddings, the task, and what its rows are labeled with."""
+    facts = active.set_index("task")
+    slices: dict[str, dict[str, Any]] = {"embeddings": {}, "task": {}, "subject": {}}
+    for name in embeddings.names():
+        model_id, task_id = model_and_task(name)
+        task = tasks[task_id]
+        if (task.kind is Kind.RETRIEVAL) is is_retrieval:
+            slices["embeddings"][name] = CachedEmbeddings(embeddings, name)
+            slices["task"][name] = task
+            slices["subject"][name] = Subject(
+                model_id=model_id, task=task_id, domain=task.domain, seed=seed,
+                synthetic=bool(facts.at[task_id, "synthetic"]), dataset_digest=str(facts.at[task_id, "digest"]),
+            )  # fmt: skip
+    return slices
+
+
+def _scores(*folders: BatchFolder) -> DataFrame:
+    import pandas as pd
+
+    return pd.concat([_frame(folder, SCORE_ROWS) for folder in folders], ignore_index=True)
+
+
+def _frame(folder: BatchFolder, schema: pa.Schema) -> DataFrame:
+    try:
+        table = folder.table()
+    except IncompleteError:
+        if not folder.is_complete():
+            raise
+        table = schema.empty_table()
+    frame: DataFrame = table.to_pandas()
+    return frame

@@ -1,0 +1,120 @@
+"""The evaluation pipeline: embed the benchmark, score, compare, publish."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from biomedica_kedro.pipelines.evaluation import nodes
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    """Measure models on the benchmark's tasks, with intervals and paired comparisons."""
+    return Pipeline(
+        [
+            Node(
+                nodes.list_active_tasks,
+                inputs=[
+                    "benchmark_tasks",
+                    "benchmark_samples",
+                    "dataset_metadata",
+                    "params:evaluation.list_active_tasks",
+                ],
+                outputs="active_tasks",
+                name="list_active_tasks",
+                tags=["report"],
+            ),
+            Node(
+                nodes.embed_benchmark,
+                inputs=[
+                    "active_tasks",
+                    "benchmark_tasks",
+                    "benchmark_samples",
+                    "clip_checkpoint",
+                    "params:evaluation.models",
+                    "params:evaluation.embed_benchmark",
+                    "params:batches",
+                ],
+                outputs=["benchmark_embeddings", "rejected_samples"],
+                name="embed_benchmark",
+                tags=["batches", "gpu"],
+            ),
+            Node(
+                nodes.score_classification,
+                inputs=[
+                    "benchmark_embeddings",
+                    "active_tasks",
+                    "benchmark_tasks",
+                    "params:evaluation.score_classification",
+                    "params:batches",
+                ],
+                outputs=["classification_scores", "predictions"],
+                name="score_classification",
+                tags=["batches"],
+            ),
+            Node(
+                nodes.score_retrieval,
+                inputs=[
+                    "benchmark_embeddings",
+                    "active_tasks",
+                    "benchmark_tasks",
+                    "params:evaluation.score_retrieval",
+                    "params:batches",
+                ],
+                outputs=["retrieval_scores"],
+                name="score_retrieval",
+                tags=["batches"],
+            ),
+            Node(
+                nodes.compare_models,
+                inputs=[
+                    "classification_scores",
+                    "retrieval_scores",
+                    "predictions",
+                    "active_tasks",
+                    "benchmark_tasks",
+                    "params:evaluation.models",
+                    "params:evaluation.score_classification",
+                ],
+                outputs=[
+                    "benchmark_table",
+                    "domain_averages",
+                    "class_recalls",
+                    "model_comparison",
+                    "benchmark_summary",
+                ],
+                name="compare_models",
+                tags=["report"],
+            ),
+            Node(
+                nodes.draw_leaderboard,
+                inputs=[
+                    "benchmark_table",
+                    "domain_averages",
+                    "class_recalls",
+                    "model_comparison",
+                    "active_tasks",
+                    "published_scores",
+                ],
+                outputs=["leaderboard", "leaderboard_page"],
+                name="draw_leaderboard",
+                tags=["report"],
+            ),
+            Node(
+                nodes.publish_benchmark,
+                inputs=[
+                    "classification_scores",
+                    "retrieval_scores",
+                    "domain_averages",
+                    "active_tasks",
+                    "benchmark_tasks",
+                    "leaderboard_page",
+                    "params:evaluation.score_classification",
+                ],
+                outputs="benchmark_runs",
+                name="publish_benchmark",
+                tags=["report"],
+            ),
+        ],
+        namespace="evaluation",
+        prefix_datasets_with_namespace=False,
+    )

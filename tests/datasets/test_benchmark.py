@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kedro.io import DatasetError
+
+from biomedica_kedro.benchmark.tables import MACRO_DOMAIN
+from biomedica_kedro.datasets.benchmark import PublishedScoresDataset, SamplesDataset, TaskRegistryDataset
+
+
+def test_registry_previews_every_task() -> None:
+    registry = TaskRegistryDataset()
+    assert len(registry.preview(nrows=1000)["data"]) == len(registry.load())
+
+
+def test_wrong_task_file_stops_the_load_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "bad.yml").write_text("id: bad\n")
+    with pytest.raises(DatasetError, match=r"bad\.yml"):
+        TaskRegistryDataset(extra_paths=[str(tmp_path)]).load()
+
+
+def test_absent_samples_do_not_exist_but_load(tmp_path: Path) -> None:
+    samples = SamplesDataset(folders=[str(tmp_path / "absent")])
+    assert not samples.exists()
+    assert samples.load().find("pcam") is None
+
+
+def test_published_averages_carry_their_known_errors() -> None:
+    published = PublishedScoresDataset().load()
+    tasks = published[published["task"].str.startswith("ubench_")]
+    means = tasks.groupby("model")["value"].mean()
+    stated = published[published["task"] == "microscopy composition average"].set_index("model")
+    is_wrong = (means - stated["value"]).abs() > 2e-4
+    assert set(means[is_wrong].index) == set(stated[stated["known_error"] != ""].index) >= {"CoCa", "OpenCLIP"}
+    assert MACRO_DOMAIN not in set(published["task"])

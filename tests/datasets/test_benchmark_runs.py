@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from biomedica_kedro.benchmark.publication import BenchmarkRun, TaskMetric
+from biomedica_kedro.datasets.benchmark_runs import BenchmarkRunsDataset
+from biomedica_kedro.datasets.tracking import BENCHMARK_EXPERIMENT
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> MlflowClient:
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    client = MlflowClient()
+    client.create_experiment(BENCHMARK_EXPERIMENT, artifact_location=(tmp_path / "artifacts").as_uri())
+    yield client
+    mlflow.set_tracking_uri(before)
+
+
+def _run(model: str, n_tasks: int = 40, shift: float = 0.0) -> BenchmarkRun:
+    names = [f"task{at:02d}" for at in range(n_tasks)]
+    metrics = {
+        f"zs/radiology/{name}/{metric}": 0.5 + shift for name in names for metric in ("acc", "bacc", "auroc", "ece")
+    }
+    by_task = [
+        TaskMetric(metric, 0.5 + at / 100 + shift, name, at, "digest")
+        for at, name in enumerate(names)
+        for metric in ("acc", "bacc", "auroc", "ece")
+    ]
+    return BenchmarkRun(
+        model_id=model, key=f"key-{model}-{shift}", tags={"bench.suite": "biomedica"}, params={"seed": "0"},
+        metrics=metrics, task_metrics=by_task, artifacts={"leaderboard.html": b"<html>"},
+    )  # fmt: skip
+
+
+def _runs(client: MlflowClient) -> list:
+    experiment = client.get_experiment_by_name(BENCHMARK_EXPERIMENT)
+    return client.search_runs([experiment.experiment_id])
+
+
+def test_40_tasks_of_3_models_are_logged_in_seconds(client: MlflowClient, tmp_path: Path) -> None:
+    dataset = BenchmarkRunsDataset(filepath=str(tmp_path / "runs.json"))
+    dataset.save([_run("warm-up", 1)])
+    started = time.perf_counter()
+    dataset.save([_run(model) for model in ("a", "b", "c")])
+    assert time.perf_counter() - started < 5
+    assert len(_runs(client)) == 4
+    assert len(client.list_artifacts(_runs(client)[0].info.run_id)) == 1
+
+
+def test_publishing_again_adds_nothing_and_new_scores_do(client: MlflowClient, tmp_path: Path) -> None:
+    dataset = BenchmarkRunsDataset(filepath=str(tmp_path / "runs.json"))
+    dataset.save([_run("a", 2)])
+    first = dataset.load()
+    dataset.save([_run("a", 2)])
+    assert dataset.load() == first
+    dataset.save([_run("a", 2, shift=0.1)])
+    assert len(_runs(client)) == 2
+
+
+def test_models_are_ranked_task_by_task(client: MlflowClient, tmp_path: Path) -> None:
+    BenchmarkRunsDataset(filepath=str(tmp_path / "runs.json")).save([_run("weak", 3), _run("strong", 3, shift=0.2)])
+    experiment = client.get_experiment_by_name(BENCHMARK_EXPERIMENT)
+    ranked = client.search_logged_models(
+        [experiment.experiment_id], datasets=[{"dataset_name": "task01", "dataset_digest": "digest"}],
+        order_by=[{"field_name": "metrics.acc", "ascending": False, "dataset_name": "task01"}],
+    )  # fmt: skip
+    assert [model.name for model in ranked] == ["strong", "weak"]
+
+
+def test_runs_are_recorded_without_a_tracker(tmp_path: Path) -> None:
+    dataset = BenchmarkRunsDataset(filepath=str(tmp_path / "runs.json"), is_tracked=False)
+    dataset.save([_run("a", 2)])
+    assert dataset.load() == [{"model_id": "a", "key": "key-a-0.0", "run_id": None}]
+    assert dataset.exists()

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from biomedica_kedro.batches import BatchFolder, BatchOptions
+from biomedica_kedro.benchmark.activation import ActivationOptions
+from biomedica_kedro.benchmark.classification import ScoreOptions
+from biomedica_kedro.benchmark.encode import EmbedOptions
+from biomedica_kedro.benchmark.retrieval import RetrievalOptions
+from biomedica_kedro.benchmark.samples import SampleStore
+from biomedica_kedro.benchmark.task import Task, load_tasks
+from biomedica_kedro.datasets.benchmark import PublishedScoresDataset
+from biomedica_kedro.pipelines.evaluation import nodes
+from tests.benchmark.samples_factory import ColorEncoder, class_rows, write_samples
+
+MODELS = [{"id": "trained", "source": "checkpoint"}, {"id": "control", "source": "untrained"}]
+SCORING = ScoreOptions(n_resamples=200, n_resamples_ranked=50)
+
+
+@pytest.fixture
+def tasks() -> dict[str, Task]:
+    return {name: task for name, task in load_tasks().items() if name.startswith("embedded_")}
+
+
+@pytest.fixture
+def store(tmp_path: Path, tasks: dict[str, Task]) -> SampleStore:
+    rows = class_rows(tasks["embedded_figure_type"], 2)
+    rows[0] |= {"image": b"broken"}
+    write_samples(tmp_path / "samples", "embedded_figure_type", rows)
+    write_samples(tmp_path / "samples", "embedded_retrieval", rows)
+    write_samples(tmp_path / "samples", "embedded_panel_type", class_rows(tasks["embedded_panel_type"], 5))
+    return SampleStore((tmp_path / "samples",))
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> BatchFolder:
+    folder = BatchFolder(tmp_path / "checkpoint")
+    folder.path.mkdir()
+    folder.file("all", ".json").write_text("{}")
+    folder.write_commit("all", inputs="x", code="0", rows=0, files=[folder.file("all", ".json")])
+    folder.finish(["all"])
+    return folder
+
+
+@pytest.fixture
+def evaluate(
+    tasks: dict[str, Task],
+    store: SampleStore,
+    checkpoint: BatchFolder,
+    run_plan: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable:
+    built = []
+
+    def build(handle: nodes.ModelHandle) -> ColorEncoder:
+        built.append(handle.choice.id)
+        return ColorEncoder()
+
+    monkeypatch.setattr(nodes, "encoder_of", build)
+
+    def run() -> tuple:
+        built.clear()
+        absent = BatchFolder(checkpoint.path.parent / "absent")
+        active = nodes.list_active_tasks(tasks, store, absent, ActivationOptions())
+        plan = nodes.embed_benchmark(active, tasks, store, checkpoint, MODELS, EmbedOptions(), BatchOptions())
+        embedded = run_plan(plan)
+        embeddings = embedded["benchmark_embeddings"]
+        scored = run_plan(nodes.score_classification(embeddings, active, tasks, SCORING, BatchOptions()))
+        retrieved = run_plan(
+            nodes.score_retrieval(embeddings, active, tasks, RetrievalOptions(n_resamples=100), BatchOptions())
+        )
+        return active, {**embedded, **scored, **retrieved}, list(built)
+
+    return run
+
+
+def test_tasks_with_samples_are_scored_and_the_others_listed(evaluate: Callable, tasks: dict[str, Task]) -> None:
+    active, folders, _ = evaluate()
+    assert active.set_index("task")["status"].to_dict() == {
+        "embedded_concept": "missing", "embedded_figure_type": "ready", "embedded_panel_type": "ready",
+        "embedded_retrieval": "ready",
+    }  # fmt: skip
+    scores = folders["classification_scores"].to_pandas()
+    assert set(scores["task"]) == {"embedded_figure_type", "embedded_panel_type"}
+    assert scores["synthetic"].all()
+    assert set(folders["retrieval_scores"].to_pandas()["model_id"]) == {"trained", "control"}
+    rejects = folders["rejected_samples"].to_pandas()
+    assert rejects["source"].str.startswith("embedded_").all()
+    assert len(rejects) == 4
+
+
+def test_second_run_builds_no_model_and_changes_no_byte(evaluate: Callable) -> None:
+    _, first, built = evaluate()
+    digests = {name: folder.digest() for name, folder in first.items()}
+    assert set(built) == {"trained", "control"}
+    _, second, built = evaluate()
+    assert built == []
+    assert {name: folder.digest() for name, folder in second.items()} == digests
+
+
+def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callable, tasks: dict[str, Task]) -> None:
+    active, folders, _ = evaluate()
+    table, averages, recalls, comparison, summary = nodes.compare_models(
+        folders["classification_scores"], folders["retrieval_scores"], folders["predictions"], active, tasks, MODELS,
+        SCORING,
+    )  # fmt: skip
+    assert len(table) == 2 * 3
+    assert set(averages["samples"]) == {"synthetic"}
+    assert recalls.groupby("model_id").size().to_dict() == {"control": 22, "trained": 22}
+    assert comparison.loc[comparison["task"] == "embedded_figure_type", "difference"].tolist() == [0.0]
+    assert "synthetic embedded_figure_type median class recall" in summary
+    figure, page = nodes.draw_leaderboard(table, averages, recalls, comparison, active, PublishedScoresDataset().load())
+    assert {trace.name for trace in figure.data} == {"trained", "control", "chance"}
+    assert page.count("synthetic") > 6
+    assert "http" not in page.replace("https://example.org", "").split("<style>")[0]
+    runs = nodes.publish_benchmark(
+        folders["classification_scores"], folders["retrieval_scores"], averages, active, tasks, page, SCORING
+    )
+    assert {run.model_id for run in runs} == {"trained", "control"}
+    metrics = runs[0].metrics
+    assert {"zs/embedded/embedded_figure_type/acc", "zs/embedded/embedded_figure_type/acc_lo"} <= metrics.keys()
+    assert "ret/embedded_retrieval/i2t_R_at_1" in metrics
+    assert "avg/synthetic_other/all/score" in metrics
+
+
+def test_nothing_to_measure_is_no_error(
+    tasks: dict[str, Task], checkpoint: BatchFolder, run_plan: Callable, tmp_path: Path
+) -> None:
+    store = SampleStore(())
+    active = nodes.list_active_tasks(tasks, store, checkpoint.__class__(tmp_path / "absent"), ActivationOptions())
+    folders = run_plan(nodes.embed_benchmark(active, tasks, store, checkpoint, MODELS, EmbedOptions(), BatchOptions()))
+    embeddings = folders["benchmark_embeddings"]
+    scored = run_plan(nodes.score_classification(embeddings, active, tasks, SCORING, BatchOptions()))
+    retrieved = run_plan(nodes.score_retrieval(embeddings, active, tasks, RetrievalOptions(), BatchOptions()))
+    table, *_ = nodes.compare_models(
+        scored["classification_scores"], retrieved["retrieval_scores"], scored["predictions"], active, tasks, MODELS,
+        SCORING,
+    )  # fmt: skip
+    assert table.empty
