@@ -73,6 +73,7 @@ class RejectReason(StrEnum):
     UNSUPPORTED_FORMAT = "unsupported_format"
     NO_CAPTION = "no_caption"
     EXCLUDED_KIND = "excluded_kind"
+    TRANSLATION = "translation"
     RETRACTED = "retracted"
     NOT_REDISTRIBUTABLE = "not_redistributable"
     DUPLICATE_KEY = "duplicate_key"
@@ -130,8 +131,9 @@ ARTICLES = _schema(
 )  # fmt: skip
 
 FIGURES = _schema(
-    article_id=_S, figure_id=_S, position=_I32, kind=_S, parent_figure_id=_S, group_id=_S, label=_S, title=_S,
-    caption=_S, captions_by_language=_TEXT_BY_LANGUAGE, alt_text=_S, attribution=_S, license_override=_S, redistributable=_B,
+    article_id=_S, figure_id=_S, position=_I32, kind=_S, parent_figure_id=_S, group_id=_S, translation_of=_S, label=_S,
+    title=_S, caption=_S, group_caption=_S, note=_S, captions_by_language=_TEXT_BY_LANGUAGE, alt_text=_S,
+    attribution=_S, license_override=_S, redistributable=_B,
     graphics=_GRAPHICS, mentions=_MENTIONS, caption_mentions=_MENTIONS, sub_article_id=_S, warnings=_STRINGS,
 )  # fmt: skip
 

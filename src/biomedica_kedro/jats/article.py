@@ -1,0 +1,102 @@
+"""One article's XML to its record and its figures: the entry of the package.
+
+Source: JATS (NISO Z39.96) 1.0 to 1.4, NLM 2 and 3; markup as found in PubMed Central, SciELO, eLife and Pensoft files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from biomedica_kedro.jats.figures import read_figures
+from biomedica_kedro.jats.front import read_front
+from biomedica_kedro.jats.mentions import find_mentions
+from biomedica_kedro.jats.model import Article, Figure, Paragraph, ParsedArticle
+from biomedica_kedro.jats.parser import read_article
+from biomedica_kedro.jats.permissions import is_redistributable
+from biomedica_kedro.jats.places import Zone
+from biomedica_kedro.jats.references import read_references
+from biomedica_kedro.jats.scan import Scan, scan_article
+from biomedica_kedro.pmc.identifiers import license_group
+from biomedica_kedro.records import DataError, RejectReason
+
+
+def parse_article(xml: bytes, *, article_id: str) -> ParsedArticle:
+    """Read an article: front matter, paragraphs, references, figures with captions and every mention.
+
+    Args:
+        xml: JATS XML, untrusted.
+        article_id: "PMC10009416.1"; the records carry it.
+    Returns:
+        The article and its figures in document order; both tell in `warnings` what was odd.
+    Raises:
+        DataError: TOO_LARGE, HOSTILE_XML, MALFORMED_XML or NOT_AN_ARTICLE.
+
+    Example:
+        >>> parsed = parse_article(b"<article><body><fig id='F1'/></body></article>", article_id="PMC1.1")
+        >>> parsed.figures[0].figure_id
+        'F1'
+    """
+    source = read_article(xml)
+    scan = scan_article(source.article)
+    article = read_front(source.article, article_id)
+    article.xml_sha256 = hashlib.sha256(xml).hexdigest()
+    article.recovered = source.recovered
+    article.warnings = source.warnings
+    found = read_figures(scan, article_id)
+    find_mentions(scan, found)
+    article.paragraphs = _paragraphs(scan)
+    article.references = read_references(scan.refs)
+    _settle_redistribution(article, found.figures)
+    return ParsedArticle(article, found.figures)
+
+
+def complement(parsed: ParsedArticle, metadata: bytes | None) -> ParsedArticle:
+    """Add what only the archive's metadata JSON knows: PMC's license code, retraction, manuscript, citation.
+
+    Args:
+        parsed: what the XML says; its own license stands where the JSON has none.
+        metadata: the JSON beside the XML, None when there is none.
+    Raises:
+        DataError: INVALID_METADATA when the JSON cannot be read.
+    """
+    if metadata is None:
+        return parsed
+    try:
+        facts: Mapping[str, Any] = orjson.loads(metadata)
+    except orjson.JSONDecodeError as error:
+        raise DataError(RejectReason.INVALID_METADATA, f"the metadata JSON cannot be read: {error}") from error
+    article = parsed.article
+    article.license_code = facts.get("license_code") or article.license_code
+    article.license_group = license_group(article.license_code).value
+    article.is_retracted = article.is_retracted or bool(facts.get("is_retracted"))
+    article.is_manuscript = article.is_manuscript or bool(facts.get("is_manuscript"))
+    article.citation = facts.get("citation") or article.citation
+    article.title = article.title or str(facts.get("title") or "")
+    article.doi = article.doi or facts.get("doi")
+    if article.pmid is None and facts.get("pmid"):
+        article.pmid = str(facts["pmid"])
+    if facts.get("xml_url"):
+        article.source_uri = str(facts["xml_url"]).partition("?")[0]
+    _settle_redistribution(article, parsed.figures)
+    return parsed
+
+
+def _paragraphs(scan: Scan) -> list[Paragraph]:
+    """The article's own text: body, appendices and acknowledgements, without floats, notes and sub-articles."""
+    paragraphs = []
+    for element, index in scan.paragraphs.items():
+        place = scan.places.of(element)
+        if place.zone is Zone.TEXT and place.sub_article is None:
+            text = scan.paragraph_text(element)
+            if text:
+                paragraphs.append(Paragraph(index, place.section, text))
+    return paragraphs
+
+
+def _settle_redistribution(article: Article, figures: list[Figure]) -> None:
+    for figure in figures:
+        figure.redistributable = is_redistributable(figure.license_override, article.license_code)

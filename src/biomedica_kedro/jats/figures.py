@@ -1,0 +1,231 @@
+"""Figures of an article: one record for every `<fig>`, wherever it stands, and for every graphic that is no figure.
+
+Groups hand their caption and label down to panels; the same image told in another language is linked, not counted
+twice; nested figures become figures of their own. Source: JATS tag library, `<fig>` and `<fig-group>`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lxml import etree
+
+from biomedica_kedro.jats.graphics import is_film, read_graphics
+from biomedica_kedro.jats.labels import label_key
+from biomedica_kedro.jats.model import Figure, Kind
+from biomedica_kedro.jats.permissions import license_override
+from biomedica_kedro.jats.places import Place
+from biomedica_kedro.jats.scan import Scan
+from biomedica_kedro.jats.text import XML_LANG, text_of
+
+_KIND_WORD = re.compile(r"\b(scheme|chart|plate)", re.IGNORECASE)
+_PANEL_LABEL = re.compile(r"\W*[A-Za-z]\W*$|\W*(?:i{1,3}|iv|v)\W*$")
+_KINDS = {
+    "fig-group": Kind.FIGURE,
+    **dict.fromkeys(("abstract", "trans-abstract"), Kind.GRAPHICAL_ABSTRACT),
+    **dict.fromkeys(("table-wrap", "array"), Kind.TABLE),
+    **dict.fromkeys(("disp-formula", "inline-formula", "disp-formula-group"), Kind.EQUATION),
+    **dict.fromkeys(("chem-struct", "chem-struct-wrap"), Kind.CHEMICAL_STRUCTURE),
+    "inline-graphic": Kind.INLINE_GRAPHIC,
+    "media": Kind.VIDEO,
+}
+
+
+@dataclass(slots=True)
+class FigureSet:
+    """The figures of an article, and what their ids lead to.
+
+    Attributes:
+        figures: in document order.
+        by_element: the figure of each element that carries one.
+        by_id: figures by `(sub-article, @id)`.
+        by_group: members by `(sub-article, @id of the group)`.
+    """
+
+    figures: list[Figure] = field(default_factory=list)
+    by_element: dict[etree._Element, Figure] = field(default_factory=dict)
+    by_id: dict[tuple[str | None, str], Figure] = field(default_factory=dict)
+    by_group: dict[tuple[str | None, str], list[Figure]] = field(default_factory=dict)
+
+
+def read_figures(scan: Scan, article_id: str) -> FigureSet:
+    """Records of all figures of an article, without mentions."""
+    found = FigureSet()
+    taken: set[str] = set()
+    members: dict[etree._Element, list[etree._Element]] = {}
+    for element, graphics in scan.carriers.items():
+        place = scan.places.of(element)
+        around = scan.places.around(element) if element.tag == "fig" else place
+        figure = _read_figure(element, graphics, place, article_id)
+        figure.position = len(found.figures)
+        figure.sub_article_id = scan.sub_article_of(element)
+        published = element.get("id")
+        figure.figure_id = _unique_id(published, figure, taken)
+        if element.tag == "fig" and around.figure is not None:
+            figure.parent_figure_id = found.by_element[around.figure].figure_id
+        elif around.group is not None and element is not around.group:
+            members.setdefault(around.group, []).append(element)
+        found.figures.append(figure)
+        found.by_element[element] = figure
+        if published:
+            found.by_id.setdefault((figure.sub_article_id, published), figure)
+    for group, elements in members.items():
+        _read_group(group, elements, scan, found)
+    _link_translations(scan, found.figures)
+    return found
+
+
+def _read_figure(element: etree._Element, graphics: list[etree._Element], place: Place, article_id: str) -> Figure:
+    figure = Figure(article_id=article_id, figure_id="", position=0, kind=Kind.FIGURE)
+    figure.graphics = read_graphics(graphics)
+    figure.label = text_of(element.find("label"))
+    figure.kind = _kind(element, figure, place)
+    captions = element.findall("caption")
+    if captions:
+        _read_captions(figure, captions, place.language)
+    elif figure.kind is Kind.GRAPHICAL_ABSTRACT and element.tag != "fig":
+        figure.caption = _abstract_caption(element)
+    figure.alt_text = " ".join(_texts(element, graphics, "alt-text") or _texts(element, graphics, "long-desc"))
+    figure.attribution = " ".join(_texts(element, graphics, "attrib"))
+    if element.tag == "fig":
+        figure.note = " ".join(
+            filter(None, (text_of(child) for child in element.iterchildren("p", "statement", "list")))
+        )
+    permissions = element.find("permissions")
+    if permissions is None:
+        permissions = next((p for g in graphics for p in g.iterchildren("permissions")), None)
+    figure.license_override = license_override(permissions, figure.caption, figure.attribution, figure.note)
+    if not figure.graphics:
+        figure.warnings.append("no graphic")
+    return figure
+
+
+def _read_captions(figure: Figure, captions: list[etree._Element], language: str) -> None:
+    pieces: dict[str, list[str]] = {}
+    titles: dict[str, str] = {}
+    for caption in captions:
+        spoken = caption.get(XML_LANG) or language
+        pieces.setdefault(spoken, []).append(text_of(caption))
+        titles.setdefault(spoken, text_of(caption.find("title")))
+    by_language = {spoken: text for spoken, texts in pieces.items() if (text := " ".join(filter(None, texts)))}
+    if not by_language:
+        return
+    main = language if language in by_language else next(iter(by_language))
+    figure.captions_by_language = by_language
+    figure.caption, figure.title = by_language[main], titles[main]
+
+
+def _kind(element: etree._Element, figure: Figure, place: Place) -> Kind:
+    if element.tag != "fig":
+        return _KINDS.get(element.tag, Kind.OTHER)
+    if place.abstract is not None:
+        return Kind.GRAPHICAL_ABSTRACT
+    if figure.graphics and all(is_film(graphic) for graphic in figure.graphics):
+        return Kind.VIDEO
+    named = _KIND_WORD.search(f"{element.get('fig-type', '')} {figure.label}")
+    return Kind(named[1].lower()) if named else Kind.FIGURE
+
+
+def _abstract_caption(abstract: etree._Element) -> str:
+    """What a graphical abstract says beside its image; the main abstract is no caption."""
+    if not abstract.get("abstract-type"):
+        return ""
+    return " ".join(filter(None, (text_of(p) for p in abstract.iter("p"))))
+
+
+def _texts(element: etree._Element, graphics: list[etree._Element], tag: str) -> list[str]:
+    own = [text_of(child) for child in element.iterchildren(tag)]
+    own += [text_of(child) for graphic in graphics for child in graphic.iterchildren(tag)]
+    return [text for text in dict.fromkeys(own) if text]
+
+
+def _unique_id(published: str | None, figure: Figure, taken: set[str]) -> str:
+    stem = published or f"{figure.kind.value.replace('_', '-')}-{figure.position + 1}"
+    figure_id, n = stem, 1
+    while figure_id in taken:
+        n += 1
+        figure_id = f"{stem}-{n}"
+    if published and n > 1:
+        figure.warnings.append(f"the id {published!r} occurs more than once")
+    if not published and figure.kind is Kind.FIGURE:
+        figure.warnings.append("no id")
+    taken.add(figure_id)
+    return figure_id
+
+
+def _read_group(group: etree._Element, elements: list[etree._Element], scan: Scan, found: FigureSet) -> None:
+    """Hand down what a `<fig-group>` says, or join the languages of one figure."""
+    figures = [found.by_element[element] for element in elements]
+    group_id = group.get("id")
+    for figure in figures:
+        figure.group_id = group_id
+    if group_id:
+        found.by_group[(figures[0].sub_article_id, group_id)] = figures
+    languages = [element.get(XML_LANG) for element in elements]
+    is_bilingual = len(figures) > 1 and None not in languages and len(set(languages)) == len(languages)
+    if is_bilingual and len({_stems(figure) for figure in figures if figure.graphics}) <= 1:
+        _join_languages(figures, [str(language) for language in languages], group_id, found)
+        return
+    outer = Figure(article_id="", figure_id="", position=0, kind=Kind.FIGURE)
+    _read_captions(outer, group.findall("caption"), scan.places.of(group).language)
+    outer.label = text_of(group.find("label"))
+    main = next((f for e, f in zip(elements, figures, strict=True) if e.get("specific-use") != "child-fig"), None)
+    for element, figure in zip(elements, figures, strict=True):
+        if element.get("specific-use") == "child-fig" and figure is not main and main is not None:
+            figure.parent_figure_id = main.figure_id
+        _inherit(figure, outer)
+
+
+def _inherit(figure: Figure, outer: Figure) -> None:
+    if outer.caption and not figure.caption:
+        figure.caption, figure.title = outer.caption, outer.title
+        figure.captions_by_language = dict(outer.captions_by_language)
+        figure.license_override = figure.license_override or license_override(None, outer.caption)
+    elif outer.caption:
+        figure.group_caption = outer.caption
+        figure.license_override = figure.license_override or license_override(None, outer.caption)
+    if outer.label and (not figure.label or _PANEL_LABEL.fullmatch(figure.label)):
+        figure.label = f"{outer.label} {figure.label}".strip()
+
+
+def _join_languages(figures: list[Figure], languages: list[str], group_id: str | None, found: FigureSet) -> None:
+    """Make the member that has the image the figure; the others become its translations."""
+    main = next((figure for figure in figures if figure.graphics), figures[0])
+    if group_id and "no id" in main.warnings and all(f.figure_id != group_id for f in found.figures):
+        main.figure_id = group_id
+    for figure, language in zip(figures, languages, strict=True):
+        if figure is main:
+            continue
+        if "no id" in figure.warnings:
+            figure.figure_id = f"{main.figure_id}-{language}"
+        figure.translation_of = main.figure_id
+        for spoken, text in figure.captions_by_language.items():
+            main.captions_by_language.setdefault(spoken, text)
+
+
+def _link_translations(scan: Scan, figures: list[Figure]) -> None:
+    """Link the figures of `<sub-article article-type="translation">` to the article's own."""
+    translations = {
+        sub_id for element, sub_id in scan.sub_articles.items() if element.get("article-type") == "translation"
+    }
+    if not translations:
+        return
+    by_stems = {_stems(figure): figure for figure in _own(figures) if figure.graphics}
+    by_label = {key: figure for figure in _own(figures) if (key := label_key(figure.label))}
+    for figure in figures:
+        if figure.sub_article_id in translations and figure.translation_of is None:
+            original = by_stems.get(_stems(figure)) or by_label.get(label_key(figure.label) or ("", -1))
+            if original is not None:
+                figure.translation_of = original.figure_id
+                for language, text in figure.captions_by_language.items():
+                    original.captions_by_language.setdefault(language, text)
+
+
+def _own(figures: list[Figure]) -> Iterator[Figure]:
+    return (figure for figure in figures if figure.sub_article_id is None and figure.translation_of is None)
+
+
+def _stems(figure: Figure) -> tuple[str, ...]:
+    return tuple(graphic.file_name.lower() for graphic in figure.graphics)

@@ -1,0 +1,194 @@
+"""Front matter: what an article is, who wrote it, when it appeared and under which license.
+
+Each field is read on its own, so that an oddity in one never costs another. Journals are taken from the journal's
+metadata, never from a citation string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from lxml import etree
+
+from biomedica_kedro.jats.model import Article
+from biomedica_kedro.jats.permissions import license_code_of
+from biomedica_kedro.jats.text import XML_LANG, plain_text, text_of
+from biomedica_kedro.pmc.identifiers import ARTICLE_ID, license_group
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+# Electronic publication first: it is when readers could read; `collection` is often the year of the volume only.
+_DATE_ORDER = ("epub", "electronic", "pub", "ppub", "print", "epub-ppub", "collection", "pmc-release")
+_RETRACTED = re.compile(r"^\W*(retracted|retraction|withdrawn|withdrawal)\b", re.IGNORECASE)
+_MESH_GROUP = re.compile(r"mesh", re.IGNORECASE)
+_NOT_KEYWORDS = re.compile(r"abbrev|mesh|research-organism", re.IGNORECASE)
+_OTHER_ABSTRACTS = re.compile(
+    r"graphical|teaser|toc|web-summary|key-?points|highlights|synopsis|precis|executive|plain|lay|video", re.IGNORECASE
+)
+
+
+def read_front(root: etree._Element, article_id: str) -> Article:
+    """Article record with its front matter; text, references and figures are filled in by others.
+
+    Args:
+        root: the `<article>` element.
+        article_id: "PMC10009416.1"; ids of other forms are kept whole as PMCID, version 1.
+    """
+    place = ARTICLE_ID.fullmatch(article_id)
+    pmcid, version = (place["pmcid"], int(place["version"])) if place else (article_id, 1)
+    meta = root.find("front/article-meta")
+    journal = root.find("front/journal-meta")
+    article = Article(
+        article_id=article_id, pmcid=pmcid, version=version,
+        article_type=root.get("article-type"), language=root.get(XML_LANG) or "en",
+    )  # fmt: skip
+    if journal is not None:
+        title = journal.find(".//journal-title")
+        article.journal = plain_text(title) or _journal_id(journal)
+        article.publisher = plain_text(journal.find("publisher/publisher-name")) or None
+    if meta is not None:
+        _read_meta(article, meta)
+    article.is_retracted = is_retraction(article, meta)
+    article.license_group = license_group(article.license_code).value
+    return article
+
+
+def is_retraction(article: Article, meta: etree._Element | None) -> bool:
+    """Whether the article was retracted, or is the notice that retracts another."""
+    if article.article_type in {"retraction", "retracted-article", "expression-of-concern"}:
+        return True
+    if _RETRACTED.search(article.title):
+        return True
+    related = () if meta is None else meta.iterfind("related-article")
+    return any("retract" in (link.get("related-article-type") or "") for link in related)
+
+
+def _read_meta(article: Article, meta: etree._Element) -> None:
+    ids = {element.get("pub-id-type"): plain_text(element) for element in meta.iterfind("article-id")}
+    article.pmid, article.doi = ids.get("pmid") or None, ids.get("doi") or None
+    article.title = text_of(meta.find("title-group/article-title"))
+    article.abstract = _abstract(meta)
+    article.publication_date = _publication_date(meta)
+    article.subjects = _unique(plain_text(e) for e in meta.iterfind("article-categories//subject"))
+    article.authors = [name for group in meta.iterfind("contrib-group") for name in _authors(group)]
+    article.license_code = license_code_of(meta.find("permissions"))
+    article.citation = _citation(article, meta)
+    for group in meta.iterfind("kwd-group"):
+        kind = f"{group.get('kwd-group-type', '')} {group.get('specific-use', '')}"
+        words = [text_of(e) for e in group.iter("kwd", "compound-kwd")]
+        if _MESH_GROUP.search(kind):
+            article.mesh_terms = _unique([*article.mesh_terms, *words])
+        elif not _NOT_KEYWORDS.search(kind):
+            article.keywords = _unique([*article.keywords, *words])
+    manuscript = any((i.get("pub-id-type") or "") == "manuscript" for i in meta.iterfind("article-id"))
+    article.is_manuscript = manuscript or _custom_meta(meta, "pmc-prop-manuscript") == "yes"
+
+
+def _abstract(meta: etree._Element) -> str:
+    """The main abstract, structured or not: section titles stand before their sections."""
+    abstracts = meta.findall("abstract")
+    main = [
+        a for a in abstracts if not a.get("abstract-type") or not _OTHER_ABSTRACTS.search(a.get("abstract-type", ""))
+    ]
+    if not main:
+        return ""
+    pieces: list[str] = []
+    for element in main[0].iter("title", "p"):
+        parent = element.getparent()
+        if parent is None or parent.tag == "caption" or (element.tag == "title" and parent is main[0]):
+            continue
+        text = text_of(element)
+        pieces.append(f"{text}:" if element.tag == "title" and text[-1:].isalnum() else text)
+    return " ".join(piece for piece in pieces if piece)
+
+
+def _publication_date(meta: etree._Element) -> str | None:
+    dates: dict[str, str] = {}
+    for element in meta.iterfind("pub-date"):
+        date = _date(element)
+        kind = element.get("pub-type") or element.get("date-type") or ""
+        if kind == "pub" and element.get("publication-format") == "electronic":
+            kind = "electronic"
+        if date:
+            dates.setdefault(kind, date)
+    ordered = [dates[kind] for kind in _DATE_ORDER if kind in dates] or list(dates.values())
+    # "collection 2019" says less than "ppub 2019-03", so the first full date wins over an earlier vague one.
+    return next((date for date in ordered if len(date) > len("2019")), ordered[0] if ordered else None)
+
+
+def _date(element: etree._Element) -> str | None:
+    year = plain_text(element.find("year"))
+    if not (year.isdigit() and len(year) == len("2019")):
+        iso = element.get("iso-8601-date") or ""
+        return iso[:10] if re.match(r"\d{4}", iso) else None
+    month = _month(plain_text(element.find("month")))
+    if month is None:
+        return year
+    day = plain_text(element.find("day"))
+    if day.isdigit() and 1 <= int(day) <= _DAYS_IN_MONTH[month - 1]:
+        is_missing_leap_day = (month, int(day)) == (2, 29) and not _is_leap(int(year))
+        if not is_missing_leap_day:
+            return f"{year}-{month:02d}-{int(day):02d}"
+    return f"{year}-{month:02d}"
+
+
+def _month(text: str) -> int | None:
+    if text.isdigit():
+        return int(text) if 1 <= int(text) <= len(_MONTHS) else None
+    name = text[:3].lower()
+    return _MONTHS.index(name) + 1 if name in _MONTHS else None
+
+
+def _is_leap(year: int) -> bool:
+    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+
+
+def _authors(group: etree._Element) -> list[str]:
+    names = []
+    for contributor in group.iterfind("contrib"):
+        if contributor.get("contrib-type", "author") != "author":
+            continue
+        name = contributor.find("name")
+        if name is None:
+            name = contributor.find("name-alternatives/name")
+        if name is None:
+            text = text_of(contributor.find("collab")) or plain_text(contributor.find("string-name"))
+        else:
+            parts = (plain_text(name.find(tag)) for tag in ("given-names", "surname", "suffix"))
+            text = " ".join(part for part in parts if part)
+        if text:
+            names.append(text)
+    return names
+
+
+def _citation(article: Article, meta: etree._Element) -> str | None:
+    """Journal, date, volume, issue and pages in the manner of PubMed."""
+    if not article.journal:
+        return None
+    volume, issue = plain_text(meta.find("volume")), plain_text(meta.find("issue"))
+    first, last = (
+        plain_text(meta.find("fpage")) or plain_text(meta.find("elocation-id")),
+        plain_text(meta.find("lpage")),
+    )
+    pages = f"{first}-{last}" if first and last and last != first else first
+    place = volume + (f"({issue})" if issue else "") + (f":{pages}" if pages else "")
+    return ". ".join([article.journal, ";".join(part for part in (article.publication_date, place) if part)]).strip(
+        ". "
+    )
+
+
+def _journal_id(journal: etree._Element) -> str | None:
+    ids = {e.get("journal-id-type"): plain_text(e) for e in journal.iterfind("journal-id")}
+    return ids.get("nlm-ta") or ids.get("iso-abbrev") or next(iter(ids.values()), None)
+
+
+def _custom_meta(meta: etree._Element, name: str) -> str:
+    for entry in meta.iterfind("custom-meta-group/custom-meta"):
+        if plain_text(entry.find("meta-name")) == name:
+            return plain_text(entry.find("meta-value"))
+    return ""
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(text for text in texts if text))

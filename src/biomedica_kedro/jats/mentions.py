@@ -1,0 +1,159 @@
+"""Where the text refers to each figure: by its id, by its group's, inside a range, or by its label in words.
+
+An `<xref>` counts wherever it stands and whatever its `@ref-type`. References inside captions are kept apart. Words
+count only where markup is missing: an `<xref>` without a target, or a figure that no `<xref>` cites at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lxml import etree
+
+from biomedica_kedro.jats.figures import FigureSet
+from biomedica_kedro.jats.labels import MAX_RANGE, LabelKey, cited_labels, label_key, range_in
+from biomedica_kedro.jats.model import Figure, Kind, Mention, Via
+from biomedica_kedro.jats.places import Zone
+from biomedica_kedro.jats.scan import Scan
+from biomedica_kedro.jats.text import plain_text, text_of
+
+_DASH = re.compile(r"\s*[A-Za-z]?\s*(?:[–—‒−-]|(?<=\s)(?:to|through|thru|a|até|al|à|bis)(?=\s))\s*", re.IGNORECASE)
+_PANELS = re.compile(r"[A-Za-z](?:\s?[,–-]\s?[A-Za-z])*(?![A-Za-z0-9])")
+_FIGURE_REFERENCES = {"fig", "figure", "scheme", "chart", "plate"}
+_INLINE = {"bold", "italic", "sup", "sub", "xref", "named-content", "styled-content", "underline", "sc", "ext-link"}
+_LABELLED = {Kind.FIGURE, Kind.SCHEME, Kind.CHART, Kind.PLATE, Kind.VIDEO}
+
+
+def find_mentions(scan: Scan, found: FigureSet) -> None:
+    """Fill in `mentions` and `caption_mentions` of the figures of an article."""
+    if found.figures:
+        _Finder(scan, found).run()
+
+
+class _Finder:
+    """The state of one article's search."""
+
+    def __init__(self, scan: Scan, found: FigureSet) -> None:
+        self.scan = scan
+        self.found = found
+        self.targets: dict[str, list[tuple[Figure, Via]]] = {}
+        for (_, name), figure in found.by_id.items():
+            self.targets.setdefault(name, []).append((figure, Via.DIRECT))
+        for (_, name), figures in found.by_group.items():
+            self.targets.setdefault(name, []).extend((figure, Via.GROUP) for figure in figures)
+        self.by_label: dict[tuple[str | None, LabelKey], Figure] = {}
+        for figure in found.figures:
+            key = label_key(figure.label) if figure.kind in _LABELLED else None
+            if key is not None:
+                self.by_label.setdefault((figure.sub_article_id, key), figure)
+
+    def run(self) -> None:
+        """Look at every cross reference, then at words for what none of them cites."""
+        previous: tuple[etree._Element, list[Figure]] | None = None
+        for xref in self.scan.xrefs:
+            hits = self._targets_of(xref)
+            if not hits:
+                continue
+            figures = [figure for figure, _ in hits]
+            for figure, via in hits:
+                self._record(figure, xref, via)
+            for figure in self._implied(previous, xref, figures):
+                self._record(figure, xref, Via.RANGE)
+            previous = (xref, figures)
+        self._search_words()
+
+    def _targets_of(self, xref: etree._Element) -> list[tuple[Figure, Via]]:
+        rid = xref.get("rid")
+        if rid:
+            hits = self.targets.get(rid)
+            if hits is not None:
+                return self._scoped(hits, xref)
+            tokens = dict.fromkeys(rid.split())
+            if len(tokens) > 1:
+                return [hit for token in tokens for hit in self._scoped(self.targets.get(token, []), xref)]
+        if xref.get("ref-type") not in _FIGURE_REFERENCES:
+            return []
+        scope = self.scan.sub_article_of(xref)
+        keys = dict.fromkeys(key for key, _ in cited_labels(plain_text(xref)))
+        return [(figure, Via.TEXT) for key in keys if (figure := self.by_label.get((scope, key))) is not None]
+
+    def _scoped(self, hits: list[tuple[Figure, Via]], xref: etree._Element) -> list[tuple[Figure, Via]]:
+        """Of figures that share an id, those of the sub-article the reference stands in."""
+        if len({figure.sub_article_id for figure, _ in hits}) <= 1:
+            return hits
+        scope = self.scan.sub_article_of(xref)
+        return [hit for hit in hits if hit[0].sub_article_id == scope] or hits[:1]
+
+    def _implied(
+        self, previous: tuple[etree._Element, list[Figure]] | None, xref: etree._Element, figures: list[Figure]
+    ) -> Iterator[Figure]:
+        """Figures between the ends of a range, "Figs <1>-<4>" or "<Figs 1-4>", that are not cited themselves."""
+        ends = range_in(plain_text(xref))
+        key = label_key(figures[0].label)
+        if ends is not None and key is not None and ends[0] <= key[1] <= ends[1]:
+            first, last = ends
+        elif previous is not None and key is not None and _is_range(previous[0], xref):
+            start = label_key(previous[1][-1].label)
+            if start is None or start[0] != key[0]:
+                return
+            first, last = start[1] + 1, key[1] - 1
+        else:
+            return
+        if last - first > MAX_RANGE:
+            return
+        cited = {id(figure) for figure in figures}
+        for number in range(first, last + 1):
+            figure = self.by_label.get((figures[0].sub_article_id, (key[0], number)))
+            if figure is not None and id(figure) not in cited:
+                yield figure
+
+    def _record(self, figure: Figure, xref: etree._Element, via: Via) -> None:
+        place = self.scan.places.of(xref)
+        paragraph = next(xref.iterancestors("p"), None)
+        if paragraph is None:
+            index, text = None, _text_around(xref)
+        else:
+            index, text = self.scan.paragraphs[paragraph], self.scan.paragraph_text(paragraph)
+        mention = Mention(index, place.section, text, _words_of(xref), via)
+        (figure.caption_mentions if place.is_caption else figure.mentions).append(mention)
+
+    def _search_words(self) -> None:
+        """Cite by label the figures that no cross reference cites."""
+        uncited = {
+            (scope, key): figure
+            for (scope, key), figure in self.by_label.items()
+            if not figure.mentions and figure.translation_of is None
+        }
+        if not uncited:
+            return
+        scopes = {scope for scope, _ in uncited}
+        for paragraph, index in self.scan.paragraphs.items():
+            place = self.scan.places.of(paragraph)
+            scope = self.scan.sub_article_of(paragraph)
+            if place.zone is not Zone.TEXT or scope not in scopes:
+                continue
+            text = self.scan.paragraph_text(paragraph)
+            for key, words in dict(cited_labels(text)).items():
+                figure = uncited.get((scope, key))
+                if figure is not None:
+                    figure.mentions.append(Mention(index, place.section, text, words, Via.TEXT))
+
+
+def _is_range(first: etree._Element, second: etree._Element) -> bool:
+    return second.getprevious() is first and _DASH.fullmatch(first.tail or "") is not None
+
+
+def _words_of(xref: etree._Element) -> str:
+    """The words that refer, with the panel letters that follow the element: "Fig. 2" + "a,b" -> "Fig. 2a,b"."""
+    text = plain_text(xref)
+    panels = _PANELS.match(xref.tail) if xref.tail and text[-1:].isdigit() else None
+    return text + panels[0] if panels else text
+
+
+def _text_around(xref: etree._Element) -> str:
+    """What stands in for the paragraph of a reference outside of paragraphs: the title, the cell, the line."""
+    element = xref
+    while element.tag in _INLINE and (parent := element.getparent()) is not None:
+        element = parent
+    return text_of(element)

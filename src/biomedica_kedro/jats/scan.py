@@ -1,0 +1,123 @@
+"""One walk over an article: the elements the rest of the package works on, in document order.
+
+Everything after it looks elements up in the lists gathered here; nobody searches the tree again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lxml import etree
+
+from biomedica_kedro.jats.places import Places
+from biomedica_kedro.jats.text import APART_FROM_PARAGRAPH, TEX, plain_text, text_of
+
+_SPACED = {"break", "list-item", "disp-formula", "title"}
+_IN_PARAGRAPHS = {*APART_FROM_PARAGRAPH, *_SPACED, TEX}
+_GRAPHICS = {"graphic", "inline-graphic", "media"}
+_WANTED = (*sorted(_IN_PARAGRAPHS | _GRAPHICS), "xref", "ref", "sub-article", "response")
+
+
+@dataclass(slots=True)
+class Scan:
+    """Elements of an article by what they are good for.
+
+    Attributes:
+        paragraphs: every `<p>`, with its index.
+        carriers: every `<fig>`, and every other element that stands for a figure because a graphic lies in it, with its
+            graphics.
+        groups: every `<fig-group>`.
+        sub_articles: every `<sub-article>` and `<response>`, with an id that is unique.
+    """
+
+    root: etree._Element
+    places: Places
+    paragraphs: dict[etree._Element, int] = field(default_factory=dict)
+    carriers: dict[etree._Element, list[etree._Element]] = field(default_factory=dict)
+    groups: list[etree._Element] = field(default_factory=list)
+    sub_articles: dict[etree._Element, str] = field(default_factory=dict)
+    xrefs: list[etree._Element] = field(default_factory=list)
+    refs: list[etree._Element] = field(default_factory=list)
+    _mixed: set[etree._Element] = field(default_factory=set)
+    _texts: dict[etree._Element, str] = field(default_factory=dict)
+
+    def sub_article_of(self, element: etree._Element) -> str | None:
+        """Id of the sub-article an element stands in; None in the article itself."""
+        sub_article = self.places.of(element).sub_article
+        return None if sub_article is None else self.sub_articles[sub_article]
+
+    def paragraph_text(self, paragraph: etree._Element) -> str:
+        """Text of a `<p>` without what is told elsewhere: nested paragraphs, figures, tables, supplements."""
+        text = self._texts.get(paragraph)
+        if text is None:
+            mixed = paragraph in self._mixed
+            text = text_of(paragraph, APART_FROM_PARAGRAPH) if mixed else plain_text(paragraph)
+            self._texts[paragraph] = text
+        return text
+
+
+def scan_article(root: etree._Element) -> Scan:
+    """Gather the elements of an article in one pass."""
+    scan = Scan(root, Places(root))
+    for element in root.iter(*_WANTED):
+        tag = element.tag
+        if tag == "xref":
+            scan.xrefs.append(element)
+        elif tag == "ref":
+            scan.refs.append(element)
+        elif tag == "p":
+            scan.paragraphs[element] = len(scan.paragraphs)
+            _mark_mixed(element, scan)
+        elif tag in _GRAPHICS:
+            _assign_graphic(element, scan)
+        elif tag in {"sub-article", "response"}:
+            scan.sub_articles[element] = element.get("id") or f"sub-article-{len(scan.sub_articles) + 1}"
+        else:
+            if tag == "fig":
+                scan.carriers[element] = []
+            elif tag == "fig-group":
+                scan.groups.append(element)
+            _mark_mixed(element, scan)
+    return scan
+
+
+def _mark_mixed(element: etree._Element, scan: Scan) -> None:
+    """Remember that the paragraph around an element holds more than running text."""
+    for ancestor in element.iterancestors("p"):
+        scan._mixed.add(ancestor)
+        break
+
+
+_FORMULAS = {"disp-formula", "inline-formula", "chem-struct", "chem-struct-wrap", "disp-formula-group"}
+_GRAPHIC_CARRIERS = _FORMULAS | {"table-wrap", "fig-group", "abstract", "trans-abstract", "array"}
+
+
+def _assign_graphic(element: etree._Element, scan: Scan) -> None:
+    place = scan.places.of(element)
+    if place.is_supplement:
+        return
+    if place.figure is not None:
+        if element.tag != "inline-graphic":
+            scan.carriers[place.figure].append(element)
+        return
+    carrier = _carrier_of(element)
+    is_document = element.tag == "media" and (element.get("mimetype") != "video" and carrier is element)
+    if not is_document:
+        scan.carriers.setdefault(carrier, []).append(element)
+
+
+def _carrier_of(graphic: etree._Element) -> etree._Element:
+    """The element that stands for a graphic outside of figures: its formula, table, group or abstract, else itself."""
+    is_inline = graphic.tag == "inline-graphic"
+    for ancestor in graphic.iterancestors():
+        if ancestor.tag in _FORMULAS:
+            return ancestor
+        if ancestor.tag in _GRAPHIC_CARRIERS and not (is_inline and not _is_graphical(ancestor)):
+            return ancestor
+        if ancestor.tag in {"body", "back", "front", "article"}:
+            break
+    return graphic
+
+
+def _is_graphical(element: etree._Element) -> bool:
+    return "graphical" in (element.get("abstract-type") or "").lower()

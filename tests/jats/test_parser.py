@@ -1,0 +1,162 @@
+"""Untrusted XML: hardening, repair, wrappers and namespaces."""
+
+from __future__ import annotations
+
+import re
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from biomedica_kedro import jats
+from biomedica_kedro.jats import parse_article
+from biomedica_kedro.jats.parser import MAX_BYTES, read_article
+from biomedica_kedro.records import DataError, RejectReason
+
+FIGURE = "<fig id='F1'><label>Figure 1</label><caption><p>Growth.</p></caption></fig>"
+NAMESPACE = "https://jats.nlm.nih.gov/ns/archiving/1.4/"
+
+
+def reason_of(xml: bytes) -> RejectReason:
+    with pytest.raises(DataError) as caught:
+        parse_article(xml, article_id="PMC1.1")
+    return caught.value.reason
+
+
+def caption_of(xml: bytes) -> str:
+    return parse_article(xml, article_id="PMC1.1").figures[0].caption
+
+
+def test_external_entities_are_never_read(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("S3CRET")
+    xml = f"<!DOCTYPE article [<!ENTITY x SYSTEM '{secret.as_uri()}'>]><article><p>&x;</p></article>"
+    assert reason_of(xml.encode()) is RejectReason.HOSTILE_XML
+
+
+@pytest.mark.parametrize("depth", [3, 12])
+def test_entity_bombs_are_refused(depth):
+    lines = ["<!ENTITY a0 'haha'>", *(f"<!ENTITY a{n} '{f'&a{n - 1};' * 10}'>" for n in range(1, depth))]
+    xml = f"<!DOCTYPE article [{''.join(lines)}]><article><p>&a{depth - 1};</p></article>".encode()
+    started = time.monotonic()
+    assert reason_of(xml) is RejectReason.HOSTILE_XML
+    assert time.monotonic() - started < 2
+
+
+def test_document_types_are_not_fetched():
+    xml = (
+        b"<!DOCTYPE article PUBLIC 'x' 'http://127.0.0.1:9/x.dtd'><article><fig><caption><p>5 "
+        b"&mu;m</p></caption></fig></article>"
+    )
+    assert caption_of(xml) == "5 μm"
+
+
+def test_oversized_files_are_refused_unread():
+    xml = b"<article><p>" + b"x" * MAX_BYTES + b"</p></article>"
+    tracemalloc.start()
+    assert reason_of(xml) is RejectReason.TOO_LARGE
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_huge_text_nodes_are_refused():
+    assert reason_of(b"<article><p>" + b"x" * (11 << 20) + b"</p></article>") is RejectReason.TOO_LARGE
+
+
+def test_deep_nesting_is_refused():
+    assert reason_of(b"<article>" + b"<sec>" * 5000 + b"</sec>" * 5000 + b"</article>") is RejectReason.HOSTILE_XML
+
+
+def test_undefined_entities_become_characters():
+    xml = b"<article><fig><caption><p>a&nbsp;b 5&thinsp;&mu;m &lt; &amp;</p></caption></fig></article>"
+    assert caption_of(xml) == "a b 5 μm < &"
+
+
+def test_unknown_entities_stay_visible():
+    xml = b"<!DOCTYPE article SYSTEM 'x.dtd'><article><fig><caption><p>a &weird; b</p></caption></fig></article>"
+    assert caption_of(xml) == "a &weird; b"
+
+
+def test_undeclared_prefixes_are_repaired_and_reported():
+    parsed = parse_article(f"<article><ali:free/><body>{FIGURE}</body></article>".encode(), article_id="PMC1.1")
+    assert parsed.article.recovered
+    assert "malformed XML was repaired" in parsed.article.warnings
+    assert parsed.figures[0].caption == "Growth."
+
+
+def test_href_under_an_undeclared_prefix_is_found():
+    parsed = parse_article(b"<article><fig><graphic xlink:href='a'/></fig></article>", article_id="PMC1.1")
+    assert parsed.figures[0].graphics[0].href == "a"
+
+
+def test_well_formed_files_are_not_called_repaired():
+    assert not parse_article(f"<article>{FIGURE}</article>".encode(), article_id="PMC1.1").article.recovered
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
+def test_cut_files_are_refused_not_repaired(share):
+    xml = f"<article><body>{FIGURE * 20}</body></article>".encode()
+    assert reason_of(xml[: int(len(xml) * share)]) is RejectReason.MALFORMED_XML
+
+
+@pytest.mark.parametrize("xml", [b"", b"   ", b"no markup", b"\x00\x01"])
+def test_what_is_no_xml_is_malformed(xml):
+    assert reason_of(xml) is RejectReason.MALFORMED_XML
+
+
+def test_error_pages_are_no_articles():
+    assert reason_of(b"<html><body><h1>404</h1></body></html>") is RejectReason.NOT_AN_ARTICLE
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        f"<article xmlns='{NAMESPACE}'>{FIGURE}</article>",
+        f"<j:article xmlns:j='{NAMESPACE}'>{FIGURE.replace('</', '</j:').replace('<f', '<j:f')}</j:article>".replace(
+            "<label", "<j:label"
+        )
+        .replace("<caption", "<j:caption")
+        .replace("<p>", "<j:p>"),
+        f"<OAI-PMH xmlns='http://www.openarchives.org/OAI/2.0/'><GetRecord><record><metadata><article "
+        f"xmlns='{NAMESPACE}'>"
+        f"{FIGURE}</article></metadata></record></GetRecord></OAI-PMH>",
+        f"<pmc-articleset><article>{FIGURE}</article></pmc-articleset>",
+        f"\ufeff<?xml version='1.0'?><!-- first --><!DOCTYPE article><article>{FIGURE}</article>",
+        f"\n  <?xml version='1.0'?><article>{FIGURE}</article>",
+    ],
+    ids=["default namespace", "prefixed", "OAI-PMH", "article set", "byte order mark", "space before declaration"],
+)
+def test_wrappers_and_namespaces_make_no_difference(xml):
+    assert caption_of(xml.encode()) == "Growth."
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "iso-8859-1"])
+def test_declared_encodings_are_honoured(encoding):
+    xml = f"<?xml version='1.0' encoding='{encoding}'?><article><fig><caption><p>Größe</p></caption></fig></article>"
+    assert caption_of(xml.encode(encoding)) == "Größe"
+
+
+def test_comments_and_instructions_are_no_text():
+    xml = b"<article><fig><caption><p>Gro<!-- x -->wth<?A3B2 y?>.</p></caption></fig></article>"
+    assert caption_of(xml) == "Growth."
+
+
+def test_only_one_place_makes_parsers():
+    makers = [
+        path.name
+        for path in Path(jats.__file__).parent.glob("*.py")
+        if re.search(r"XMLParser\(|iterparse\(|etree\.parse\(", path.read_text())
+    ]
+    assert makers == ["parser.py"]
+
+
+def test_namespaces_of_formulas_are_kept():
+    source = read_article(
+        f"<article xmlns='{NAMESPACE}' xmlns:m='http://www.w3.org/1998/Math/MathML'><p><m:math/></p></article>".encode()
+    )
+    assert [child.tag for child in source.article.iter()] == [
+        "article",
+        "p",
+        "{http://www.w3.org/1998/Math/MathML}math",
+    ]
