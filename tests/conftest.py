@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from biomedica_kedro.batches import BatchFolder, PlannedOutput
 
@@ -33,3 +41,47 @@ def run_plan(tmp_path: Path) -> Callable[[Sequence[PlannedOutput]], dict[str, Ba
         return folders
 
     return run
+
+
+@pytest.fixture
+def browser() -> Iterator[WebDriver]:
+    """Debian's chromium without a screen; the test is skipped where there is none."""
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("no browser: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in ("headless=new", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking"):
+        options.add_argument(f"--{flag}")
+    options.add_argument("--window-size=1600,1000")
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., str]]:
+    """Start a server on a free loopback port, wait until it answers, and stop it with its children at the end."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*command: str, cwd: Path, path: str = "/", seconds: float = 120) -> str:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        arguments = [argument.replace("{port}", str(port)) for argument in command]
+        process = subprocess.Popen(arguments, cwd=cwd, start_new_session=True, stdout=subprocess.DEVNULL)
+        started.append(process)
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                with urllib.request.urlopen(url + path, timeout=5):
+                    return url
+            except OSError:
+                time.sleep(0.3)
+        raise TimeoutError(f"{' '.join(arguments)} did not answer at {url} within {seconds:.0f} s")
+
+    yield start
+    for process in started:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

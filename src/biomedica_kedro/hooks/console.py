@@ -50,9 +50,9 @@ class ConsoleHooks:
         self._journal = Journal()
         self._n_stages = len(pipeline.nodes)
 
-    @hook_impl(tryfirst=True)
-    def before_node_run(self, node: Node) -> None:
-        """Note the start of a stage."""
+    @hook_impl
+    def before_dataset_loaded(self, node: Node) -> None:
+        """Note the start of a stage: its first input is loaded."""
         self._journal.begin(node)
 
     @hook_impl

@@ -20,7 +20,7 @@ class Stage:
 
     Attributes:
         node: the node's full name, "extraction.parse_articles".
-        started: clock when its inputs were loaded.
+        started: clock when it began to load its inputs.
         seconds: wall time until its last output was saved.
         report: what its plan came to; None for a node without a plan.
         waiting: outputs that are not saved yet.
@@ -45,11 +45,10 @@ class Journal:
     stages: list[Stage] = field(default_factory=list)
     numbers: dict[str, float] = field(default_factory=dict)
 
-    def begin(self, node: Node) -> Stage:
-        """A node starts."""
-        stage = Stage(node.name, time.perf_counter(), set(node.outputs))
-        self.stages.append(stage)
-        return stage
+    def begin(self, node: Node) -> None:
+        """A node starts, or loads another of its inputs."""
+        if not self.stages or self.stages[-1].node != node.name:
+            self.stages.append(Stage(node.name, time.perf_counter(), set(node.outputs)))
 
     def saved(self, dataset: str, value: object) -> Stage | None:
         """An output was saved; returns the stage when that was its last one."""

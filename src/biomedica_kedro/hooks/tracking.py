@@ -43,9 +43,9 @@ class TrackingHooks:
         for name in (tracking.PIPELINE_EXPERIMENT, tracking.TRAINING_EXPERIMENT, tracking.BENCHMARK_EXPERIMENT):
             tracking.experiment(name)
 
-    @hook_impl(tryfirst=True)
-    def before_node_run(self, node: Node) -> None:
-        """Note the start of a stage."""
+    @hook_impl
+    def before_dataset_loaded(self, node: Node) -> None:
+        """Note the start of a stage: its first input is loaded."""
         self._journal.begin(node)
 
     @hook_impl

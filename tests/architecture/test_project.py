@@ -1,0 +1,171 @@
+"""What holds the house together; each rule says in its failure what to do."""
+
+from __future__ import annotations
+
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.framework.project import pipelines, settings
+from kedro.framework.startup import bootstrap_project
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+
+from biomedica_kedro.datasets.batches import BatchDataset
+from biomedica_kedro.records import RejectReason
+
+PROJECT = Path(__file__).resolve().parents[2]
+# what the documented commands give by --params
+RUNTIME = {"packages": "packages", "mirror": "mirror"}
+STAGES = ["ingestion", "extraction", "annotation", "serialization", "modeling", "evaluation"]
+LAYERS = ["raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting"]
+
+
+@pytest.fixture(scope="session")
+def registry() -> dict[str, Pipeline]:
+    bootstrap_project(PROJECT)
+    return dict(pipelines.items())
+
+
+def load_config(environment: str) -> OmegaConfigLoader:
+    bootstrap_project(PROJECT)
+    return OmegaConfigLoader(
+        str(PROJECT / "conf"), env=environment, runtime_params=RUNTIME, **settings.CONFIG_LOADER_ARGS
+    )
+
+
+@pytest.fixture(scope="session")
+def catalog_config() -> dict[str, dict[str, Any]]:
+    return {name: entry for name, entry in load_config("base")["catalog"].items() if not name.startswith("_")}
+
+
+@pytest.fixture(scope="session")
+def parameters() -> dict[str, Any]:
+    loaded: dict[str, Any] = load_config("base")["parameters"]
+    return {name: value for name, value in loaded.items() if name not in RUNTIME}
+
+
+def test_the_six_stages_are_registered_and_sum_to_the_default(registry):
+    assert sorted(registry) == sorted([*STAGES, "__default__"])
+    assert sum(len(registry[stage].nodes) for stage in STAGES) == len(registry["__default__"].nodes)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_nodes_are_named_for_their_functions_inside_their_stage(registry, stage):
+    assert {node.name for node in registry[stage].nodes} == {
+        f"{stage}.{node.func.__name__}" for node in registry[stage].nodes
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_runs_alone_after_its_predecessors(registry, catalog_config, stage):
+    made_before = set().union(*(registry[earlier].all_outputs() for earlier in STAGES[: STAGES.index(stage)]))
+    needed = {name for name in registry[stage].inputs() if not name.startswith("params:")}
+    given = {name for name, entry in catalog_config.items() if entry["metadata"]["kedro-viz"]["layer"] == "raw"}
+    assert needed <= made_before | given
+
+
+def test_every_data_set_of_the_pipelines_is_in_the_catalog(registry, catalog_config):
+    used = {name for name in registry["__default__"].datasets() if not name.startswith("params:")}
+    assert used - catalog_config.keys() == set(), "these would be kept in memory only: add them to conf/base/catalog"
+
+
+def test_every_catalog_entry_is_used(registry, catalog_config):
+    assert catalog_config.keys() - registry["__default__"].datasets() == set(), "delete these catalog entries"
+
+
+def test_every_catalog_entry_can_be_made(catalog_config):
+    catalog = DataCatalog.from_config(catalog_config)
+    assert {name for name in catalog_config if catalog.get(name) is None} == set()
+
+
+def test_names_have_no_dots_and_every_entry_has_a_layer(catalog_config):
+    assert [name for name in catalog_config if "." in name] == []
+    layers = {name: entry["metadata"]["kedro-viz"]["layer"] for name, entry in catalog_config.items()}
+    assert {name: layer for name, layer in layers.items() if layer not in LAYERS} == {}
+
+
+def test_layers_follow_each_other_without_a_cycle(registry, catalog_config):
+    layer = {name: entry["metadata"]["kedro-viz"]["layer"] for name, entry in catalog_config.items()}
+    graph: dict[str, set[str]] = {}
+    for node in registry["__default__"].nodes:
+        for output in node.outputs:
+            inputs = {layer[name] for name in node.inputs if not name.startswith("params:")}
+            graph.setdefault(layer[output], set()).update(inputs - {layer[output]})
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert [name for name in LAYERS if name in order] == sorted(order, key=LAYERS.index)
+
+
+def test_every_parameter_is_read_by_a_node(registry, parameters):
+    read = {name.removeprefix("params:") for name in registry["__default__"].inputs() if name.startswith("params:")}
+    written = {"batches"} | {f"{stage}.{key}" for stage in STAGES for key in parameters.get(stage, {})}
+    whole_stages = {stage for stage in STAGES if stage in read}
+    written = {name for name in written if name.split(".")[0] not in whole_stages} | whole_stages
+    assert written == read
+    assert parameters.keys() == {"batches", *(name.split(".")[0] for name in read)}
+
+
+def paths(config: dict, prefix: str = "") -> set[str]:
+    found = set()
+    for key, value in config.items():
+        found.add(f"{prefix}{key}")
+        if isinstance(value, dict):
+            found |= paths(value, f"{prefix}{key}.")
+    return found
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        path.name
+        for path in sorted((PROJECT / "conf").iterdir())
+        if path.is_dir() and path.name not in ("base", "local")
+    ],
+)
+def test_environment_overrides_values_never_the_graph(environment, parameters, catalog_config):
+    config = load_config(environment)
+    assert config["parameters"].keys() - RUNTIME.keys() == parameters.keys()
+    assert {name for name in config["catalog"] if not name.startswith("_")} == catalog_config.keys()
+
+
+def test_no_module_is_longer_than_400_lines():
+    lengths = {path: path.read_text().count("\n") for path in (PROJECT / "src").rglob("*.py")}
+    assert {str(path): n for path, n in lengths.items() if n > 400} == {}
+
+
+def test_every_science_module_has_a_test():
+    sources = PROJECT / "src" / "biomedica_kedro"
+    packages = [path for path in sources.iterdir() if path.is_dir() and path.name not in ("__pycache__",)]
+    assert [path.name for path in packages if not list((PROJECT / "tests" / path.name).rglob("test_*.py"))] == []
+
+
+def test_every_reject_reason_is_explained():
+    text = (PROJECT / "docs" / "rejects.md").read_text()
+    assert [reason for reason in RejectReason if f"`{reason}`" not in text] == []
+
+
+def test_start_up_imports_no_heavy_library():
+    code = (
+        "import sys; from pathlib import Path; from kedro.framework.startup import bootstrap_project;"
+        "from kedro.framework.project import pipelines; bootstrap_project(Path.cwd()); list(pipelines);"
+        "print([m for m in ('torch','open_clip','sklearn','duckdb','distributed','matplotlib.pyplot','obstore','gradio')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]", "import these inside the functions that use them"
+
+
+def test_batch_data_sets_hold_what_plans_make(registry, catalog_config):
+    """A planned output saved to anything else would never be computed."""
+    planned = {
+        output
+        for node in registry["__default__"].nodes
+        if "PlannedOutput" in str(node.func.__annotations__.get("return"))
+        for output in node.outputs
+    }
+    kinds = {name: DataCatalog.from_config({name: catalog_config[name]}).get(name) for name in planned}
+    assert {name for name, dataset in kinds.items() if not isinstance(dataset, BatchDataset)} == set()

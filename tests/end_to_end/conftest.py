@@ -1,0 +1,62 @@
+"""A project of its own in a temporary folder, and one finished `kedro run` in it for all tests that look at results."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the checkout with data of its own."""
+
+    path: Path
+
+    def kedro(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("kedro")), *arguments],
+            cwd=self.path,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"kedro {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "COLUMNS": "200"}
+
+
+def make_project(path: Path) -> Project:
+    path.mkdir()
+    for name in ("conf", "src", "notebooks"):
+        shutil.copytree(PROJECT / name, path / name, ignore=shutil.ignore_patterns("__pycache__", "local"))
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(PROJECT / name, path / name)
+    for name in ("conf/local", "data"):
+        (path / name).mkdir()
+    return Project(path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """The project after the default run, and what that run printed. Read only: do not run anything in it."""
+    project = make_project(tmp_path_factory.mktemp("finished") / "project")
+    done = project.kedro("run")
+    return project, done.stdout + done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A fresh project."""
+    return make_project(tmp_path / "project")
