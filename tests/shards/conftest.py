@@ -154,6 +154,12 @@ def serialize_corpus(
     return f
 
 
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch):
+    """Flushing to the disk is most of the time here, and no test cuts the power."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def serialize(run_plan) -> Serialize:
     """`serialize_corpus`, ready to call."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from biomedica_kedro.shards.index import Places, locate, select_samples
 from biomedica_kedro.shards.order import Shuffle, deal, read_order
 from biomedica_kedro.shards.reader import ShardError, read_shard
-from biomedica_kedro.shards.stream import ResumeError, open_image, stream
+from biomedica_kedro.shards.stream import ResumeError, stream
 
 from .conftest import Corpus, figures
 
@@ -247,14 +247,3 @@ def test_loader_gives_the_streams_order_for_any_number_of_workers_and_resumes(ro
     assert loaded(dataset) == whole[21:]
     dataset.set_epoch(1)
     assert loaded(dataset) == keys(stream(root, seed=1, epoch=1, block=7))
-
-
-def test_draft_mode_is_not_smaller_than_asked():
-    import io
-
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.new("RGB", (1600, 900)).save(file, "JPEG")
-    assert open_image(file.getvalue()).size == (1600, 900)
-    assert open_image(file.getvalue(), 224).size == (400, 225)

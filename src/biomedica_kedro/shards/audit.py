@@ -6,8 +6,6 @@ A shard is read as any reader would, sequentially with the standard library, and
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,11 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image
 
 from biomedica_kedro.batches import Batch, BatchFolder
 from biomedica_kedro.batches.files import sha256_of
-from biomedica_kedro.records import to_table
+from biomedica_kedro.images.decode import ImageLimits, open_image
+from biomedica_kedro.records import DataError, to_table
 from biomedica_kedro.shards.fields import LONG_FIELDS, PUBLISHED_FIELDS, Row, problems_of_record
 from biomedica_kedro.shards.reader import ShardError, read_sample, read_shard
 from biomedica_kedro.shards.samples import Sample
@@ -32,6 +30,7 @@ SHARD_AUDIT = pa.schema(
 )  # fmt: skip
 
 _PROBLEMS_LISTED = 20
+_ANY_SIZE = ImageLimits(max_bytes=1 << 31, min_side=1)
 
 
 class AuditError(Exception):
@@ -145,9 +144,6 @@ def required_fields(profile: Profile) -> Iterable[str]:
 def image_problems(image: bytes) -> Iterator[str]:
     """Decode an image fully; a truncated file passes a mere look at its header."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(image)) as opened:
-                opened.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        open_image(image, _ANY_SIZE)
+    except DataError as error:
         yield f"the image does not open: {error}"

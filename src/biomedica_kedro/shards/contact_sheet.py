@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
 from pydantic import Field
 
 from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.records import Options
 from biomedica_kedro.shards.layout import shuffled
 from biomedica_kedro.shards.reader import read_sample
+from biomedica_kedro.shards.resize import decode_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,9 +50,7 @@ def draw_contact_sheet(shards: BatchFolder, metadata: BatchFolder, options: Shee
         ax.axis("off")
     for ax, row in zip(axes, drawn, strict=False):
         sample = read_sample(shards.path / row["shard"], row["offset"], row["n_bytes"])
-        with Image.open(io.BytesIO(sample.image)) as image:
-            image.draft("RGB", (_EDGE, _EDGE))
-            thumbnail = image.convert("RGB")
+        thumbnail = decode_image(sample.image, _EDGE)
         thumbnail.thumbnail((_EDGE, _EDGE))
         ax.imshow(thumbnail)
         ax.set_title(f"{row['primary_label'] or 'unlabeled'}\n{row['license_code']}", fontsize=8)

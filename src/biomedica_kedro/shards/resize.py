@@ -1,4 +1,7 @@
-"""Smaller copies of images for the training profile; the archive and the other profiles keep the published bytes."""
+"""Smaller images: copies for the training profile, and fast decoding to a needed size.
+
+The archive and the other profiles keep the published bytes.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import io
 import logging
 
 from PIL import Image
+
+from biomedica_kedro.images.decode import as_rgb, open_image
+from biomedica_kedro.records import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -19,20 +25,36 @@ def resize_image(image: bytes, extension: str, edge: int | None, quality: int) -
         edge: wanted shorter edge; None changes nothing.
         quality: JPEG quality of the copy.
     Returns:
-        The bytes and their file extension; images that are smaller, or that Pillow cannot read, as they are.
+        The bytes and their file extension; images that are smaller, or that cannot be read, as they are.
     """
     if edge is None:
         return image, extension
     try:
-        with Image.open(io.BytesIO(image)) as opened:
-            if min(opened.size) <= edge:
-                return image, extension
-            scale = edge / min(opened.size)
-            size = (round(opened.width * scale), round(opened.height * scale))
-            resized = opened.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        opened = open_image(image)
+    except DataError as error:
         logger.warning("kept an image of %d bytes at its size: it cannot be resized (%s)", len(image), error)
         return image, extension
+    if min(opened.size) <= edge:
+        return image, extension
+    scale = edge / min(opened.size)
+    size = (round(opened.width * scale), round(opened.height * scale))
+    resized = as_rgb(opened).resize(size, Image.Resampling.LANCZOS)
     file = io.BytesIO()
     resized.save(file, "JPEG", quality=quality)
     return file.getvalue(), "jpg"
+
+
+def decode_image(image: bytes, edge: int | None = None) -> Image.Image:
+    """Decode an image to RGB.
+
+    Args:
+        image: an image file's bytes.
+        edge: wanted shorter edge in pixels. A JPEG is then decoded at the smallest size that is not below it (draft
+            mode: fast, but not the pixels of decoding fully and resizing); other formats are decoded fully.
+    """
+    with Image.open(io.BytesIO(image)) as opened:
+        if edge is not None:
+            # Draft mode looks at both sides, so ask for the size that keeps the ratio.
+            scale = edge / min(opened.size)
+            opened.draft("RGB", (round(opened.width * scale), round(opened.height * scale)))
+        return as_rgb(opened)

@@ -4,12 +4,11 @@ Example:
     >>> for sample in stream("data/05_model_input", where="primary_label = 'Microscopy'", seed=1):  # doctest: +SKIP
     ...     sample.image, sample.caption, sample.record
 
-Nothing is decoded and nothing is executed: an image stays bytes until `open_image`.
+Nothing is decoded and nothing is executed: an image stays bytes until `resize.decode_image`.
 """
 
 from __future__ import annotations
 
-import io
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,6 @@ from typing import Any, Self
 import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
-from PIL import Image
 
 from biomedica_kedro.shards.index import Places, Url, locate
 from biomedica_kedro.shards.order import Rows, Shuffle, deal, read_order
@@ -156,22 +154,6 @@ def read_rows(places: Places, rows: Rows, block: int, columns: Sequence[str] | N
         except ShardError as error:
             url = places.shards[places.shard[row]]
             raise ShardError(f"{url} at byte {places.offset[row]}: {error}") from error
-
-
-def open_image(image: bytes, edge: int | None = None) -> Image.Image:
-    """Decode an image to RGB.
-
-    Args:
-        image: an image file's bytes.
-        edge: wanted shorter edge in pixels. A JPEG is then decoded at the smallest size that is not below it (draft
-            mode: fast, but not the pixels of decoding fully and resizing); other formats are decoded fully.
-    """
-    with Image.open(io.BytesIO(image)) as opened:
-        if edge is not None:
-            # Draft mode looks at both sides, so ask for the size that keeps the ratio.
-            scale = edge / min(opened.size)
-            opened.draft("RGB", (round(opened.width * scale), round(opened.height * scale)))
-        return opened.convert("RGB")
 
 
 def _local_runs(places: Places, blocks: Iterator[Rows]) -> Iterator[tuple[int, bytes]]:
