@@ -18,6 +18,7 @@ from kedro_datasets._typing import TablePreview
 from biomedica_kedro.batches.files import atomic_path
 from biomedica_kedro.pmc.inventory import with_removed
 from biomedica_kedro.pmc.mirror import MirrorSource
+from biomedica_kedro.pmc.packages import PackagesSource
 from biomedica_kedro.pmc.source import INVENTORY, Source
 
 
@@ -50,6 +51,22 @@ class MirrorDataset(SourceDataset):
 
     def _describe(self) -> dict[str, Any]:
         return {"url": self._source.url}
+
+
+class PackagesDataset(SourceDataset):
+    """A folder of packages: old tar.gz or zip packages, or unpacked articles."""
+
+    def __init__(self, *, path: str, metadata: dict[str, Any] | None = None) -> None:
+        """Args: path: the folder, walked to any depth; metadata: kept for kedro-viz."""
+        super().__init__(metadata=metadata)
+        self._source = PackagesSource(Path(path))
+
+    def load(self) -> Source:
+        """The packages."""
+        return self._source
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._source.path)}
 
 
 class EmbeddedCorpusSource(SourceDataset):
