@@ -1,0 +1,56 @@
+"""Expert votes as a catalog entry: every CSV file of a folder, or the embedded corpus' votes while there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import TablePreview
+
+from biomedica_kedro.labels.ballots import SEPARATOR, BallotError, read_votes
+
+
+class ExpertVotesDataset(AbstractDataset[None, pa.Table]):
+    """Votes of people; without any file the table is empty, and everything stays unlabelled."""
+
+    def __init__(self, *, path: str, default: str | None = None, metadata: dict[str, Any] | None = None) -> None:
+        """Args: path: folder of CSV files; default: file read while the folder has none; metadata: for kedro-viz."""
+        self._folder = Path(path)
+        self._default = Path(default) if default else None
+        self.metadata = metadata
+
+    def load(self) -> pa.Table:
+        """Rows of `records.EXPERT_VOTES`.
+
+        Raises:
+            DatasetError: when a file is not in the form of votes; names the file and the line.
+        """
+        try:
+            return read_votes(self._files())
+        except BallotError as error:
+            raise DatasetError(str(error)) from error
+
+    def save(self, data: None) -> None:
+        """Votes are written by people, see `python -m biomedica_kedro.labels`."""
+        raise DatasetError(f"votes cannot be saved by a pipeline: experts write them to {self._folder}")
+
+    def preview(self, nrows: int = 10) -> TablePreview:
+        """First votes, for kedro-viz."""
+        rows = self.load().slice(0, nrows).to_pylist()
+        columns = ["expert", "question", "answers", "keys"]
+        cells = [[SEPARATOR.join(v) if isinstance(v := row[c], list) else v for c in columns] for row in rows]
+        return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": cells})
+
+    def _files(self) -> list[Path]:
+        own = sorted(self._folder.glob("*.csv"))
+        if own or self._default is None or not self._default.is_file():
+            return own
+        return [self._default]
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": str(self._folder), "default": str(self._default) if self._default else None}

@@ -1,0 +1,36 @@
+"""A Parquet file that may be absent: an empty table with the same columns stands in for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from kedro.io import AbstractDataset, DatasetError
+
+
+class OptionalTableDataset(AbstractDataset[None, pa.Table]):
+    """Facts that are known of some corpora only, such as the true classes of a procedural one."""
+
+    def __init__(self, *, filepath: str, columns: list[str], metadata: dict[str, Any] | None = None) -> None:
+        """Args: filepath: the file; columns: those that are read; metadata: kept for kedro-viz."""
+        self._path = Path(filepath)
+        self._columns = columns
+        self.metadata = metadata
+
+    def load(self) -> pa.Table:
+        """The columns, without rows when the file is absent."""
+        if not self._path.is_file():
+            return pa.table({name: pa.array([], pa.string()) for name in self._columns})
+        return pq.read_table(self._path, columns=self._columns)
+
+    def save(self, data: None) -> None:
+        """It is given, not made."""
+        raise DatasetError(f"{self._path.name} is an input and cannot be saved")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._path)}

@@ -1,0 +1,46 @@
+"""The vision encoder as a catalog entry: which one is a matter of configuration, not of code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+from pydantic import ValidationError
+
+from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
+
+
+class VisionEncoderDataset(AbstractDataset[None, EncoderHandle]):
+    """Gives a cheap handle on the chosen encoder; weights are read by the workers that need them.
+
+    Example:
+        ```yaml
+        vision_encoder:
+          type: biomedica_kedro.datasets.vision_encoder.VisionEncoderDataset
+          kind: timm
+          model: vit_large_patch14_reg4_dinov2
+        ```
+    """
+
+    def __init__(self, *, metadata: dict[str, Any] | None = None, **choice: Any) -> None:
+        """Args: choice: the attributes of `EncoderChoice`; metadata: kept for kedro-viz."""
+        try:
+            self._handle = EncoderHandle(EncoderChoice.model_validate(choice))
+        except ValidationError as error:
+            raise DatasetError(f"catalog entry of a vision encoder is not valid: {error}") from error
+        self.metadata = metadata
+
+    def load(self) -> EncoderHandle:
+        """The handle."""
+        return self._handle
+
+    def save(self, data: None) -> None:
+        """A vision encoder is chosen, not made."""
+        raise DatasetError("a vision encoder cannot be saved: it is chosen in its catalog entry")
+
+    def _exists(self) -> bool:
+        weights = self._handle.choice.weights
+        return weights is None or weights.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return self._handle.choice.model_dump(mode="json", exclude_none=True)

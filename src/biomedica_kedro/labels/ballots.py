@@ -1,0 +1,96 @@
+"""Votes as people write them down: plain CSV files, one per expert, that survive a round trip through a spreadsheet.
+
+Columns are those of `records.EXPERT_VOTES`; several keys or answers in one cell are joined by "|".
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from biomedica_kedro.records import EXPERT_VOTES, to_table
+
+SEPARATOR = "|"
+_LISTS = ("keys", "answers")
+
+
+class BallotError(ValueError):
+    """A file of votes cannot be read."""
+
+
+def read_votes(paths: Iterable[Path]) -> pa.Table:
+    """All votes of all files, in order of file name.
+
+    Args:
+        paths: CSV files as a spreadsheet writes them: with or without byte order mark, comma, semicolon or tab between
+            the cells. When an expert answers a question about the same images twice, in one file, the later counts.
+    Raises:
+        BallotError: naming the file, the line and what is wrong.
+    """
+    rows = [row for path in sorted(paths) for row in _latest(_read(path))]
+    return to_table(rows, EXPERT_VOTES)
+
+
+def append_vote(folder: Path, expert: str, keys: Sequence[str], answers: Mapping[str, Sequence[str]]) -> Path:
+    """Add one expert's answers about the images of a cluster to the expert's file.
+
+    Args:
+        folder: where the files of votes lie; made when absent.
+        expert: any name; the file is named after its letters and digits.
+        keys: of the images shown.
+        answers: by question.
+    Returns:
+        The file. Writers take turns; a line is written whole or not at all.
+    """
+    if not expert.strip():
+        raise BallotError("a vote needs the name of the expert")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for question, chosen in answers.items():
+        writer.writerow([expert.strip(), SEPARATOR.join(keys), question, SEPARATOR.join(chosen)])
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{_file_stem(expert)}.csv"
+    with path.open("a", encoding="utf-8", newline="") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if file.tell() == 0:
+            file.write(",".join(EXPERT_VOTES.names) + "\n")
+        file.write(text.getvalue())
+    return path
+
+
+def _file_stem(expert: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in expert.strip().lower())[:80]
+
+
+def _read(path: Path) -> list[dict[str, object]]:
+    text = path.read_text(encoding="utf-8-sig")
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    missing = set(EXPERT_VOTES.names) - set(reader.fieldnames or ())
+    if missing:
+        raise BallotError(
+            f"votes file {path.name} lacks the columns {', '.join(sorted(missing))}; it has "
+            f"{', '.join(reader.fieldnames or ())}; wanted are {', '.join(EXPERT_VOTES.names)}"
+        )
+    rows: list[dict[str, object]] = []
+    for row in reader:
+        if not any(row.values()):
+            continue
+        if not (row["expert"] and row["keys"] and row["question"]):
+            raise BallotError(
+                f"votes file {path.name}, line {reader.line_num}: expert, keys and question must be given"
+            )
+        lists = {name: [part for part in (row[name] or "").split(SEPARATOR) if part] for name in _LISTS}
+        rows.append({"expert": row["expert"].strip(), "question": row["question"].strip(), **lists})
+    return rows
+
+
+def _latest(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
+    latest = {(row["expert"], row["question"], tuple(sorted(row["keys"]))): row for row in rows}  # type: ignore[call-overload]
+    return list(latest.values())

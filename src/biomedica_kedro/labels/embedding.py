@@ -1,0 +1,146 @@
+"""Embed the images of one batch: read, decode, encode, chunk by chunk; what cannot be decoded becomes a reject.
+
+Memory is bounded by `images_per_forward` decoded images, however large the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
+from pydantic import Field
+
+from biomedica_kedro.batches import BatchFolder, map_items
+from biomedica_kedro.labels.encoders import Halves, VisionEncoder
+from biomedica_kedro.records import DataError, Options, Reject, embedding_schema
+
+Row = Mapping[str, Any]
+
+
+class EmbedOptions(Options):
+    """How images are embedded.
+
+    Attributes:
+        images_per_forward: images decoded and given to the encoder at once (2048 on a large GPU).
+        decode_threads: threads that decode ahead of the encoder.
+    """
+
+    images_per_forward: int = Field(default=64, ge=1)
+    decode_threads: int = Field(default=1, ge=1)
+
+
+def embed_images(
+    rows: Sequence[Row], read: Callable[[Row], Image.Image], encoder: VisionEncoder, options: EmbedOptions
+) -> tuple[pa.Table, list[Reject]]:
+    """Embed images in the order of their rows.
+
+    Args:
+        rows: one per image, with `key`.
+        read: opens the RGB image of a row; raises `DataError` when it cannot be used.
+        encoder: gives float16 vectors.
+        options: chunk size and threads.
+    Returns:
+        Table of key and embedding, and one reject per image that could not be read; together all rows.
+    """
+    keys: list[str] = []
+    vectors: list[Halves] = []
+    rejects: list[Reject] = []
+    with ThreadPoolExecutor(options.decode_threads) as pool:
+        for decoded in _decoded(rows, read, pool, options.images_per_forward):
+            pairs, failed = map_items(_raise_if_failed, decoded, stage="embed_images", source=lambda pair: pair[0])
+            rejects += failed
+            if pairs:
+                keys += [key for key, _ in pairs]
+                vectors.append(encoder.encode([image for _, image in pairs]))
+    if not vectors:
+        empty = encoder.encode([Image.new("RGB", (16, 16), "white")])[:0]
+        vectors.append(empty)
+    return embedding_table(keys, np.concatenate(vectors)), rejects
+
+
+def embedding_table(keys: Sequence[str], vectors_ND: npt.NDArray[Any]) -> pa.Table:
+    """Table of `image_embeddings` from float vectors."""
+    n_dimensions = vectors_ND.shape[1]
+    flat = pa.array(np.ascontiguousarray(vectors_ND, dtype=np.float16).ravel())
+    values = pa.FixedSizeListArray.from_arrays(flat, n_dimensions)
+    return pa.table([pa.array(keys, pa.string()), values], schema=embedding_schema(n_dimensions))
+
+
+def vectors_of(column: pa.ChunkedArray | pa.Array) -> Halves:
+    """The vectors of an `embedding` column as float16 [N, D], without a copy where Arrow allows it."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks)
+    flat: Halves = array.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(-1, array.type.list_size)
+
+
+def stream_vectors(embeddings: BatchFolder, batches: Sequence[str], rows_per_chunk: int) -> Iterator[Halves]:
+    """Vectors of some batches, in pieces of at most `rows_per_chunk` rows: bounded memory."""
+    import pyarrow.parquet as pq
+
+    for batch in batches:
+        with pq.ParquetFile(embeddings.file(batch), page_checksum_verification=True) as file:
+            for piece in file.iter_batches(batch_size=rows_per_chunk, columns=["embedding"]):
+                if piece.num_rows:
+                    yield vectors_of(piece.column(0))
+
+
+_Decoded = tuple[str, Image.Image | Exception]
+
+
+def _decoded(
+    rows: Sequence[Row], read: Callable[[Row], Image.Image], pool: ThreadPoolExecutor, size: int
+) -> Iterator[list[_Decoded]]:
+    def attempt(row: Row) -> _Decoded:
+        try:
+            return row["key"], read(row)
+        except DataError as error:
+            return row["key"], error
+        except Exception as error:
+            return row["key"], error
+
+    remaining = iter(rows)
+    while chunk := list(islice(remaining, size)):
+        yield list(pool.map(attempt, chunk))
+
+
+def _raise_if_failed(pair: _Decoded) -> tuple[str, Image.Image]:
+    key, image = pair
+    if isinstance(image, Exception):
+        raise image
+    return key, image
+
+
+class VectorStore:
+    """All embeddings in a file of their own, so that any few of them are read without the rest."""
+
+    def __init__(self, embeddings: BatchFolder, folder: Path) -> None:
+        import pyarrow.parquet as pq
+
+        names = embeddings.names()
+        counts = [pq.read_metadata(embeddings.file(name)).num_rows for name in names]
+        n_dimensions = pq.read_schema(embeddings.file(names[0])).field("embedding").type.list_size
+        # One row of zeros at the end stands for images without an embedding.
+        self._vectors = np.memmap(
+            folder / "vectors.f16", dtype=np.float16, mode="w+", shape=(sum(counts) + 1, n_dimensions)
+        )
+        self._place: dict[str, int] = {}
+        start = 0
+        for name, count in zip(names, counts, strict=True):
+            table = embeddings.table(name)
+            self._vectors[start : start + count] = vectors_of(table["embedding"])
+            self._place |= {key: start + row for row, key in enumerate(table["key"].to_pylist())}
+            start += count
+
+    def lookup(self, keys: Sequence[str]) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
+        """Gives embeddings by position in `keys`: float32 [n, D], zeros where an image has none."""
+        rows = np.array([self._place.get(key, len(self._vectors) - 1) for key in keys], dtype=np.int64)
+        return lambda positions: self._vectors[rows[positions]].astype(np.float32)

@@ -1,0 +1,88 @@
+import numpy as np
+import pyarrow as pa
+
+from biomedica_kedro.labels.propagation import PropagateOptions, propagate_labels
+from biomedica_kedro.labels.votes import CLUSTER_LABELS
+
+LABELS = pa.Table.from_pylist(
+    [
+        {"cluster_id": 0, "panel_type": "single", "panel_subtype": "single panel", "primary_labels": ["Maps"],
+         "secondary_labels": ["map"], "agreement": 1.0},
+        {"cluster_id": 1, "panel_type": "single", "panel_subtype": "single panel", "primary_labels": ["Tables"],
+         "secondary_labels": ["table"], "agreement": 1.0},
+        {"cluster_id": 2, "panel_type": None, "panel_subtype": None, "primary_labels": [], "secondary_labels": [],
+         "agreement": None},
+    ],
+    schema=CLUSTER_LABELS,
+)  # fmt: skip
+RADII = np.array([1.0, 1.0, 1.0], dtype=np.float32)
+
+
+def assignment(cluster: int, distance: float, second: int, second_distance: float) -> pa.Table:
+    return pa.table(
+        {
+            "key": ["k"],
+            "cluster_id": pa.array([cluster], pa.int32()),
+            "distance": pa.array([distance], pa.float32()),
+            "second_distance": pa.array([second_distance], pa.float32()),
+            "second_cluster_id": pa.array([second], pa.int32()),
+        }
+    )
+
+
+def label(*place: float, panels: pa.Table | None = None, **options) -> dict:
+    table = propagate_labels(assignment(*place), LABELS, RADII, PropagateOptions(**options), panels)
+    return table.to_pylist()[0]
+
+
+def test_image_near_its_centroid_takes_the_clusters_labels():
+    row = label(0, 0.5, 1, 5.0)
+
+    assert row["primary_labels"] == ["Maps"] and row["secondary_labels"] == ["map"]
+    assert row["confidence"] > 0.99
+
+
+def test_image_between_two_concepts_is_unlabelled():
+    row = label(0, 0.99, 1, 1.0, min_confidence=0.6)
+
+    assert row["primary_labels"] == ["unlabelled"] and row["secondary_labels"] == []
+    assert row["confidence"] < 0.6
+
+
+def test_between_two_clusters_of_one_concept_there_is_no_doubt():
+    same = LABELS.slice(0, 1).to_pylist()[0] | {"cluster_id": 1}
+    labels = pa.Table.from_pylist([LABELS.to_pylist()[0], same], schema=CLUSTER_LABELS)
+
+    table = propagate_labels(assignment(0, 0.99, 1, 1.0), labels, RADII, PropagateOptions())
+
+    assert table["confidence"].to_pylist() == [1.0]
+
+
+def test_image_far_from_everything_is_unlabelled():
+    assert label(0, 4.0, 1, 40.0)["primary_labels"] == ["unlabelled"]
+
+
+def test_image_of_a_cluster_without_votes_is_unlabelled_with_no_confidence():
+    row = label(2, 0.1, 0, 5.0)
+
+    assert row["primary_labels"] == ["unlabelled"] and row["confidence"] == 0.0 and row["panel_type"] is None
+
+
+def panels(is_multiple: bool, score: float) -> pa.Table:
+    return pa.table({"key": ["k"], "is_multiple": [is_multiple], "score": [score]})
+
+
+def test_confident_panel_detector_overrules_the_cluster():
+    row = label(0, 0.5, 1, 5.0, panels=panels(True, 0.95))
+
+    assert (row["panel_type"], row["panel_subtype"]) == ("multiple", None)
+
+
+def test_unsure_panel_detector_does_not():
+    row = label(0, 0.5, 1, 5.0, panels=panels(True, 0.6))
+
+    assert (row["panel_type"], row["panel_subtype"]) == ("single", "single panel")
+
+
+def test_panel_detector_speaks_where_nobody_voted():
+    assert label(2, 0.1, 0, 5.0, panels=panels(False, 0.55))["panel_subtype"] == "single panel"
