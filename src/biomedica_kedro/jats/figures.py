@@ -20,6 +20,8 @@ from biomedica_kedro.jats.places import Place
 from biomedica_kedro.jats.scan import Scan
 from biomedica_kedro.jats.text import XML_LANG, text_of
 
+NOT_A_FIG = "no <fig> element"
+
 _KIND_WORD = re.compile(r"\b(scheme|chart|plate)", re.IGNORECASE)
 _PANEL_LABEL = re.compile(r"\W*[A-Za-z]\W*$|\W*(?:i{1,3}|iv|v)\W*$")
 _KINDS = {
@@ -93,6 +95,8 @@ def _read_figure(element: etree._Element, graphics: list[etree._Element], place:
         figure.note = " ".join(
             filter(None, (text_of(child) for child in element.iterchildren("p", "statement", "list")))
         )
+    else:
+        figure.warnings.append(NOT_A_FIG)
     permissions = element.find("permissions")
     if permissions is None:
         permissions = next((p for g in graphics for p in g.iterchildren("permissions")), None)
