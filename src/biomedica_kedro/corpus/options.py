@@ -23,7 +23,7 @@ class CorpusOptions(Options):
     held_out_figures: int = Field(6, ge=1, le=9)
     single_panel_share: float = Field(0.6, ge=0, le=1)
     validation_share: float = Field(0.08, ge=0, lt=1)
-    image_size: int = Field(256, ge=64, le=1024)
+    image_size: int = Field(224, ge=64, le=1024)
     planted_faults: bool = True
     workers: int = Field(2, ge=1)
 

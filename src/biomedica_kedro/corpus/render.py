@@ -67,7 +67,7 @@ def paint_part(options: CorpusOptions, article: ArticlePlan, figure: FigurePlan,
     ]
     if len(panels) == 1:
         # Real figures differ in size; the factor has a stream of its own, like all that decides pixels.
-        size = int(options.image_size * seeds[0].uniform(0.9, 1.2))
+        size = int(options.image_size * seeds[0].uniform(1.0, 1.25))
         return _paint(panels[0], seeds[0], size)
     return compose(panels, seeds, int(options.image_size * 0.7))
 
