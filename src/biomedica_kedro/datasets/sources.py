@@ -16,9 +16,11 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.batches.files import atomic_path
+from biomedica_kedro.pmc.cloud import ENDPOINT, CloudSource
 from biomedica_kedro.pmc.inventory import with_removed
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.packages import PackagesSource
+from biomedica_kedro.pmc.patience import Patience
 from biomedica_kedro.pmc.source import INVENTORY, Source
 
 
@@ -51,6 +53,29 @@ class MirrorDataset(SourceDataset):
 
     def _describe(self) -> dict[str, Any]:
         return {"url": self._source.url}
+
+
+class CloudDataset(SourceDataset):
+    """PubMed Central's open bucket, or a private copy of it behind a URL."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: str = ENDPOINT,
+        requests_in_flight: int = 64,
+        patience: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Args: endpoint: URL of the bucket; requests_in_flight: in each process; patience: of `Patience`; metadata."""
+        super().__init__(metadata=metadata)
+        self._source = CloudSource(endpoint, requests_in_flight, Patience(**(patience or {})))
+
+    def load(self) -> Source:
+        """The cloud."""
+        return self._source
+
+    def _describe(self) -> dict[str, Any]:
+        return {"endpoint": self._source.endpoint, "requests_in_flight": self._source.requests_in_flight}
 
 
 class PackagesDataset(SourceDataset):

@@ -10,6 +10,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_MAX_THREADS = 64
+
 
 def run_bounded(function: Callable[[Item], Awaitable[Result]], items: Sequence[Item], *, limit: int) -> list[Result]:
     """Results of `function` in the order of the items, at most `limit` items at once.
@@ -22,6 +24,8 @@ def run_bounded(function: Callable[[Item], Awaitable[Result]], items: Sequence[I
 
 
 async def _run(function: Callable[[Item], Awaitable[Result]], items: Sequence[Item], limit: int) -> list[Result]:
+    # asyncio's own pool has but a few threads on a small machine, and items may wait in theirs
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(min(limit, _MAX_THREADS)))
     results: dict[int, Result] = {}
     waiting = iter(enumerate(items))
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "tif", "tiff", "bmp", "webp", "svg", "eps", "pdf", "ps", "emf", "wmf")
 FILM_EXTENSIONS = ("mp4", "mov", "avi", "mpg", "mpeg", "wmv", "webm", "flv", "mkv", "m4v", "ogv", "swf", "mp3", "wav")
 
-_EXTENSION = re.compile(rf"\.({'|'.join((*IMAGE_EXTENSIONS, *FILM_EXTENSIONS))})$", re.IGNORECASE)
+_EXTENSIONS = frozenset((*IMAGE_EXTENSIONS, *FILM_EXTENSIONS))
 _THUMBNAIL = re.compile(r"[._-](?:thumb(?:nail)?|small|tn)$", re.IGNORECASE)
 
 
@@ -20,13 +20,14 @@ def file_name_of(href: str) -> str:
 
 def stem_of(file_name: str) -> str:
     """File name without the extension of an image or a film: "pone.0046493.g001" is a stem already."""
-    return _EXTENSION.sub("", file_name)
+    extension = extension_of(file_name)
+    return file_name[: -len(extension) - 1] if extension else file_name
 
 
 def extension_of(file_name: str) -> str:
     """Extension of an image or a film, in lower case and without the dot; empty when the name has none."""
-    found = _EXTENSION.search(file_name)
-    return found[1].lower() if found else ""
+    extension = file_name.rpartition(".")[2].lower()
+    return extension if extension in _EXTENSIONS and len(extension) < len(file_name) else ""
 
 
 def is_thumbnail(file_name: str) -> bool:

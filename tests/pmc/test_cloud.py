@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import pickle
+import time
+
+import pytest
+from cloud_layout import write_article, write_inventory
+from cloud_server import Fault, serve
+
+from biomedica_kedro.pmc import cloud
+from biomedica_kedro.pmc.cloud import CloudSource
+from biomedica_kedro.pmc.mirror import MirrorSource
+from biomedica_kedro.pmc.patience import Patience, gate_of
+from biomedica_kedro.pmc.source import SourceError
+from biomedica_kedro.records import DataError, RejectReason
+
+HASTE = Patience(tries=4, first_pause=0.01, longest_pause=0.05, timeout=0.5)
+BODY = bytes(range(256)) * 512
+
+
+@pytest.fixture
+def server(tmp_path):
+    root = tmp_path / "bucket"
+    for article_id in ("PMC1.1", "PMC11.1", "PMC2.2", "PMC3.1", "PMC3.2"):
+        write_article(root, article_id, media={"big.jpg": BODY})
+    write_inventory(root)
+    with serve(root) as running:
+        yield running
+
+
+@pytest.fixture
+def source(server):
+    return CloudSource(server.url, requests_in_flight=4, patience=HASTE)
+
+
+def read(source, name="big.jpg", article_id="PMC1.1", max_bytes=1 << 30):
+    return asyncio.run(source.open_article(article_id).read(name, max_bytes=max_bytes))
+
+
+def test_inventory_is_that_of_a_mirror_of_the_bucket(server, source):
+    assert source.list_articles().equals(MirrorSource(str(server.root)).list_articles())
+
+
+def test_pmcids_are_listed_with_every_version_and_the_etag_of_the_inventory(server, source):
+    everything = MirrorSource(str(server.root)).list_articles()
+    some = source.list_articles({"PMC1", "PMC3", "PMC404"})
+    assert some["article_id"].to_pylist() == ["PMC1.1", "PMC3.1", "PMC3.2"]
+    assert set(some["etag"].to_pylist()) <= set(everything["etag"].to_pylist())
+    assert not server.asked(".csv.gz")
+
+
+def test_listings_go_on_over_pages(server, source):
+    server.page_size = 1
+    assert len(source.list_articles({"PMC3"})) == 2
+    assert set(asyncio.run(source.open_article("PMC1.1").sizes())) == {"PMC1.1.json", "PMC1.1.xml", "big.jpg"}
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [],
+        [Fault.BUSY],
+        [Fault.BUSY, Fault.BUSY, Fault.RESET],
+        [Fault.RESET],
+        [Fault.TRUNCATED],
+        [Fault.STALL],
+        [Fault.RESET, Fault.RESET],
+        [Fault.BUSY, Fault.TRUNCATED, Fault.TRUNCATED],
+    ],
+    ids=lambda faults: "+".join(fault.name for fault in faults) or "none",
+)
+def test_passing_faults_are_overcome(server, source, faults):
+    server.faults["PMC1.1/big.jpg"] = list(faults)
+    assert read(source) == BODY
+    assert len(server.asked("big.jpg")) == len(faults) + 1
+
+
+def test_broken_body_goes_on_where_it_stopped(server, source):
+    server.faults["PMC1.1/big.jpg"] = [Fault.BUSY, Fault.TRUNCATED]
+    assert read(source) == BODY
+    *_, (_, _, last_range) = server.requests
+    assert last_range == f"bytes={len(BODY) * 2 // 3}-"
+
+
+@pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.TOO_MANY])
+def test_retry_after_is_honoured(server, source, fault):
+    server.faults["PMC1.1/big.jpg"] = [fault, fault]
+    assert read(source) == BODY
+    times = [moment for moment, _, _ in server.requests]
+    assert times[2] - times[1] >= 0.95
+
+
+def test_retry_after_as_a_date_stops_every_request_to_the_host(server, source):
+    gate_of(server.url.removeprefix("http://")).close(0.5)
+    started = time.monotonic()
+    read(source)
+    assert time.monotonic() - started >= 0.5
+    server.retry_after = email.utils.formatdate(time.time() + 1, usegmt=True)
+    server.faults["PMC2.2/big.jpg"] = [Fault.TOO_MANY, Fault.TOO_MANY]
+    assert read(source, article_id="PMC2.2") == BODY
+
+
+@pytest.mark.parametrize(
+    ("faults", "reason", "n_requests"),
+    [
+        ([Fault.BUSY] * 9, RejectReason.DOWNLOAD_FAILED, 4),
+        ([Fault.MISSING], RejectReason.NOT_FOUND, 1),
+        ([Fault.BUSY, Fault.MISSING], RejectReason.NOT_FOUND, 2),
+        ([Fault.FORBIDDEN] * 9, RejectReason.DOWNLOAD_FAILED, 2),
+        ([Fault.BUSY, Fault.REDIRECT], RejectReason.DOWNLOAD_FAILED, 2),
+    ],
+    ids=["busy_for_good", "missing", "busy_then_missing", "forbidden", "redirect"],
+)
+def test_lasting_faults_are_recorded_with_their_reason(server, source, faults, reason, n_requests):
+    server.faults["PMC1.1/big.jpg"] = list(faults)
+    with pytest.raises(DataError) as caught:
+        read(source)
+    assert caught.value.reason is reason
+    assert len(server.requests) == n_requests
+
+
+def test_objects_above_a_piece_come_in_ranges_and_only_the_broken_one_again(server, source, monkeypatch):
+    monkeypatch.setattr(cloud, "_PIECE_BYTES", 50_000)
+    server.faults["PMC1.1/big.jpg"] = [*[None] * 2, Fault.RESET]
+    assert read(source) == BODY
+    ranges = [wanted for _, _, wanted in server.requests]
+    assert ranges == ["", "bytes=0-49999", "bytes=50000-99999", "bytes=50000-99999", "bytes=100000-131071"]
+
+
+@pytest.mark.parametrize("faults", [[], [Fault.BUSY]], ids=["fast", "careful"])
+def test_size_is_capped(server, source, faults):
+    server.faults["PMC1.1/big.jpg"] = faults
+    with pytest.raises(DataError) as caught:
+        read(source, max_bytes=1000)
+    assert caught.value.reason is RejectReason.TOO_LARGE
+
+
+@pytest.mark.parametrize("name", ["a b (1).jpg", "a+b.jpg", "Abb–ü%41.jpg"])
+def test_names_with_other_signs_are_found(server, source, name):
+    write_article(server.root, "PMC9.1", media={name: BODY})
+    assert read(source, name, "PMC9.1") == BODY
+
+
+def test_other_keys_are_never_asked(server, source):
+    with pytest.raises(DataError, match="forbidden_key"):
+        read(source, "../PMC2.2/PMC2.2.xml")
+    assert not server.requests
+
+
+def test_endpoint_without_inventory_or_server_is_an_error_that_names_it(tmp_path, server, source):
+    with serve(tmp_path / "bucket" / "PMC1.1") as empty, pytest.raises(SourceError, match="no inventory"):
+        CloudSource(empty.url, patience=HASTE).list_articles()
+    nobody = CloudSource("http://127.0.0.1:9", patience=HASTE)
+    with pytest.raises(SourceError, match=r"127\.0\.0\.1:9"):
+        nobody.list_articles()
+    assert pickle.loads(pickle.dumps(nobody)) == nobody
+
+
+def test_requests_in_flight_are_bounded(server, source):
+    server.latency = 0.05
+
+    async def read_many():
+        article = source.open_article("PMC1.1")
+        await asyncio.gather(*(article.read("PMC1.1.json", max_bytes=9999) for _ in range(12)))
+
+    started = time.monotonic()
+    asyncio.run(read_many())
+    assert time.monotonic() - started >= 3 * 0.05
