@@ -13,8 +13,9 @@ def encoded(mode="RGB", size=(1600, 900), image_format="JPEG"):
 
 
 def test_draft_mode_is_not_smaller_than_asked():
-    assert decode_image(encoded()).size == (1600, 900)
-    assert decode_image(encoded(), 224).size == (400, 225)
+    assert decode_image(encoded(), None).size == (1600, 900)
+    small = decode_image(encoded(), 224)
+    assert (small.size, small.getpixel((0, 0))) == ((400, 225), (0, 0, 0))
 
 
 @pytest.mark.parametrize(("mode", "image_format"), [("RGBA", "PNG"), ("P", "PNG"), ("CMYK", "JPEG"), ("I;16", "TIFF")])

@@ -44,8 +44,9 @@ def draw_contact_sheet(shards: BatchFolder, metadata: BatchFolder, options: Shee
 
     drawn = _draw(metadata, options)
     n_rows = -(-len(drawn) // _COLUMNS)
-    figure = Figure(figsize=(2.4 * _COLUMNS, 2.5 * n_rows), layout="constrained")
+    figure = Figure(figsize=(2.4 * _COLUMNS, 2.5 * n_rows))
     axes = figure.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
+    figure.subplots_adjust(0.01, 0.04, 0.99, 0.96, wspace=0.08, hspace=0.5)
     for ax in axes:
         ax.axis("off")
     for ax, row in zip(axes, drawn, strict=False):

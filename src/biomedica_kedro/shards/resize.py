@@ -57,4 +57,5 @@ def decode_image(image: bytes, edge: int | None = None) -> Image.Image:
             # Draft mode looks at both sides, so ask for the size that keeps the ratio.
             scale = edge / min(opened.size)
             opened.draft("RGB", (round(opened.width * scale), round(opened.height * scale)))
+        opened.load()
         return as_rgb(opened)
