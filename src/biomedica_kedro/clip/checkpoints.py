@@ -7,8 +7,10 @@ what open_clip's own `open_clip_config.json` holds (`model_cfg`, `preprocess_cfg
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -114,7 +116,7 @@ def create(config: Mapping[str, Any], *, weights: Path | None = None) -> ClipMod
     import open_clip
     from open_clip.factory import load_checkpoint
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet_open_clip():
         (Path(folder) / "open_clip_config.json").write_bytes(orjson.dumps(dict(config)))
         model: ClipModel = open_clip.create_model(
             f"local-dir:{folder}", load_weights=False, pretrained_text=weights is None
@@ -208,6 +210,18 @@ def export_to_hub_folder(weights: Path, folder: Path, *, card: str) -> None:
         temporary.write_bytes(weights.read_bytes())
     with atomic_path(folder / "README.md") as temporary:
         temporary.write_text(card, encoding="utf-8")
+
+
+@contextmanager
+def _quiet_open_clip() -> Iterator[None]:
+    # open_clip warns on the root logger that the folder it is given holds no weights, which is on purpose.
+    root = logging.getLogger()
+    previous = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(previous)
 
 
 def _weights_path(path: Path) -> Path:

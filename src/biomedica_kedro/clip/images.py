@@ -124,7 +124,7 @@ def normalize(images_N3SS: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     """Pixels as the model wants them: float32, zero mean and unit variance by the model's constants."""
     mean = torch.tensor(geometry.mean, device=images_N3SS.device).mul_(255).view(3, 1, 1)
     std = torch.tensor(geometry.std, device=images_N3SS.device).mul_(255).view(3, 1, 1)
-    return images_N3SS.float().sub_(mean).div_(std)
+    return images_N3SS.float().sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
 
 
 def resize(image_3HW: torch.Tensor, height: int, width: int) -> torch.Tensor:
