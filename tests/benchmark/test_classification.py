@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from biomedica_kedro.benchmark.classification import ScoreOptions, answer, choose, score_classification
+from biomedica_kedro.benchmark.classification import answer, choose, score_classification
 from biomedica_kedro.benchmark.encode import TaskEmbeddings
 from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
-from biomedica_kedro.benchmark.scores import Protocol, Subject
+from biomedica_kedro.benchmark.scores import Protocol, ScoreOptions, Subject
 from biomedica_kedro.benchmark.task import Kind, Task
 
 SUBJECT = Subject(model_id="m", task="colors", domain="paint", synthetic=False, dataset_digest="d", seed=0)

@@ -38,7 +38,7 @@ def test_averages_are_recomputed_and_say_what_is_missing(tasks: dict[str, Task])
     assert averages.loc[("paper40", "pathology"), "value"] == pytest.approx(0.3)
     assert averages.loc[("paper40", "all tasks"), "value"] == pytest.approx(0.5)
     assert averages.loc[("paper40", "mean of domains"), "value"] == pytest.approx(0.6)
-    assert averages.loc[("paper40", "all tasks"), ["n_tasks", "n_suite", "missing"]].tolist() == [3, 4, "d"]
+    assert averages.loc[("paper40", "all tasks"), ["n_tasks", "n_suite", "missing"]].tolist() == [3, 5, "d, single"]
     assert averages.loc[("other", "all tasks"), ["value", "missing"]].tolist() == [1.0, ""]
 
 

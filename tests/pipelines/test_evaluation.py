@@ -7,10 +7,10 @@ import pytest
 
 from biomedica_kedro.batches import BatchFolder, BatchOptions
 from biomedica_kedro.benchmark.activation import ActivationOptions
-from biomedica_kedro.benchmark.classification import ScoreOptions
 from biomedica_kedro.benchmark.encode import EmbedOptions
 from biomedica_kedro.benchmark.retrieval import RetrievalOptions
 from biomedica_kedro.benchmark.samples import SampleStore
+from biomedica_kedro.benchmark.scores import ScoreOptions
 from biomedica_kedro.benchmark.task import Task, load_tasks
 from biomedica_kedro.datasets.benchmark import PublishedScoresDataset
 from biomedica_kedro.pipelines.evaluation import nodes
@@ -104,7 +104,7 @@ def test_second_run_builds_no_model_and_changes_no_byte(evaluate: Callable) -> N
 def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callable, tasks: dict[str, Task]) -> None:
     active, folders, _ = evaluate()
     table, averages, recalls, comparison, summary = nodes.compare_models(
-        folders["classification_scores"], folders["retrieval_scores"], folders["predictions"], active, tasks, MODELS,
+        folders["classification_scores"], folders["retrieval_scores"], folders["predictions"], tasks, MODELS,
         SCORING,
     )  # fmt: skip
     assert len(table) == 2 * 3
@@ -136,7 +136,7 @@ def test_nothing_to_measure_is_no_error(
     scored = run_plan(nodes.score_classification(embeddings, active, tasks, SCORING, BatchOptions()))
     retrieved = run_plan(nodes.score_retrieval(embeddings, active, tasks, RetrievalOptions(), BatchOptions()))
     table, *_ = nodes.compare_models(
-        scored["classification_scores"], retrieved["retrieval_scores"], scored["predictions"], active, tasks, MODELS,
+        scored["classification_scores"], retrieved["retrieval_scores"], scored["predictions"], tasks, MODELS,
         SCORING,
     )  # fmt: skip
     assert table.empty

@@ -14,7 +14,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 
 from biomedica_kedro.benchmark import metrics
 from biomedica_kedro.benchmark.bootstrap import (
@@ -26,12 +25,11 @@ from biomedica_kedro.benchmark.bootstrap import (
 )
 from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats, Integers
+from biomedica_kedro.benchmark.multilabel import score_multilabel
 from biomedica_kedro.benchmark.prompts import ENSEMBLE, option_embeddings, prompt_sets
-from biomedica_kedro.benchmark.scores import Protocol, Subject, exact
+from biomedica_kedro.benchmark.scores import TIE_TOLERANCE, Protocol, ScoreOptions, Subject, exact
 from biomedica_kedro.benchmark.task import Kind, Task
-from biomedica_kedro.records import Options
 
-TIE_TOLERANCE = 1e-6
 NO_PREDICTION = -1
 _PADDING = -np.inf
 
@@ -42,22 +40,6 @@ PREDICTIONS = pa.schema(
         ("confidence", pa.float32()),
     ]
 )  # fmt: skip
-
-
-class ScoreOptions(Options):
-    """How scores and their intervals are computed.
-
-    Attributes:
-        prompt_set: the set whose scores stand in the tables; the others show how much the wording matters.
-        n_resamples: of the bootstrap, for metrics of counts.
-        n_resamples_ranked: of the bootstrap, for metrics that need every row (AUROC, precision, calibration).
-        seed: of the bootstrap.
-    """
-
-    prompt_set: str = "card"
-    n_resamples: int = Field(default=2000, ge=100)
-    n_resamples_ranked: int = Field(default=200, ge=50)
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +104,6 @@ def score_classification(
     if not len(test):
         return [], []
     if task.kind is Kind.MULTILABEL:
-        from biomedica_kedro.benchmark.multilabel import score_multilabel
-
         return score_multilabel(task, test, subject, options), []
     if task.kind is Kind.CLOSED_VQA:
         answers = answer_closed_questions(test)

@@ -34,7 +34,7 @@ def recalls(confusion_RKP: Floats) -> Floats:
     """Recall of each class, R x K; NaN for a class without rows."""
     total = confusion_RKP.sum(2)
     right = np.diagonal(confusion_RKP, axis1=1, axis2=2)
-    return _ratio(right, total)
+    return ratio(right, total)
 
 
 def balanced_accuracy(confusion_RKP: Floats) -> Floats:
@@ -46,7 +46,7 @@ def macro_f1(confusion_RKP: Floats) -> Floats:
     """Mean F1 over the classes that occur among labels or predictions."""
     right = np.diagonal(confusion_RKP, axis1=1, axis2=2)
     total = confusion_RKP.sum(2) + confusion_RKP[:, :, :-1].sum(1)
-    scores = _ratio(2 * right, total)
+    scores = ratio(2 * right, total)
     return np.asarray(np.nanmean(scores, axis=1))
 
 
@@ -60,7 +60,7 @@ def quadratic_kappa(confusion_RKP: Floats) -> Floats:
     expected /= confusion_RKP.sum((1, 2))[:, None, None]
     chance = (expected * penalty).sum((1, 2))
     seen = (confusion_RKP * penalty).sum((1, 2))
-    return np.asarray(1 - _ratio(seen, chance))
+    return np.asarray(1 - ratio(seen, chance))
 
 
 def above_chance(value: float, chance: float) -> float:
@@ -74,7 +74,7 @@ def auroc(score_N: Floats, positive_N: npt.NDArray[np.bool_], weight_RN: Floats)
     below = np.cumsum(negative_RS[:, ::-1], axis=1)[:, ::-1] - negative_RS
     area = (positive_RS * (below + 0.5 * negative_RS)).sum(1)
     pairs = positive_RS.sum(1) * negative_RS.sum(1)
-    return _ratio(area, pairs)
+    return ratio(area, pairs)
 
 
 def average_precision(score_N: Floats, positive_N: npt.NDArray[np.bool_], weight_RN: Floats) -> Floats:
@@ -84,7 +84,7 @@ def average_precision(score_N: Floats, positive_N: npt.NDArray[np.bool_], weight
     shown = found + np.cumsum(negative_RS, axis=1)
     precision = np.divide(found, shown, out=np.zeros_like(found), where=shown > 0)
     total = positive_RS.sum(1)
-    return _ratio((positive_RS * precision).sum(1), total)
+    return ratio((positive_RS * precision).sum(1), total)
 
 
 def expected_calibration_error(confidence_N: Floats, correct_N: Floats, weight_RN: Floats) -> Floats:
@@ -112,6 +112,13 @@ def softmax(logit_NK: Floats) -> Floats:
     return np.asarray(shifted / shifted.sum(1, keepdims=True))
 
 
+def ratio(above: Floats, below: Floats) -> Floats:
+    """Quotient; NaN where there is nothing to divide by."""
+    out = np.full(np.shape(below), np.nan)
+    np.divide(above, below, out=out, where=below > 0)
+    return out
+
+
 def log_odds(logit_NK: Floats) -> Floats:
     """Each option's log odds against the others: ordered as its probability, but never rounded to 0 or 1."""
     others = np.full_like(logit_NK, -np.inf)
@@ -120,13 +127,6 @@ def log_odds(logit_NK: Floats) -> Floats:
             if other != at:
                 others[:, at] = np.logaddexp(others[:, at], logit_NK[:, other])
     return np.asarray(logit_NK - others)
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """Quotient; NaN where there is nothing to divide by."""
-    out = np.full(np.shape(below), np.nan)
-    np.divide(above, below, out=out, where=below > 0)
-    return out
 
 
 def _steps(score_N: Floats, positive_N: npt.NDArray[np.bool_], weight_RN: Floats) -> tuple[Floats, Floats]:

@@ -15,10 +15,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from biomedica_kedro.benchmark.bootstrap import Interval, mean_interval
-from biomedica_kedro.benchmark.classification import TIE_TOLERANCE
 from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats, Integers
-from biomedica_kedro.benchmark.scores import Protocol, Subject, exact
+from biomedica_kedro.benchmark.scores import TIE_TOLERANCE, Protocol, Subject, exact
 from biomedica_kedro.records import Options
 
 IMAGE_TO_TEXT = "i2t"

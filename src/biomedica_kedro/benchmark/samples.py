@@ -25,11 +25,13 @@ from PIL import Image, UnidentifiedImageError
 
 from biomedica_kedro.batches.files import sha256_of
 from biomedica_kedro.benchmark.task import Kind, Task
+from biomedica_kedro.images.decode import as_rgb
 from biomedica_kedro.records import DataError, RejectReason
 
 ROWS = "rows.parquet"
 PROVENANCE = "samples.json"
 TEST = "test"
+FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP")
 MAX_PIXELS = 100_000_000
 
 SAMPLES = pa.schema(
@@ -151,13 +153,13 @@ def check_sample(row: Mapping[str, Any], task: Task) -> Sample:
 
 
 def open_image(content: bytes) -> Image.Image:
-    """Decode to RGB: transparent pixels become white, 16-bit gray levels are stretched to the range that occurs.
+    """Decode to RGB, at any size: benchmark images are as small as 28 pixels and as old as BMP.
 
     Raises:
         DataError: NOT_AN_IMAGE, CORRUPT_IMAGE or IMAGE_TOO_LARGE.
     """
     try:
-        image: Image.Image = Image.open(io.BytesIO(content))
+        image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(RejectReason.NOT_AN_IMAGE, str(error)) from error
     if image.width * image.height > MAX_PIXELS:
@@ -167,19 +169,6 @@ def open_image(content: bytes) -> Image.Image:
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(RejectReason.CORRUPT_IMAGE, str(error)) from error
     return as_rgb(image)
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """RGB view of any mode; see `open_image`."""
-    if image.mode.startswith(("I", "F")):
-        low, high = (float(bound) for bound in image.getextrema())  # type: ignore[arg-type]
-        scale = 255 / (high - low) if high > low else 0.0
-        image = image.convert("F").point(lambda value: (value - low) * scale).convert("L")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        opaque = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, opaque).convert("RGB")
-    return image.convert("RGB")
 
 
 def _answer(row: Mapping[str, Any], task: Task) -> tuple[int, tuple[int, ...], tuple[str, ...], str]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import pyarrow as pa
+from pydantic import Field
 
 from biomedica_kedro.benchmark.bootstrap import Interval
-from biomedica_kedro.records import SCORES
+from biomedica_kedro.records import SCORES, Options
 
 
 class Protocol(StrEnum):
@@ -24,12 +25,30 @@ class Protocol(StrEnum):
     WITHOUT_CONTAMINATED = "without_contaminated"
 
 
+TIE_TOLERANCE = 1e-6  # of cosine similarity: closer options cannot be told apart in float32
+
 SCORE_ROWS = pa.schema(
     [
         *SCORES, ("protocol", pa.string()), ("prompt_set", pa.string()), ("domain", pa.string()),
         ("synthetic", pa.bool_()), ("detail", pa.string()),
     ]
 )  # fmt: skip
+
+
+class ScoreOptions(Options):
+    """How scores and their intervals are computed.
+
+    Attributes:
+        prompt_set: the set whose scores stand in the tables; the others show how much the wording matters.
+        n_resamples: of the bootstrap, for metrics of counts.
+        n_resamples_ranked: of the bootstrap, for metrics that need every row (AUROC, precision, calibration).
+        seed: of the bootstrap.
+    """
+
+    prompt_set: str = "card"
+    n_resamples: int = Field(default=2000, ge=100)
+    n_resamples_ranked: int = Field(default=200, ge=50)
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from biomedica_kedro.benchmark.scores import Protocol
-from biomedica_kedro.benchmark.task import PAPER_SUITE, Kind, Task
+from biomedica_kedro.benchmark.task import PAPER_SUITE, Access, Kind, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,29 +94,38 @@ def recall_by_class(scores: pd.DataFrame, prompt_set: str) -> pd.DataFrame:
 
 
 def summary(
-    scores: pd.DataFrame, table: pd.DataFrame, active: pd.DataFrame, *, model_id: str, prompt_set: str
+    scores: pd.DataFrame,
+    table: pd.DataFrame,
+    averages: pd.DataFrame,
+    tasks: Mapping[str, Task],
+    *,
+    model_id: str,
+    prompt_set: str,
 ) -> dict[str, float]:
-    """The few numbers a run ends with, of the leading model, each with what its samples are.
+    """The few numbers a run ends with, of the leading model: the embedded tasks, and the averages.
 
     Returns:
-        Names are legal in MLflow: {"synthetic embedded_figure_type median class recall": 0.86, "tasks evaluated": 4}.
+        Names are legal in MLflow: {"synthetic embedded_figure_type median class recall": 0.86, ...}.
     """
     numbers: dict[str, float] = {}
-    shown = (scores["model_id"] == model_id) & (scores["protocol"] == Protocol.ZERO_SHOT.value)
-    medians = scores[shown & (scores["metric"] == "median_class_recall") & (scores["prompt_set"] == prompt_set)]
+    embedded = [task.id for task in tasks.values() if task.source.access is Access.EMBEDDED]
+    shown = (scores["model_id"] == model_id) & scores["task"].isin(embedded) & (scores["prompt_set"] == prompt_set)
+    medians = scores[
+        shown & (scores["metric"] == "median_class_recall") & (scores["protocol"] == Protocol.ZERO_SHOT.value)
+    ]
     for row in medians.to_dict("records"):
-        kind = SYNTHETIC if row["synthetic"] else REAL
-        numbers[f"{kind} {row['task']} median class recall"] = float(row["value"])
+        numbers[f"synthetic {row['task']} median class recall"] = float(row["value"])
     retrieved = table[(table["metric"] == HEADLINE[Kind.RETRIEVAL]) & (table["model_id"] == model_id)]
     for row in retrieved.to_dict("records"):
         numbers[f"{row['samples']} {row['task']} image-to-text recall at 1"] = float(row["value"])
-    numbers["tasks evaluated"] = int(table["task"].nunique())
-    numbers["tasks without data"] = int((active["status"] == "missing").sum())
+    for row in averages[(averages["model_id"] == model_id) & (averages["domain"] == ALL_TASKS)].to_dict("records"):
+        name = f"{row['samples']} {row['suite']} mean of {row['n_tasks']} of {row['n_suite']} tasks"
+        numbers[name] = float(row["value"])
     return numbers
 
 
 def _belongs(task: Task, name: str, suite: str) -> bool:
-    return (suite in task.counts_for) == (name == suite) and not task.excluded_from_averages
+    return (suite in task.counts_for) == (name == suite)
 
 
 def _averages(part: pd.DataFrame, members: Mapping[str, Task], *, is_closed: bool) -> list[dict[str, object]]:

@@ -65,17 +65,31 @@ class TaskRegistryDataset(_ReadOnly, AbstractDataset[None, dict[str, Task]]):
 class SamplesDataset(_ReadOnly, AbstractDataset[None, SampleStore]):
     """Folders of samples in interchange form; a task that is in none of them is missing, which is no error."""
 
-    def __init__(self, *, folders: Sequence[str], metadata: dict[str, Any] | None = None) -> None:
-        """Args: folders: each holds `<task_id>/rows.parquet`; the first that has a task wins."""
+    def __init__(
+        self, *, folders: Sequence[str], standins: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        """What to read.
+
+        Args:
+            folders: each holds `<task_id>/rows.parquet`; the first that has a task wins.
+            standins: a folder that gets synthetic stand-ins for all 40 tasks when it has none; read last.
+            metadata: for kedro-viz.
+        """
         self._folders = tuple(Path(folder) for folder in folders)
+        self._standins = Path(standins) if standins else None
         self.metadata = metadata
 
     def load(self) -> SampleStore:
-        """A handle; nothing is read yet."""
-        return SampleStore(self._folders)
+        """A handle; no image is read yet."""
+        if self._standins is None:
+            return SampleStore(self._folders)
+        from biomedica_kedro.benchmark.standins import write_standins
+
+        write_standins(load_tasks(), self._standins)
+        return SampleStore((*self._folders, self._standins / "samples"))
 
     def _exists(self) -> bool:
-        return bool(self.load().task_ids())
+        return bool(SampleStore(self._folders).task_ids()) or self._standins is not None
 
     def _describe(self) -> dict[str, Any]:
         return {"folders": [str(folder) for folder in self._folders]}

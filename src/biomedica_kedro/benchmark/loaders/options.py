@@ -31,10 +31,17 @@ class H5Options(Options):
 
 
 class FolderOptions(Options):
-    """One folder per class; `folders` maps folder (relative path) to class name, by default they are equal."""
+    """One folder per class.
+
+    Attributes:
+        folders: folder (relative path) -> class name; by default every folder is named as its class.
+        files: glob of the images within a class's folder.
+        group_pattern: regular expression whose first group names the patient, slide or video in the image's path.
+    """
 
     kind: Literal["folder"]
     folders: Mapping[str, str] = Field(default_factory=dict)
+    files: str = "**/*"
     group_pattern: str = ""
 
 
@@ -49,7 +56,6 @@ class TableOptions(Options):
         label_map: value of the label column -> class name.
         group_column: column of the patient, slide or video.
         group_pattern: or a regular expression that finds the group in the image's path.
-        missing_as: for multilabel tables, value of blank cells; uncertain cells (-1) are negatives.
         where: rows to keep: column -> value.
     """
 
@@ -98,10 +104,10 @@ class ParquetOptions(Options):
 
 
 class VideoOptions(Options):
-    """Videos with one CSV each: a row per frame, a column per class; every `step`-th frame is taken."""
+    """Videos with one CSV each: a row per frame, a column per class; every `step`-th row is taken."""
 
     kind: Literal["video"]
-    videos: str = "*.mp4"
+    videos: str = "*"
     labels: str = "{}.csv"
     frame_column: str = "Frame"
     label_columns: tuple[str, ...] = ()

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 from biomedica_kedro.batches import Batch, BatchFolder, BatchOptions, IncompleteError, PlannedOutput, plan_batches
 from biomedica_kedro.benchmark import activation, classification, comparison, retrieval, tables
 from biomedica_kedro.benchmark.activation import ActivationOptions
-from biomedica_kedro.benchmark.classification import PREDICTIONS, ScoreOptions
+from biomedica_kedro.benchmark.classification import PREDICTIONS
 from biomedica_kedro.benchmark.encode import ANCHORS, CachedEmbeddings, EmbedOptions, embed_task
 from biomedica_kedro.benchmark.models import batch_name, model_and_task, model_choices
 from biomedica_kedro.benchmark.publication import BenchmarkRun, benchmark_runs
 from biomedica_kedro.benchmark.retrieval import RetrievalOptions
 from biomedica_kedro.benchmark.samples import SampleStore
-from biomedica_kedro.benchmark.scores import SCORE_ROWS, Subject
+from biomedica_kedro.benchmark.scores import SCORE_ROWS, ScoreOptions, Subject
 from biomedica_kedro.benchmark.task import Kind, Task
 from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, encoder_of
 from biomedica_kedro.records import REJECTS, to_table
@@ -100,7 +100,6 @@ def compare_models(
     classification_scores: BatchFolder,
     retrieval_scores: BatchFolder,
     predictions: BatchFolder,
-    active_tasks: DataFrame,
     benchmark_tasks: Mapping[str, Task],
     models: Sequence[Any],
     options: ScoreOptions,
@@ -115,7 +114,7 @@ def compare_models(
     kinds = dict(zip(table["task"], table["samples"], strict=True))
     differences = comparison.compare_models(shown, kinds, seed=options.seed)
     leading = model_choices(models)[0].id
-    summary = tables.summary(scores, table, active_tasks, model_id=leading, prompt_set=options.prompt_set)
+    summary = tables.summary(scores, table, averages, benchmark_tasks, model_id=leading, prompt_set=options.prompt_set)
     return table, averages, recalls, differences, summary
 
 

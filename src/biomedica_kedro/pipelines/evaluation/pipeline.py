@@ -70,7 +70,6 @@ def create_pipeline(**_: object) -> Pipeline:
                     "classification_scores",
                     "retrieval_scores",
                     "predictions",
-                    "active_tasks",
                     "benchmark_tasks",
                     "params:evaluation.models",
                     "params:evaluation.score_classification",

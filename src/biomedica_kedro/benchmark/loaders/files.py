@@ -1,0 +1,203 @@
+"""Image files beside their labels: a folder a class, a CSV or XLSX table, a CSV beside DICOM files or videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageSequence
+
+from biomedica_kedro.benchmark.loaders.options import DicomOptions, FolderOptions, TableOptions, VideoOptions
+from biomedica_kedro.benchmark.loaders.rows import (
+    IMAGE_SUFFIXES,
+    LoaderError,
+    Row,
+    RowOrReject,
+    existing,
+    group_in,
+    need_columns,
+    png_of,
+    reject,
+    sample,
+)
+from biomedica_kedro.records import DataError, RejectReason
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ANIMATION_SUFFIXES = {".gif", ".webp", ".tif", ".tiff"}
+VIDEO_SUFFIXES = ANIMATION_SUFFIXES | {".mp4", ".avi", ".mkv", ".mov", ".webm"}
+
+
+def read_folders(folder: Path, options: FolderOptions, classes: Sequence[str]) -> Iterator[RowOrReject]:
+    """Images of each class's folder, in order of path.
+
+    Raises:
+        LoaderError: when a class has no folder.
+    """
+    for name, label in (options.folders or {name: name for name in classes}).items():
+        for path in sorted(existing(folder, name).glob(options.files)):
+            if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+                place = path.relative_to(folder)
+                group = group_in(path, options.group_pattern)
+                yield sample(place.as_posix(), path.read_bytes(), label_name=label, group_id=group)
+
+
+def read_table(
+    folder: Path, options: TableOptions, classes: Sequence[str], *, is_multilabel: bool = False
+) -> Iterator[RowOrReject]:
+    """Rows of the table whose image exists; images without a row are reported when a pattern names their folder.
+
+    Raises:
+        LoaderError: when the table or a column is missing.
+    """
+    path = existing(folder, options.file)
+    table = _read_table(path, options.sheet)
+    columns = [options.image_column, *options.label_columns, *options.where, *filter(None, [options.group_column])]
+    need_columns(path, columns, list(table.columns))
+    for column, value in options.where.items():
+        table = table[table[column] == value]
+    named: set[Path] = set()
+    for record in table.to_dict("records"):
+        row = {str(name): str(value) for name, value in record.items()}
+        image = _find_image(folder, options, row[options.image_column])
+        if image is None:
+            wanted = options.image_pattern.replace("{}", row[options.image_column])
+            yield reject(row[options.image_column], RejectReason.MISSING_FILE, f"{wanted} does not exist in {folder}")
+            continue
+        named.add(image)
+        group = row[options.group_column] if options.group_column else group_in(image, options.group_pattern)
+        try:
+            answer = _answer(row, options, classes if is_multilabel else ())
+        except DataError as error:
+            yield reject(row[options.image_column], error.reason, error.detail)
+            continue
+        yield sample(image.relative_to(folder).as_posix(), image.read_bytes(), group_id=group, **answer)
+    for extra in sorted({image for parent in {path.parent for path in named} for image in parent.iterdir()} - named):
+        if extra.suffix.lower() in IMAGE_SUFFIXES:
+            yield reject(extra.name, RejectReason.INVALID_TASK_ROW, f"no row of {path.name} names this image")
+
+
+def read_dicom(folder: Path, options: DicomOptions) -> Iterator[RowOrReject]:
+    """One row an image; where a table has several rows for an image (boxes), the largest label wins.
+
+    Raises:
+        LoaderError: when the table or a column is missing.
+    """
+    path = existing(folder, options.file)
+    table = _read_table(path, "")
+    need_columns(path, [options.image_column, options.label_column], list(table.columns))
+    labels = table.groupby(options.image_column, sort=True)[options.label_column].max()
+    for image_id, label in labels.items():
+        image = folder / options.image_pattern.replace("{}", str(image_id))
+        if not image.is_file():
+            yield reject(str(image_id), RejectReason.MISSING_FILE, f"{image} does not exist")
+            continue
+        try:
+            content = _dicom_as_png(image)
+        except DataError as error:
+            yield reject(str(image_id), error.reason, error.detail)
+            continue
+        yield sample(str(image_id), content, label_name=options.label_map.get(str(label), str(label)))
+
+
+def read_videos(folder: Path, options: VideoOptions, classes: Sequence[str]) -> Iterator[RowOrReject]:
+    """Every step-th labeled frame of each video; the video is the group.
+
+    Raises:
+        LoaderError: when there is no video, or a video has no table.
+    """
+    videos = sorted(path for path in folder.glob(options.videos) if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not videos:
+        raise LoaderError(f"{folder} holds no video {options.videos!r} of {', '.join(sorted(VIDEO_SUFFIXES))}")
+    columns = options.label_columns or tuple(classes)
+    for video in videos:
+        path = existing(folder, options.labels.replace("{}", video.stem))
+        table = _read_table(path, "")
+        need_columns(path, [options.frame_column, *columns], list(table.columns))
+        wanted = {int(row[options.frame_column]): row for row in table.to_dict("records")[:: options.step]}
+        for at, frame in enumerate(_frames(video)):
+            if at in wanted:
+                labels = [int(float(wanted[at][name]) > 0) for name in columns]
+                yield sample(f"{video.stem}-{at:06d}", png_of(frame), labels=labels, group_id=video.stem)
+
+
+def _frames(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
+    """Frames of an animated image by Pillow, of a film by imageio.
+
+    Raises:
+        LoaderError: when a film is to be read and imageio is not installed.
+    """
+    if path.suffix.lower() in ANIMATION_SUFFIXES:
+        with Image.open(path) as animation:
+            for frame in ImageSequence.Iterator(animation):
+                yield np.asarray(frame.convert("RGB"))
+        return
+    try:
+        import imageio.v3 as imageio
+    except ImportError as error:
+        raise LoaderError(f"reading {path.name} needs imageio: pip install 'imageio[pyav]'") from error
+    yield from imageio.imiter(path)
+
+
+def _read_table(path: Path, sheet: str) -> pd.DataFrame:
+    """CSV, TSV or XLSX with every cell a string, "" where blank."""
+    import pandas as pd
+
+    try:
+        if path.suffix.lower() in {".xlsx", ".xls"}:
+            return pd.read_excel(path, sheet_name=sheet or 0, dtype=str).fillna("")
+        separator = "\t" if path.suffix.lower() == ".tsv" else ","
+        return pd.read_csv(path, dtype=str, sep=separator, keep_default_na=False)
+    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise LoaderError(f"{path} is not a readable table: {error}") from error
+
+
+def _find_image(folder: Path, options: TableOptions, value: str) -> Path | None:
+    """The image a cell names; the leading folders of the cell may be absent in the copy at hand."""
+    named = Path(options.image_pattern.replace("{}", value))
+    for skipped in range(len(named.parts)):
+        candidate = folder.joinpath(*named.parts[skipped:])
+        if candidate.is_file() and candidate.resolve().is_relative_to(folder.resolve()):
+            return candidate
+    return None
+
+
+def _answer(row: Mapping[str, str], options: TableOptions, findings: Sequence[str]) -> Row:
+    """Label of one row: a name, the one column that is set, or all columns of a multilabel table."""
+    if len(options.label_columns) == 1:
+        value = row[options.label_columns[0]]
+        return {"label_name": options.label_map.get(value, value)}
+    flags = [_flag(row[name]) for name in options.label_columns]
+    names = [options.label_map.get(name, name) for name in options.label_columns]
+    if not findings:
+        if sum(flags) != 1:
+            raise DataError(RejectReason.INVALID_TASK_ROW, f"{sum(flags)} of the one-hot columns are set, not one")
+        return {"label_name": names[flags.index(1)]}
+    by_name = dict(zip(names, flags, strict=True))
+    return {"labels": [by_name[name] for name in findings]}
+
+
+def _flag(cell: str) -> int:
+    """1 for a positive cell; blank and uncertain (-1) ones are negative, as in CheXpert's own evaluation."""
+    try:
+        return int(bool(cell) and float(cell) > 0)
+    except ValueError as error:
+        raise DataError(RejectReason.INVALID_TASK_ROW, f"label cell {cell!r} is not a number") from error
+
+
+def _dicom_as_png(path: Path) -> bytes:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        file = pydicom.dcmread(path)
+        pixels = file.pixel_array
+    except (InvalidDicomError, AttributeError, ValueError, OSError, RuntimeError) as error:
+        raise DataError(RejectReason.CORRUPT_IMAGE, f"{path.name}: {error}") from error
+    if getattr(file, "PhotometricInterpretation", "") == "MONOCHROME1":
+        pixels = pixels.max() - pixels
+    return png_of(pixels)

@@ -1,0 +1,155 @@
+"""Every loader kind, on stand-ins in the format as distributed, with the faults real copies have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from biomedica_kedro.benchmark.loaders.options import TableOptions
+from biomedica_kedro.benchmark.loaders.read import read_distributed
+from biomedica_kedro.benchmark.loaders.rows import LoaderError
+from biomedica_kedro.benchmark.prepare import prepare_task
+from biomedica_kedro.benchmark.samples import TaskSamples
+from biomedica_kedro.benchmark.standins import PER_CLASS, write_standin
+from biomedica_kedro.benchmark.task import ClassName, Kind, Task, load_tasks
+from biomedica_kedro.records import Reject, RejectReason
+
+TASKS = load_tasks()
+ONE_A_KIND = ("dermamnist", "pcam", "lc25000_lung", "chexpert", "rsna_pneumonia", "ubench_kather_2016", "cataracts")
+
+
+@pytest.fixture
+def distributed(tmp_path: Path):
+    def write(task_id: str) -> Path:
+        write_standin(TASKS[task_id], tmp_path / task_id)
+        return tmp_path / task_id
+
+    return write
+
+
+@pytest.mark.parametrize("task_id", ONE_A_KIND)
+def test_every_row_of_a_stand_in_is_usable(task_id: str, distributed, tmp_path: Path) -> None:
+    task = TASKS[task_id]
+    prepared = prepare_task(task, distributed(task_id), tmp_path / "out", synthetic=True)
+    assert (prepared.rejects, prepared.problems) == ([], [])
+    assert prepared.n_rows == PER_CLASS * len(task.classes)
+    assert TaskSamples(tmp_path / "out" / task_id).is_synthetic
+
+
+def test_groups_come_from_a_table_or_the_path(distributed) -> None:
+    slides = {row["group_id"] for row in read_distributed(TASKS["pcam"], distributed("pcam"))}
+    patients = {row["group_id"] for row in read_distributed(TASKS["chexpert"], distributed("chexpert"))}
+    assert slides == {"slide_0", "slide_1", "slide_2"}
+    assert len(patients) == 15
+
+
+def test_missing_file_names_what_is_there(distributed) -> None:
+    folder = distributed("dermamnist")
+    (folder / "dermamnist_224.npz").rename(folder / "dermamnist_64.npz")
+    with pytest.raises(LoaderError, match=r"did you mean 'dermamnist_64\.npz'"):
+        list(read_distributed(TASKS["dermamnist"], folder))
+
+
+def test_missing_column_names_the_close_match(distributed) -> None:
+    folder = distributed("chexpert")
+    table = pd.read_csv(folder / "valid.csv").rename(columns={"Edema": "Oedema"})
+    table.to_csv(folder / "valid.csv", index=False)
+    with pytest.raises(LoaderError, match=r"no column 'Edema': did you mean 'Oedema'"):
+        list(read_distributed(TASKS["chexpert"], folder))
+
+
+def test_missing_and_extra_images_are_rejects_and_the_rest_is_read(distributed) -> None:
+    folder = distributed("chexpert")
+    images = sorted(folder.rglob("*.jpg"))
+    images[0].rename(images[1].with_name("view2.jpg"))
+    rows = list(read_distributed(TASKS["chexpert"], folder))
+    rejects = [row for row in rows if isinstance(row, Reject)]
+    assert [reject.reason for reject in rejects] == [RejectReason.MISSING_FILE, RejectReason.INVALID_TASK_ROW]
+    assert len(rows) - len(rejects) == 14
+
+
+def test_blank_and_uncertain_findings_are_negative(distributed) -> None:
+    folder = distributed("chexpert")
+    table = pd.read_csv(folder / "valid.csv", dtype=str)
+    table.loc[0, ["Atelectasis", "Edema"]] = ["-1.0", ""]
+    table.to_csv(folder / "valid.csv", index=False)
+    first = next(iter(read_distributed(TASKS["chexpert"], folder)))
+    assert (first["labels"][0], first["labels"][3]) == (0, 0)
+
+
+def test_boxes_of_one_image_are_one_row(distributed) -> None:
+    rows = list(read_distributed(TASKS["rsna_pneumonia"], distributed("rsna_pneumonia")))
+    assert len({row["sample_id"] for row in rows}) == len(rows) == 6
+
+
+def test_rows_of_other_data_sets_are_left_out(distributed) -> None:
+    folder = distributed("ubench_kather_2016")
+    assert len(list(read_distributed(TASKS["ubench_kather_2016"], folder))) == 24
+    assert list(read_distributed(TASKS["ubench_tang_2019"], folder)) == []
+
+
+def test_closed_questions_keep_their_options(distributed) -> None:
+    rows = list(read_distributed(TASKS["ubench_stain"], distributed("ubench_stain")))
+    assert all(len(row["options"]) == 4 and row["answer_idx"] == 0 for row in rows)
+
+
+def test_truncated_archive_is_an_error_not_a_crash(distributed) -> None:
+    path = distributed("dermamnist") / "dermamnist_224.npz"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(LoaderError, match="not a readable"):
+        list(read_distributed(TASKS["dermamnist"], path.parent))
+
+
+def test_task_without_loader_says_so(tmp_path: Path) -> None:
+    with pytest.raises(LoaderError, match="interchange form"):
+        read_distributed(TASKS["embedded_concept"], tmp_path)
+
+
+def _table_task(classes: tuple[str, ...], **options: object) -> Task:
+    base = TASKS["dermamnist"].model_dump()
+    loader = TableOptions(kind="table", **options)
+    changes = {"id": "own", "kind": Kind.MULTICLASS, "n_expected": None, "loader": loader}
+    return Task(**{**base, **changes, "classes": tuple(ClassName(name=name) for name in classes)})
+
+
+def test_one_hot_table_of_real_dermoscopy(shared_data: Path, tmp_path: Path) -> None:
+    names = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
+    task = _table_task(
+        names, file="ISIC_2019_Training_GroundTruth.csv", image_column="image", label_columns=names,
+        image_pattern="images/{}.jpg",
+    )  # fmt: skip
+    prepared = prepare_task(task, shared_data / "bench" / "fixtures" / "isic2019", tmp_path)
+    table_rows = len(pd.read_csv(shared_data / "bench/fixtures/isic2019/ISIC_2019_Training_GroundTruth.csv"))
+    missing = [reject for reject in prepared.rejects if reject.reason is RejectReason.MISSING_FILE]
+    assert prepared.n_rows + len(missing) == table_rows
+    assert prepared.n_rows >= 20
+
+
+def test_numbered_table_of_real_blood_cells_with_missing_files(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "bench" / "fixtures" / "wbc_csv_bmp"
+    padded = tmp_path / "bmp"
+    padded.mkdir()
+    table = pd.read_csv(folder / "Class Labels of Dataset 1.csv")
+    table["file"] = table["image ID"].map("{:03d}".format)
+    table.to_csv(padded / "labels.csv", index=False)
+    for image in folder.glob("*.bmp"):
+        (padded / image.name).write_bytes(image.read_bytes())
+    task = _table_task(
+        ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil"), file="labels.csv", image_column="file",
+        label_columns=("class label",), image_pattern="{}.bmp",
+        label_map={"1": "neutrophil", "2": "lymphocyte", "3": "monocyte", "4": "eosinophil", "5": "basophil"},
+    )  # fmt: skip
+    prepared = prepare_task(task, padded, tmp_path / "out")
+    assert prepared.n_rows == len(list(folder.glob("*.bmp")))
+    assert {reject.reason for reject in prepared.rejects} == {RejectReason.MISSING_FILE}
+
+
+def test_gray_arrays_are_read(tmp_path: Path) -> None:
+    images, labels = np.zeros((4, 28, 28), np.uint8), np.array([[0], [1], [0], [1]], np.uint8)
+    np.savez(tmp_path / "breastmnist_224.npz", test_images=images, test_labels=labels)
+    prepared = prepare_task(TASKS["breastmnist"], tmp_path, tmp_path / "out")
+    assert prepared.n_rows == 4
+    assert prepared.problems == ["4 samples, 156 were published"]
