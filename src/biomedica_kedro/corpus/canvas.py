@@ -162,11 +162,13 @@ def nearest(x: Array, y: Array, seeds: Array) -> tuple[Array, Indices]:
     """
     height, width = x.shape
     dx, dy = x[::2, ::2, None] - seeds[:, 0], y[::2, ::2, None] - seeds[:, 1]
-    distances = np.sqrt(dx * dx + dy * dy)
-    two = np.partition(distances, 1, axis=-1)
-    margin = Image.fromarray(np.asarray(two[..., 1] - two[..., 0], np.float32))
-    owner = distances.argmin(-1).repeat(2, 0).repeat(2, 1)[:height, :width]
-    return np.asarray(margin.resize((width, height), Image.Resampling.BILINEAR), np.float32), owner
+    squares = dx * dx + dy * dy
+    owner = squares.argmin(-1)[..., None]
+    first = np.take_along_axis(squares, owner, -1)[..., 0]
+    np.put_along_axis(squares, owner, np.inf, -1)
+    margin = Image.fromarray(np.asarray(np.sqrt(squares.min(-1)) - np.sqrt(first), np.float32))
+    owner_HW = owner[..., 0].repeat(2, 0).repeat(2, 1)[:height, :width]
+    return np.asarray(margin.resize((width, height), Image.Resampling.BILINEAR), np.float32), owner_HW
 
 
 def blobs(

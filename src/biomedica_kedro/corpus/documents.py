@@ -144,7 +144,8 @@ _PALETTES = {
 }
 _QUANTITIES = (
     "malaria incidence", "dengue cases", "vaccination coverage", "sampling sites",
-    "prevalence of anemia", "tick density", "hospital density", "air pollution", "schistosomiasis risk", "antibiotic use",
+    "prevalence of anemia", "tick density", "hospital density", "air pollution", "schistosomiasis risk",
+    "antibiotic use",
 )  # fmt: skip
 
 

@@ -247,6 +247,7 @@ _SCANS: dict[str, tuple[Callable[[np.random.Generator, Array, Array], Echoes], s
     "irregular breast mass": (_breast, "linear", "breast"),
     "carotid artery in longitudinal section": (_carotid, "linear", "vascular"),
 }
+_GAINS = {"low": 0.6, "medium": 1.0, "high": 1.5}
 _OPENINGS = {"convex": (0.62, 0.55, -1.5), "phased": (0.72, 0.06, -1.02)}
 
 
@@ -257,6 +258,7 @@ class Ultrasound(Panel):
     kind: ClassVar[FigureClass] = FigureClass("ultrasound", "ultrasound", "Clinical Imaging", "ultrasound")
     finding: str
     doppler: str
+    gain: str
     calipers: bool
     depth: int
 
@@ -268,6 +270,7 @@ class Ultrasound(Panel):
         return cls(
             finding=finding,
             doppler=pick(rng, ("red", "blue", "")) if may_flow else "",
+            gain=pick(rng, list(_GAINS)),
             calipers=chance(rng, 0.4),
             depth=int(rng.integers(4, 19)),
         )
@@ -280,7 +283,7 @@ class Ultrasound(Panel):
         echo, shadow = scan(rng, x + drift, y * np.float32(rng.uniform(0.93, 1.08)))
         speckle = np.hypot(noise(rng, width, height, 85), noise(rng, width, height, 60)) * np.float32(0.62)
         speckle = speckle * (1 + 0.2 * fractal(rng, width, height, 5))
-        gray = echo * shadow * (0.28 + 0.55 * speckle) + 0.03 * speckle
+        gray = (echo * shadow * (0.28 + 0.55 * speckle) + 0.03 * speckle) * np.float32(_GAINS[self.gain])
         field = self._field(probe, x, y)
         picture = np.repeat((np.clip(gray, 0, 1) ** np.float32(0.85) * field)[..., None], 3, axis=2)
         if self.doppler:
@@ -326,11 +329,12 @@ class Ultrasound(Panel):
         """Class, examination, finding, probe and Doppler."""
         _, probe, field = _SCANS[self.finding]
         flow = f", {self.doppler} color Doppler flow" if self.doppler else ""
+        flow += ", measured between calipers" if self.calipers else ""
         styles = (
-            f"{field} {self.kind.noun} showing {self.finding}{flow}, {probe} probe",
-            f"{self.kind.noun} ({probe} transducer): {self.finding}{flow}",
-            f"{self.finding} on {field} {self.kind.noun}{flow}, depth {self.depth} cm",
-            f"B-mode {self.kind.noun}, {probe} array, {self.finding}{flow}",
+            f"{field} {self.kind.noun} showing {self.finding}{flow}, {probe} probe, {self.gain} gain",
+            f"{self.kind.noun} ({probe} transducer, {self.gain} gain): {self.finding}{flow}",
+            f"{self.finding} on {field} {self.kind.noun}{flow}, {self.gain} gain, depth {self.depth} cm",
+            f"B-mode {self.kind.noun}, {probe} array at {self.gain} gain, {self.finding}{flow}",
         )
         return pick(rng, styles)
 

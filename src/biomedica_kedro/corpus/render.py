@@ -94,9 +94,11 @@ def encode(picture: Image.Image, name: str) -> bytes:
     """Bytes of a picture in the format its file name says."""
     content = io.BytesIO()
     extension = name.rpartition(".")[2]
+    if extension == "gif":
+        picture = picture.quantize(64, method=Image.Quantize.FASTOCTREE)
     settings: dict[str, dict[str, Any]] = {
         "jpg": {"quality": _JPEG_QUALITY},
-        "png": {"compress_level": 3},
+        "png": {"compress_level": 1},
         "tif": {"compression": "tiff_lzw"},
     }
     picture.save(content, format=_FORMATS[extension], **settings.get(extension, {}))
