@@ -8,9 +8,12 @@ from biomedica_kedro.corpus import CorpusOptions, write_corpus
 from biomedica_kedro.datasets.batches import BatchDataset
 from biomedica_kedro.datasets.sources import EmbeddedCorpusSource, InventoryDataset
 from biomedica_kedro.pipelines.ingestion import nodes
+from biomedica_kedro.pmc.entrez import EntrezClient
+from biomedica_kedro.pmc.estimate import EstimateOptions
 from biomedica_kedro.pmc.fetch import FetchOptions
 from biomedica_kedro.pmc.inventory import ListOptions
 from biomedica_kedro.pmc.mirror import MirrorSource
+from biomedica_kedro.pmc.pubmed import PubmedOptions
 from biomedica_kedro.pmc.read import MetadataOptions
 from biomedica_kedro.pmc.selection import SelectOptions
 
@@ -29,7 +32,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture
 def ingest(corpus, run_plan):
     def run(select=EVERYTHING, only=ANY):
-        inventory = nodes.list_articles(corpus, only)
+        inventory = nodes.list_articles(corpus, EntrezClient(), only)
         metadata = run_plan(nodes.read_metadata(corpus, inventory, MetadataOptions(), BATCHES))["article_metadata"]
         selected, summary, tombstones = nodes.select_articles(metadata, select)
         outputs = run_plan(nodes.fetch_articles(corpus, selected, FetchOptions(), BATCHES))
@@ -66,6 +69,22 @@ def test_plot_shows_every_licence_and_status(ingest):
     summary = ingest()[2]
     figure = nodes.plot_licences(summary)
     assert {bar.name for bar in figure.data} == set(summary["status"])
+
+
+def test_estimate_bounds_what_is_fetched(ingest, corpus):
+    _, selected, _, _, outputs = ingest()
+    estimate = nodes.estimate_download(corpus, selected, EstimateOptions())
+    fetched = sum(outputs["article_archive"].table()["n_bytes"].to_pylist())
+    assert estimate["articles"] == len(selected)
+    assert fetched <= estimate["bytes_total"] < 3 * fetched
+
+
+def test_pubmed_is_not_asked_unless_told_to(ingest, run_plan):
+    selected = ingest()[1]
+    nobody = EntrezClient("http://127.0.0.1:9")
+    records = run_plan(nodes.fetch_pubmed_records(nobody, selected, PubmedOptions(), BATCHES))["pubmed_records"]
+    assert records.table().num_rows == 0
+    assert len(records.names()) == BATCHES.count
 
 
 def test_embedded_corpus_is_written_once_and_cannot_be_saved_to(tmp_path):

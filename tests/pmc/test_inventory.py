@@ -82,8 +82,15 @@ def test_vanished_articles_stay_as_removed_until_they_come_back(bucket):
 
 def test_listing_some_articles_removes_none(bucket):
     source = MirrorSource(str(bucket))
-    some = list_some(source, ["PMC2"])
+    some = list_some(source, ListOptions(pmcids=("PMC2",)), find_articles=list)
     assert with_removed(some, source.list_articles())["status"].to_pylist() == ["listed"]
+
+
+def test_query_that_finds_nothing_lists_nothing(bucket):
+    source = MirrorSource(str(bucket))
+    assert list_some(source, ListOptions(query="unicorn"), find_articles=lambda query: []).num_rows == 0
+    found = list_some(source, ListOptions(pmcids=("PMC1",), query="x"), find_articles=lambda query: ["PMC3"])
+    assert found["article_id"].to_pylist() == ["PMC1.1", "PMC3.1", "PMC3.2"]
 
 
 def test_pmcids_of_another_form_are_an_error():

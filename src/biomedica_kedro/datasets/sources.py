@@ -16,7 +16,9 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.batches.files import atomic_path
+from biomedica_kedro.pmc import entrez
 from biomedica_kedro.pmc.cloud import ENDPOINT, CloudSource
+from biomedica_kedro.pmc.entrez import EntrezClient
 from biomedica_kedro.pmc.inventory import with_removed
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.packages import PackagesSource
@@ -92,6 +94,36 @@ class PackagesDataset(SourceDataset):
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._source.path)}
+
+
+class EntrezDataset(AbstractDataset[None, EntrezClient]):
+    """NCBI's E-utilities; give the user's own API key by `credentials: ncbi` with `api_key` and `email`."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: str = entrez.ENDPOINT,
+        credentials: dict[str, str] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Args: endpoint: URL of the service; credentials: `api_key` and `email`; metadata: kept for kedro-viz."""
+        known = credentials or {}
+        self._client = EntrezClient(endpoint, api_key=known.get("api_key"), email=known.get("email"))
+        self.metadata = metadata
+
+    def load(self) -> EntrezClient:
+        """The client."""
+        return self._client
+
+    def save(self, data: None) -> NoReturn:
+        """Refuse: nothing writes to the service."""
+        raise DatasetError(f"{self} is a service and cannot be written")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"endpoint": self._client.endpoint, "has_api_key": self._client.api_key is not None}
 
 
 class EmbeddedCorpusSource(SourceDataset):

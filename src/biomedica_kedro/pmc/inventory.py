@@ -39,10 +39,13 @@ class ListOptions(Options):
     """What to list.
 
     Attributes:
-        pmcids: these articles only, "PMC10009416" each; empty lists all the source offers.
+        pmcids: these articles only, "PMC10009416" each.
+        query: the open articles that a query in PMC's syntax finds, e.g. `cc_by_license[Filter] AND glioma`; together
+            with `pmcids`, both. Without either, everything the source offers is listed.
     """
 
     pmcids: tuple[str, ...] = ()
+    query: str | None = None
 
     @field_validator("pmcids")
     @classmethod
@@ -53,9 +56,18 @@ class ListOptions(Options):
         return pmcids
 
 
-def list_some(source: Source, pmcids: Collection[str]) -> pa.Table:
-    """The inventory of a source: of some PMCIDs, then marked as partial, or of everything."""
-    return partial(source.list_articles(frozenset(pmcids))) if pmcids else source.list_articles()
+def list_some(source: Source, options: ListOptions, find_articles: Callable[[str], Collection[str]]) -> pa.Table:
+    """The inventory of a source: of everything, or of the articles asked for, then marked as partial.
+
+    Args:
+        source: what is listed.
+        options: what is asked for.
+        find_articles: PMCIDs that a query finds.
+    """
+    if not options.pmcids and options.query is None:
+        return source.list_articles()
+    found = find_articles(options.query) if options.query is not None else ()
+    return partial(source.list_articles(frozenset(options.pmcids) | frozenset(found)))
 
 
 @dataclass(frozen=True, slots=True)
