@@ -86,7 +86,9 @@ def _read(path: Path) -> list[dict[str, object]]:
             raise BallotError(
                 f"votes file {path.name}, line {reader.line_num}: expert, keys and question must be given"
             )
-        lists = {name: [part for part in (row[name] or "").split(SEPARATOR) if part] for name in _LISTS}
+        lists = {name: [part.strip() for part in (row[name] or "").split(SEPARATOR) if part.strip()] for name in _LISTS}
+        if not lists["answers"]:
+            continue  # a line of a ballot that has not been filled in
         rows.append({"expert": row["expert"].strip(), "question": row["question"].strip(), **lists})
     return rows
 

@@ -11,6 +11,8 @@ import io
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,8 +103,8 @@ def draw_sheet(title: str, images: Sequence[tuple[bytes, str, str]], options: Sh
     size = (options.columns * cell_width + _MARGIN, _HEADER + rows * cell_height + _MARGIN)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, 8), title, fill="black", font=ImageFont.load_default(16))
-    small = ImageFont.load_default(10)
+    draw.text((_MARGIN, 8), title, fill="black", font=_font(16))
+    small = _font(10)
     for position, (picture, role, caption) in enumerate(images):
         left = _MARGIN + position % options.columns * cell_width
         top = _HEADER + position // options.columns * cell_height
@@ -113,6 +115,14 @@ def draw_sheet(title: str, images: Sequence[tuple[bytes, str, str]], options: Sh
         for line, text in enumerate(words, start=1):
             draw.text((left, top + options.thumbnail + 2 + line * _LINE), text, fill="black", font=small)
     return sheet
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings along: Pillow's own font has no Greek letters."""
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 
 
 def _paste(sheet: Image.Image, picture: bytes, left: int, top: int, side: int) -> None:
