@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from biomedica_kedro.batches import BatchFolder
+from biomedica_kedro.clip.checkpoints import BaseModel
 from biomedica_kedro.records import DATASET_METADATA, to_table
 from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.shards.writer import write_shard
@@ -74,3 +76,17 @@ def make_corpus(folder: Path, n_samples: int = 64) -> SmallCorpus:
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> SmallCorpus:
     return make_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+VIT = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+def small_vit(folder: Path, **changes: object) -> BaseModel:
+    """A transformer without batch norm, so that a batch in pieces has the gradient of the whole."""
+    path = folder / "small-vit.json"
+    path.write_text(json.dumps({**VIT, **changes}))
+    return BaseModel(str(path))

@@ -43,7 +43,7 @@ def test_run_holds_parameters_metrics_data_and_candidate(client, tmp_path):
     log.start(RUN)
     for step in range(3):
         log.log({"loss": 3.0 - step}, step)
-    log.model(*model_files(tmp_path), {"validation/image_to_text_R_at_1": 0.5})
+    log.model(*model_files(tmp_path), {"validation/image_to_text_R_at_1": 0.5}, 2)
     log.finish()
 
     (run,) = runs(client)

@@ -138,6 +138,28 @@ class WiseFtOptions(Options):
         return self
 
 
+class MachineOptions(Options):
+    """What the training runs on.
+
+    Attributes:
+        processes: processes on this machine that train together, one a GPU; they are started by torchrun.
+        nodes: machines that train together; the others join by `python -m biomedica_kedro.clip.launch`.
+        rendezvous: host and port of the first machine, reachable from the others; null with one machine.
+        devices: devices in all, for the estimate.
+        teraflops: peak of a device in the chosen precision, for the estimate.
+        utilization: share of the peak that is reached, for the estimate.
+        price_per_hour: of one device, for the estimate.
+    """
+
+    processes: int = Field(default=1, ge=1)
+    nodes: int = Field(default=1, ge=1)
+    rendezvous: str | None = None
+    devices: int = Field(default=1, ge=1)
+    teraflops: float = Field(default=0.1, gt=0)
+    utilization: float = Field(default=0.4, gt=0, le=1)
+    price_per_hour: float = Field(default=0.0, ge=0)
+
+
 class TrainOptions(Options):
     """One training run; see the groups for what each holds.
 
@@ -149,7 +171,7 @@ class TrainOptions(Options):
         threads: CPU threads of the arithmetic; null leaves torch's choice. Bitwise repeatability needs a fixed number.
         average_decay: decay of an exponential moving average of the weights, which is then what is saved; null: none.
         max_logit_scale: largest inverse temperature.
-        estimate_only: print samples, hours and cost of the plan and stop.
+        estimate_only: tell samples, hours and cost of the training, and stop.
     """
 
     seed: int = Field(default=0, ge=0)
@@ -170,3 +192,14 @@ class TrainOptions(Options):
     feed: FeedOptions = FeedOptions()
     checkpoints: CheckpointOptions = CheckpointOptions()
     wise_ft: WiseFtOptions = WiseFtOptions()
+    machine: MachineOptions = MachineOptions()
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> Self:
+        shares = self.machine.processes * self.machine.nodes
+        if self.batch_size % (shares * self.accumulate):
+            raise ValueError(
+                f"batch_size {self.batch_size} does not divide into {shares} processes x {self.accumulate} pieces: "
+                f"make it a multiple of {shares * self.accumulate}"
+            )
+        return self

@@ -48,7 +48,7 @@ class TrainingLog(Protocol):
         """Keep a file with the run."""
         ...
 
-    def model(self, weights: Path, config: Path, metrics: Mapping[str, float]) -> None:
+    def model(self, weights: Path, config: Path, metrics: Mapping[str, float], step: int) -> None:
         """Keep the trained model with the run and name it the candidate."""
         ...
 
@@ -82,7 +82,7 @@ class MemoryLog:
         """See `TrainingLog`."""
         self.artifacts.append(path.name)
 
-    def model(self, weights: Path, config: Path, metrics: Mapping[str, float]) -> None:
+    def model(self, weights: Path, config: Path, metrics: Mapping[str, float], step: int) -> None:
         """See `TrainingLog`."""
         self.artifacts += [weights.name, config.name]
 

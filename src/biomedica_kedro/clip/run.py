@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import torch
 
 from biomedica_kedro.batches import Batch
 from biomedica_kedro.batches.digests import digest_of
 from biomedica_kedro.batches.files import write_json
-from biomedica_kedro.clip.checkpoints import CONFIG, WEIGHTS, BaseModel, save_model
+from biomedica_kedro.clip.checkpoints import CONFIG, WEIGHTS, BaseModel, base_weights, config_of, create, save_model
 from biomedica_kedro.clip.config import TrainOptions
 from biomedica_kedro.clip.curves import draw_curves
 from biomedica_kedro.clip.distributed import world
+from biomedica_kedro.clip.estimate import estimate
 from biomedica_kedro.clip.feed import Places
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
-from biomedica_kedro.clip.train import Trainer
+from biomedica_kedro.clip.train import Outcome, Trainer
+from biomedica_kedro.clip.wise_ft import interpolate, sweep
 from biomedica_kedro.records import Split
 
 logger = logging.getLogger(__name__)
@@ -58,6 +62,7 @@ def train_from_shards(batch: Batch, options: TrainOptions) -> pa.Table:
             world=processes,
         )
         if processes.is_main:
+            _tell_estimate(base, options, len(trainer.training))
             log.start(_description(batch, base, options, len(trainer.training)))
         try:
             history = _train_and_save(batch, trainer)
@@ -70,6 +75,17 @@ def train_from_shards(batch: Batch, options: TrainOptions) -> pa.Table:
         return history
 
 
+class EstimateOnlyError(Exception):
+    """The estimate was asked for, not the training."""
+
+
+def _tell_estimate(base: BaseModel, options: TrainOptions, n_samples: int) -> None:
+    expected = estimate(config_of(base, options.model), options, n_samples)
+    if options.estimate_only:
+        raise EstimateOnlyError(f"{expected}. Nothing was trained: set train_clip.estimate_only to false to begin")
+    logger.info("training %s: %s", base.architecture, expected)
+
+
 def _train_and_save(batch: Batch, trainer: Trainer) -> pa.Table:
     outcome = trainer.run()
     history = pa.Table.from_pylist(
@@ -78,14 +94,30 @@ def _train_and_save(batch: Batch, trainer: Trainer) -> pa.Table:
     if not trainer.world.is_main:
         return history
     metrics = {name: value for name, value in outcome.history[-1].items() if name in _NUMBERS}
+    state, merged = _interpolated(trainer, outcome)
+    provenance = {**_provenance(batch, trainer, {**metrics, **merged.get("scores", {})}), "wise_ft": merged}
     with batch.create("clip_checkpoint", WEIGHTS) as temporary:
-        save_model(temporary, outcome.model.state_dict())
+        save_model(temporary, state)
     with batch.create("clip_checkpoint", CONFIG) as temporary:
-        write_json(temporary, {**outcome.config, "provenance": _provenance(batch, trainer, metrics)})
-    _keep(batch, trainer.log, history, metrics)
+        write_json(temporary, {**outcome.config, "provenance": provenance})
+    _keep(batch, trainer.log, history, {**metrics, **merged.get("scores", {})})
     if outcome.n_skipped:
         logger.warning("training skipped %d samples that could not be read", outcome.n_skipped)
     return history
+
+
+def _interpolated(trainer: Trainer, outcome: Outcome) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
+    """The trained weights, or their best mixture with the base when WiSE-FT is asked for."""
+    trained = outcome.model.state_dict()
+    weights, alphas = base_weights(trainer.base), trainer.options.wise_ft.alphas
+    if not alphas or weights is None:
+        return trained, {}
+    base = create(outcome.config, weights=weights).state_dict()
+    found = sweep(base, trained, alphas, partial(trainer.score, config=outcome.config))
+    logger.info("WiSE-FT: alpha %.2f is best on validation retrieval, of %s", found.best, sorted(found.scores))
+    sweep_scores = {str(alpha): scores for alpha, scores in found.scores.items()}
+    mixed = interpolate(base, trained, found.best)
+    return mixed, {"alpha": found.best, "sweep": sweep_scores, "scores": found.scores[found.best]}
 
 
 def _keep(batch: Batch, log: TrainingLog, history: pa.Table, metrics: Mapping[str, float]) -> None:
@@ -93,7 +125,8 @@ def _keep(batch: Batch, log: TrainingLog, history: pa.Table, metrics: Mapping[st
     draw_curves(history).write_html(folder / "training_curves.html", include_plotlyjs="cdn")
     log.artifact(folder / "training_curves.html")
     files = batch.outputs["clip_checkpoint"]
-    log.model(files.file(batch.name, WEIGHTS), files.file(batch.name, CONFIG), metrics)
+    last = history["step"][-1].as_py()
+    log.model(files.file(batch.name, WEIGHTS), files.file(batch.name, CONFIG), metrics, last)
 
 
 def _provenance(batch: Batch, trainer: Trainer, metrics: Mapping[str, float]) -> dict[str, Any]:

@@ -84,6 +84,7 @@ def load_newest_state(folder: Path, parts: Trainable) -> tuple[int, list[dict[st
         parts.average.load_state_dict(load_file(newest / "average.safetensors"))
     state = _unflatten(load_file(newest / "optimizer.safetensors"), record["optimizer"])
     parts.optimizer.load_state_dict({"state": state, "param_groups": record["groups"]})
+    _restore_memory_format(parts.optimizer)
     _restore_random_state(load_file(newest / "random.safetensors"))
     logger.info("resuming after step %d from %s", record["step"], newest)
     return int(record["step"]), list(record["history"])
@@ -101,6 +102,15 @@ def _unflatten(tensors: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) 
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
     return state
+
+
+def _restore_memory_format(optimizer: torch.optim.Optimizer) -> None:
+    # The fused optimizer walks weights and moments in memory order: moments loaded with other strides than their
+    # weights (channels last) would be paired with the wrong ones, without an error.
+    for weight, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor) and value.shape == weight.shape:
+                values[name] = torch.empty_like(weight).copy_(value)
 
 
 def _json_groups(optimizer: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -115,6 +116,13 @@ class Trainer:
                 save_state(self.scratch, step + 1, parts, history, keep=options.checkpoints.keep)
         return Outcome(_result(parts).eval(), config, history, int(world.total(stream.n_skipped)))
 
+    def score(self, state: Mapping[str, torch.Tensor], config: dict[str, Any]) -> dict[str, float]:
+        """Validation retrieval of other weights of the same architecture (WiSE-FT)."""
+        model = create(config).to(self.world.device)
+        model.load_state_dict(dict(state))
+        geometry = Geometry.of(config["preprocess_cfg"])
+        return validate(model, self.validation, self.options, geometry=geometry, tokenizer=tokenizer_of(config))
+
     def _parts(self, config: dict[str, Any]) -> Trainable:
         model = create(config, weights=base_weights(self.base))
         # Convolutions run a quarter faster with channels last, on CPUs as on GPUs; transformers do not care.
@@ -144,7 +152,7 @@ class Trainer:
     def _towers(self, model: ClipModel) -> nn.Module:
         towers: nn.Module = TwoTowers(model)
         if self.options.compile:
-            towers.compile()
+            towers.compile()  # type: ignore[no-untyped-call]
         return towers
 
     def _step(self, step: int, batch: Batch, towers: nn.Module, parts: Trainable, geometry: Geometry) -> dict[str, Any]:

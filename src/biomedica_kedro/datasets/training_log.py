@@ -90,7 +90,7 @@ class MlflowTrainingLog:
         if self._client is not None:
             self._client.log_artifact(self._run_id, str(path))
 
-    def model(self, weights: Path, config: Path, metrics: Mapping[str, float]) -> None:
+    def model(self, weights: Path, config: Path, metrics: Mapping[str, float], step: int) -> None:
         """See `TrainingLog`."""
         from mlflow.entities import LoggedModelStatus, Metric
 
@@ -105,7 +105,7 @@ class MlflowTrainingLog:
         for path in (config, *((weights,) if self._upload_weights else ())):
             client.log_model_artifact(logged.model_id, str(path))
         now = int(time.time() * 1000)
-        last = [Metric(name, value, now, 0, model_id=logged.model_id) for name, value in metrics.items()]
+        last = [Metric(name, value, now, step, model_id=logged.model_id) for name, value in metrics.items()]
         client.log_batch(self._run_id, metrics=last)
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
         if self._registered_model is not None:

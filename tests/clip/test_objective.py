@@ -1,0 +1,91 @@
+"""The loss is open_clip's, and a batch in pieces or over processes has the gradient of the whole."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from open_clip.loss import ClipLoss, SigLipLoss
+
+from biomedica_kedro.clip.checkpoints import config_of, create
+from biomedica_kedro.clip.config import ModelOptions, Objective
+from biomedica_kedro.clip.objective import TwoTowers, contrastive_backward, make_loss
+from tests.clip.small_corpus import small_vit
+
+WORKER = Path(__file__).with_name("data_parallel_worker.py")
+
+
+def towers(folder: Path, **changes: object) -> TwoTowers:
+    torch.manual_seed(0)
+    return TwoTowers(create(config_of(small_vit(folder, **changes), ModelOptions())).train())
+
+
+def pairs(n_pairs: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return (
+        torch.randn(n_pairs, 3, 32, 32, generator=generator),
+        torch.randint(1, 49000, (n_pairs, 16), generator=generator),
+    )
+
+
+def gradients(model: TwoTowers) -> torch.Tensor:
+    return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+
+
+@pytest.mark.parametrize("objective", list(Objective), ids=str)
+def test_gradient_of_pieces_is_that_of_the_whole_batch(tmp_path, objective):
+    changes = {"init_logit_bias": -10} if objective is Objective.SIGLIP else {}
+    images, tokens = pairs()
+    whole, pieces = towers(tmp_path, **changes), towers(tmp_path, **changes)
+    loss = contrastive_backward(whole, images, tokens, loss=make_loss(objective))
+    loss_of_pieces = contrastive_backward(pieces, images, tokens, loss=make_loss(objective), pieces=4)
+
+    assert loss_of_pieces.item() == pytest.approx(loss.item(), rel=1e-6)
+    difference = (gradients(pieces) - gradients(whole)).norm() / gradients(whole).norm()
+    assert difference < 1e-5
+
+
+def test_loss_is_that_of_open_clip(tmp_path):
+    images, tokens = pairs()
+    model = towers(tmp_path)
+    image_NE, text_NE, scale = model(images, tokens)
+    expected = ClipLoss()(image_NE, text_NE, scale)
+    assert contrastive_backward(model, images, tokens, loss=make_loss(Objective.INFO_NCE)) == expected
+
+
+def test_sigmoid_loss_is_that_of_open_clip(tmp_path):
+    images, tokens = pairs()
+    model = towers(tmp_path, init_logit_bias=-10)
+    image_NE, text_NE, scale, bias = model(images, tokens)
+    expected = SigLipLoss()(image_NE, text_NE, scale, bias)
+    assert contrastive_backward(model, images, tokens, loss=make_loss(Objective.SIGLIP)) == expected
+
+
+def test_two_processes_have_the_gradient_of_one(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }  # fmt: skip
+    workers = [
+        subprocess.Popen([sys.executable, WORKER, str(tmp_path)], env={**environment, "RANK": str(rank)})
+        for rank in range(2)
+    ]
+    codes = [worker.wait(timeout=300) for worker in workers]
+    found = torch.load(tmp_path / "gradients.pt")
+
+    assert codes == [0, 0]
+    for objective in Objective:
+        changes = {"init_logit_bias": -10} if objective is Objective.SIGLIP else {}
+        whole = towers(tmp_path, **changes)
+        contrastive_backward(whole, *pairs(), loss=make_loss(objective))
+        for pieces in (1, 3):
+            difference = (found[objective.value, pieces] - gradients(whole)).norm() / gradients(whole).norm()
+            assert difference < 1e-5, (objective, pieces)
