@@ -11,10 +11,12 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from biomedica_kedro.corpus.figure_markup import (
+    GROUP_SIZE,
     bilingual_markup,
     figure_markup,
     group_markup,
     inline,
+    portuguese_caption,
 )
 from biomedica_kedro.corpus.panel import pick
 from biomedica_kedro.corpus.plan import ArticlePlan, FigurePlan, Flavor
@@ -189,7 +191,7 @@ def _cite_one(article: ArticlePlan, figure: FigurePlan, rng: np.random.Generator
     name = f"Figure {figure.number}" if figure.label.startswith("Figure") else f"Fig. {figure.number}"
     rid = quoteattr(figure.figure_id)
     letter = pick(rng, "ABC"[: len(figure.panels)]) if len(figure.panels) > 1 else ""
-    if article.flavor is Flavor.GROUPED and figure.number <= 2:
+    if article.flavor is Flavor.GROUPED and figure.number <= GROUP_SIZE:
         return f'<xref ref-type="fig" rid="{GROUP_ID}">{name}</xref>'
     if article.flavor is Flavor.BOLD_XREFS:
         return f'<bold><xref ref-type="fig" rid={rid}>{name}{letter}</xref></bold>'
@@ -238,7 +240,7 @@ def _translation(article: ArticlePlan) -> str:
         return ""
     figures = "".join(
         f"<fig id={quoteattr(figure.figure_id + '-pt')}><label>Figura {figure.number}</label><caption>"
-        f"<title>Figura sobre {inline(figure.caption.subject)}.</title></caption>"
+        f"<title>{inline(portuguese_caption(figure))}</title></caption>"
         f"<graphic xlink:href={quoteattr(figure.file_names[0].rpartition('.')[0])}/></fig>"
         for figure in article.figures
     )

@@ -101,12 +101,12 @@ class BrainMri(Panel):
         scalp = step(1.24 - r, 0.03) * step(r - 1.14, 0.03)
         picture = fat * scalp * 0.9 + 0.05 * step(1.15 - r, 0.02)
         brain = step(1.02 - r, 0.03)
-        folds = np.abs(noise(rng, width, height, 15))
+        folds = _folds(rng, x, y - cy, r)
         depth = np.clip((r - 0.55) / 0.45, 0, 1)
         picture = blend(picture, fluid, step(1.06 - r, 0.02))
         cortex = step(r + 0.10 * noise(rng, width, height, 10) - 0.80, 0.05)
-        tissue = white + (gray - white) * np.maximum(cortex, bump(folds, 0.22) * depth)
-        sulci = bump(folds, 0.12) * depth * step(r - 0.62, 0.15)
+        tissue = white + (gray - white) * np.maximum(cortex, step(folds - 0.25, 0.3))
+        sulci = step(folds - 0.75, 0.2)
         tissue = blend(tissue, fluid, np.clip(sulci, 0, 1) * 0.85)
         tissue = blend(
             tissue,
@@ -145,14 +145,14 @@ class BrainMri(Panel):
         white, gray, fluid, fat, _ = _SEQUENCES[self.sequence]
         r = np.hypot((x - 0.05) / 0.72, (y + 0.2) / 0.58)
         picture: Array = 0.9 * fat * step(1.2 - r, 0.03) * step(r - 1.11, 0.03) * step(0.45 - y, 0.1)
-        face = ellipse(x, y, (-0.52, 0.45), (0.26, 0.5), angle=0.25) * (
+        face = ellipse(x, y, (-0.5, 0.36), (0.24, 0.46), angle=-0.15) * (
             0.4 * fat + 0.15 * fractal(rng, width, height, 7)
         )
         neck = step(0.28 - np.abs(x - 0.12), 0.05) * step(y - 0.3, 0.05) * (0.3 * fat + 0.1)
         picture = np.maximum(np.maximum(picture, face), neck)
-        folds = np.abs(noise(rng, width, height, 14))
-        tissue = white + (gray - white) * bump(folds, 0.35)
-        tissue = blend(tissue, fluid, bump(folds, 0.1) * step(r - 0.55, 0.2) * 0.8)
+        folds = _folds(rng, x - 0.05, y + 0.2, r)
+        tissue = white + (gray - white) * step(folds - 0.25, 0.3)
+        tissue = blend(tissue, fluid, step(folds - 0.75, 0.2) * 0.85)
         brain = step(1.0 - r, 0.03) * step(0.24 - y - 0.12 * x, 0.05)
         picture = blend(picture, fluid, step(1.05 - r, 0.02) * step(0.3 - y, 0.05))
         picture = blend(picture, tissue, brain)
@@ -223,3 +223,12 @@ class BrainMri(Panel):
     def subject(self) -> str:
         """The finding."""
         return "the normal brain" if self.finding == "normal" else self._words
+
+
+def _folds(rng: np.random.Generator, x: Array, y: Array, r: Array) -> Array:
+    """1 on sulci: clefts that run from the surface (r = 1) inwards, wavering, some deeper than others."""
+    height, width = x.shape
+    angle = np.arctan2(y, x) + 0.11 * noise(rng, width, height, 9)
+    reach = 0.74 + 0.13 * noise(rng, width, height, 8)
+    clefts: Array = bump(np.sin(angle * 13), 0.42) * step(r - reach, 0.12)
+    return clefts

@@ -9,12 +9,23 @@ import numpy as np
 
 from biomedica_kedro.corpus.panel import Panel, capitalize, chance, pick
 
-_DETAILS = (
-    "Representative of {n} independent experiments.", "Data from {n} participants.", "n = {n} per group.",
-    "Age at examination, {age} years.", "Image acquired {n} weeks after onset.", "P = 0.0{d} (two-sided test).",
-    "See Methods for acquisition settings.", "Read by {d} blinded observers.", "Patient {n} of the series.",
-    "Follow-up at {n} months was unremarkable.", "Cohort {d}, sample {n}.", "Experiment repeated {d} times.",
+_CLINICAL = (
+    "Patient {n} of the series.", "Imaged {n} days after onset.", "Follow-up at {n} months was unremarkable.",
+    "Read by {d} blinded observers.", "Representative case from a cohort of {m}.", "Treated conservatively for {n} weeks.",
 )  # fmt: skip
+_LABORATORY = (
+    "Representative of {d} independent experiments.", "n = {n} per group.", "Samples taken on day {n}.",
+    "Experiment repeated {d} times.", "Passage {n}.", "Batch {d}, sample {n}.",
+)  # fmt: skip
+_STATISTICAL = (
+    "Data from {m} participants.", "n = {n} per group.", "P = 0.0{d} (two-sided test).", "Adjusted for {d} covariates.",
+    "Cohort {d}, {m} samples.", "Bootstrapped {m} times.",
+)  # fmt: skip
+_PLAIN = ("See Methods, step {d}.", "Version {d}.{d2}.", "Redrawn from reference {n}.", "Details on page {n}.")
+_DETAILS = {
+    "Clinical Imaging": _CLINICAL, "Microscopy": _LABORATORY, "Immuno Assays": _LABORATORY,
+    "Plots and Charts": _STATISTICAL, "Tables": _STATISTICAL, "Maps": _STATISTICAL,
+}  # fmt: skip
 _OVERVIEWS = (
     "Overview of {a}", "Findings in {a}", "Correlates of {a}", "{A} across methods", "{A}: panels from one case",
     "Combined assessment of {a}",
@@ -38,7 +49,7 @@ class Caption:
 def single_panel_caption(panel: Panel, rng: np.random.Generator) -> Caption:
     """Caption of a figure with one panel."""
     headline = capitalize(panel.headline(rng)) + "."
-    text = " ".join([*panel.remarks(rng), *_details(rng, int(rng.integers(1, 3)))])
+    text = " ".join([*panel.remarks(rng), *_details(panel, rng, int(rng.integers(1, 3)))])
     if chance(rng, 0.25):
         return Caption("", (f"{headline} {text}",), panel.subject)
     return Caption(headline, (text,), panel.subject)
@@ -54,12 +65,14 @@ def multi_panel_caption(panels: Sequence[Panel], rng: np.random.Generator) -> Ca
         f"{style.format(letter)}{capitalize(panel.headline(rng))}."
         for letter, panel in zip(letters, panels, strict=False)
     ]
-    extra = panels[0].remarks(rng)[:1] + _details(rng, 1)
+    extra = panels[0].remarks(rng)[:1] + _details(panels[0], rng, 1)
     if chance(rng, 0.3):
         return Caption(title, (" ".join(parts), " ".join(extra)), subject)
     return Caption(title, (" ".join(parts + extra),), subject)
 
 
-def _details(rng: np.random.Generator, count: int) -> list[str]:
-    values = {"n": int(rng.integers(3, 90)), "d": int(rng.integers(2, 7)), "age": int(rng.integers(18, 91))}
-    return [str(text).format(**values) for text in rng.permutation(_DETAILS)[:count]]
+def _details(panel: Panel, rng: np.random.Generator, count: int) -> list[str]:
+    values = {"n": int(rng.integers(3, 60)), "m": int(rng.integers(40, 900)), "d": int(rng.integers(2, 7))}
+    values["d2"] = int(rng.integers(0, 10))
+    templates = _DETAILS.get(panel.kind.primary, _PLAIN)
+    return [str(text).format(**values) for text in rng.permutation(templates)[:count]]

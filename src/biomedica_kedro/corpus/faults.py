@@ -5,6 +5,7 @@ They come on top of the corpus's counts and are named in `corpus.json` with what
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -188,6 +189,18 @@ def _unserved_metadata(objects: ArticleObjects) -> None:
     objects.unserved.add(f"{objects.article_id}.json")
 
 
+def _same_image_twice(objects: ArticleObjects) -> None:
+    first, second = sorted(objects.media)
+    objects.media[second] = objects.media[first]
+
+
+def _image_compressed_again(objects: ArticleObjects) -> None:
+    first, second = sorted(objects.media)
+    content = io.BytesIO()
+    Image.open(io.BytesIO(objects.media[first])).save(content, "JPEG", quality=55)
+    objects.media[second] = content.getvalue()
+
+
 def _third_party(objects: ArticleObjects) -> None:
     _edit_xml(
         objects,
@@ -200,25 +213,27 @@ def _third_party(objects: ArticleObjects) -> None:
 FAULTS = (
     Fault("malformed_xml", "extraction", RejectReason.MALFORMED_XML, _malformed_xml),
     Fault("mismatched_tag", "extraction", "recovered", _mismatched_tag),
-    Fault("html_instead_of_xml", "extraction", RejectReason.NOT_AN_ARTICLE, _html_for_xml),
+    Fault("html_instead_of_xml", "ingestion", RejectReason.NOT_AN_ARTICLE, _html_for_xml),
     Fault("entity_bomb", "extraction", RejectReason.HOSTILE_XML, _entity_bomb),
     Fault("listed_media_absent", "ingestion", RejectReason.NOT_FOUND, _unserved_media),
     Fault("cited_media_unlisted", "extraction", RejectReason.MISSING_FILE, _unlisted_media),
     Fault("truncated_jpeg", "extraction", RejectReason.CORRUPT_IMAGE, _truncated_jpeg),
     Fault("wrong_media_md5", "ingestion", RejectReason.CHECKSUM_MISMATCH, _wrong_md5),
     Fault("wrong_xml_md5", "ingestion", RejectReason.CHECKSUM_MISMATCH, _wrong_xml_md5),
-    Fault("html_instead_of_image", "extraction", RejectReason.NOT_AN_IMAGE, _html_for_image),
+    Fault("html_instead_of_image", "ingestion", RejectReason.NOT_AN_IMAGE, _html_for_image),
     Fault("figure_without_caption", "extraction", RejectReason.NO_CAPTION, _no_caption),
     Fault("figure_without_graphic", "extraction", RejectReason.NO_GRAPHIC, _no_graphic),
     Fault("tiny_image", "extraction", RejectReason.IMAGE_TOO_SMALL, _tiny_image),
-    Fault("video_figure", "extraction", RejectReason.EXCLUDED_KIND, _video),
-    Fault("postscript_figure", "extraction", RejectReason.UNSUPPORTED_FORMAT, _postscript),
+    Fault("video_figure", "extraction", RejectReason.UNSUPPORTED_FORMAT, _video),
+    Fault("postscript_figure", "extraction", RejectReason.MISSING_FILE, _postscript),
     Fault("table_as_image", "extraction", RejectReason.EXCLUDED_KIND, _table_as_image),
-    Fault("repeated_figure_id", "extraction", RejectReason.DUPLICATE_KEY, _repeated_figure_id),
+    Fault("repeated_figure_id", "extraction", "two pairs with keys of their own", _repeated_figure_id),
     Fault("foreign_bucket", "ingestion", RejectReason.FORBIDDEN_KEY, _foreign_bucket),
     Fault("cut_metadata", "ingestion", RejectReason.INVALID_METADATA, _cut_metadata),
     Fault("metadata_absent", "ingestion", RejectReason.NOT_FOUND, _unserved_metadata),
     Fault("third_party_figure", "extraction", "redistributable=false", _third_party),
+    Fault("same_image_twice", "annotation", "exact duplicates", _same_image_twice),
+    Fault("image_compressed_again", "annotation", "near duplicates", _image_compressed_again),
     Fault("retraction_notice", "ingestion", RejectReason.RETRACTED, _nothing),
     Fault("two_versions", "ingestion", "version 2 alone", _nothing, (1, 2)),
     Fault("second_version_only", "ingestion", "version 2", _nothing, (2,)),

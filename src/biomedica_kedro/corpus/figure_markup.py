@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 from xml.sax.saxutils import escape, quoteattr
 
+from biomedica_kedro.corpus.panel import capitalize
 from biomedica_kedro.corpus.plan import ArticlePlan, FigurePlan, Flavor
+from biomedica_kedro.corpus.prose import PORTUGUESE
 
 _ITALIC = re.compile(r"\b(in vivo|in vitro|ex vivo|post hoc|de novo|P(?= = ))\b")
 _TEX = (
     r"\documentclass[12pt]{minimal} \usepackage{amsmath} \usepackage{wasysym} \setlength{\oddsidemargin}{-69pt} "
     r"\begin{document}$$\alpha =0.05$$\end{document}"
 )
+_MATH = ("Significance level, ", "α=0.05")
+GROUP_SIZE = 2
 THUMBNAIL_SUFFIX = ".gif"
 
 
@@ -39,12 +43,22 @@ def figure_markup(article: ArticlePlan, figure: FigurePlan, *, child: str = "") 
     )
 
 
+def caption_text(article: ArticlePlan, figure: FigurePlan) -> str:
+    """A figure's caption in one line, as an extractor should give it: with its group's, without source data or TeX."""
+    text = figure.caption.text
+    if article.flavor is Flavor.NAMESPACED:
+        return f"{text} {_MATH[0]}{_MATH[1]}."
+    if article.flavor is Flavor.GROUPED and figure.number <= GROUP_SIZE and len(article.figures) > 1:
+        return f"{_group_title(article.figures[0])} {text}"
+    return text
+
+
 def group_markup(article: ArticlePlan, group_id: str, figures: tuple[FigurePlan, ...]) -> str:
     """`<fig-group>` whose members carry a letter and inherit the group's label; each keeps its own caption."""
     members = "".join(figure_markup(article, figure) for figure in figures)
     return (
         f'<fig-group id={quoteattr(group_id)} position="float">'
-        f"<caption><title>{inline(figures[0].caption.subject.capitalize())}.</title></caption>{members}</fig-group>"
+        f"<caption><title>{inline(_group_title(figures[0]))}</title></caption>{members}</fig-group>"
     )
 
 
@@ -54,8 +68,8 @@ def bilingual_markup(figure: FigurePlan, group_id: str) -> str:
     graphic = f"<graphic xlink:href={quoteattr(_without_extension(figure.file_names[0]))}/>"
     return (
         f'<fig-group id={quoteattr(group_id)}><fig id={quoteattr(figure.figure_id + "-pt")} xml:lang="pt">'
-        f"<label>Figura {number}</label><caption><title>Figura sobre "
-        f"{inline(figure.caption.subject)}.</title></caption>"
+        f"<label>Figura {number}</label><caption><title>"
+        f"{inline(portuguese_caption(figure))}</title></caption>"
         f'</fig><fig id={quoteattr(figure.figure_id)} xml:lang="en"><label>{escape(figure.label)}</label>'
         f"{_caption(figure)}{graphic}</fig></fig-group>"
     )
@@ -74,7 +88,7 @@ def caption_markup(article: ArticlePlan, figure: FigurePlan) -> str:
         )
     if article.flavor is Flavor.NAMESPACED:
         extra = (
-            "<p>Significance level, <inline-formula><alternatives>"
+            f"<p>{_MATH[0]}<inline-formula><alternatives>"
             f'<tex-math id="M{figure.number}">{escape(_TEX)}</tex-math><mml:math><mml:mi>α</mml:mi><mml:mo>=</mml:mo>'
             "<mml:mn>0.05</mml:mn></mml:math></alternatives></inline-formula>.</p>"
         )
@@ -95,6 +109,14 @@ def graphics_markup(article: ArticlePlan, figure: FigurePlan) -> str:
     )
 
 
+def portuguese_caption(figure: FigurePlan) -> str:
+    """The figure's kinds of image in Portuguese, as SciELO's journals give captions twice."""
+    names = [PORTUGUESE[panel.kind.id] for panel in figure.panels]
+    if len(names) == 1:
+        return f"{capitalize(names[0])}."
+    return " ".join(f"({letter}) {capitalize(name)}." for letter, name in zip("ABCDEFGH", names, strict=False))
+
+
 def thumbnail_of(file_name: str) -> str:
     """Name of the small gif beside an image."""
     return _without_extension(file_name) + THUMBNAIL_SUFFIX
@@ -109,6 +131,10 @@ def _caption(figure: FigurePlan, *, extra: str = "", noise: bool = False) -> str
     comment = "<!-- proof: checked by author --><?supplied-layout wide?>" if noise else ""
     paragraphs = "".join(f"<p>{comment}{inline(text)}</p>" for text in figure.caption.paragraphs)
     return f"<caption>{title}{paragraphs}{extra}</caption>"
+
+
+def _group_title(first: FigurePlan) -> str:
+    return f"{capitalize(first.caption.subject)}."
 
 
 def _language(article: ArticlePlan) -> str:

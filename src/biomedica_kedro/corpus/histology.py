@@ -122,11 +122,11 @@ ORGANS: dict[str, Organ] = {
     "lymph node": _lymph_node,
     "skin": _skin,
 }
-_SPECIES = ("human", "mouse", "rat", "porcine", "zebrafish", "canine")
+_SPECIES = ("human", "mouse", "rat", "porcine", "canine")
 _FINDINGS = {
     "": "normal {organ} architecture",
     "inflammation": "dense lymphocytic infiltrate in the {organ}",
-    "necrosis": "pale necrosis of the {organ}",
+    "necrosis": "eosinophilic necrosis of the {organ} without nuclei",
     "hemorrhage": "red hemorrhage in the {organ}",
     "vacuoles": "white fat vacuoles in the {organ}",
 }
@@ -167,7 +167,9 @@ class HematoxylinEosin(Panel):
             lymphocytes = _nuclei(rng, focus, 0.055 if self.magnification < 40 else 0.09)
             nuclei = np.maximum(nuclei * (1 - 0.4 * focus), lymphocytes * 1.1)
         elif self.finding == "necrosis":
-            nuclei, eosin = nuclei * (1 - focus), blend(eosin, 0.3 + 0.05 * noise(rng, width, height, 22), focus)
+            debris = 0.55 * _nuclei(rng, 1.6 * focus * (1 - focus), 0.05)
+            dead = 0.95 + 0.12 * noise(rng, width, height, 16)
+            nuclei, eosin = np.maximum(nuclei * (1 - focus), debris), blend(eosin, dead, focus)
         elif self.finding == "hemorrhage":
             cells = _nuclei(rng, focus * 1.5, spacing * 0.45)
             nuclei, eosin, red = nuclei * (1 - focus), eosin * (1 - 0.7 * focus), cells + 0.35 * focus

@@ -34,6 +34,15 @@ JOURNALS = (
     Journal("Cardiac Electrical Medicine", "Card Electr Med", "Larkfield Press", "9901-1138"),
 )
 
+PORTUGUESE = {
+    "he": "histologia em hematoxilina e eosina", "ihc": "imuno-histoquímica", "cxr": "radiografia de tórax",
+    "fluorescence": "microscopia de fluorescência", "sem": "microscopia eletrônica de varredura",
+    "mri": "ressonância magnética do encéfalo",
+    "ct": "tomografia computadorizada do abdome", "ultrasound": "ultrassonografia", "fundus": "retinografia",
+    "dermoscopy": "dermatoscopia", "ecg": "eletrocardiograma", "blot": "western blot", "bar_plot": "gráfico de barras",
+    "line_plot": "gráfico de linhas", "scatter_plot": "gráfico de dispersão", "heatmap": "mapa de calor",
+    "flowchart": "fluxograma", "chemical_structure": "estrutura química", "table": "tabela em imagem", "map": "mapa",
+}  # fmt: skip
 _SURNAMES = (
     "Abara Almqvist Bandele Castellan Dhar Eskola Fontana Grewal Hakimi Ibáñez Jankauskas Kowalczyk Lindqvist Moreau "
     "Nakagawa Okonkwo Petrov Quintero Rasmussen Sørensen Takahara Uribe Varga Wiśniewska Xu Yıldız Zhang Achterberg "

@@ -77,10 +77,13 @@ class ChestRadiograph(Panel):
         wide = 0.5 if self.finding == "cardiomegaly" else 0.3
         lungs = self._lungs(x, y)
         film = self._tissue(rng, x, y, lungs)
-        heart = ellipse(x, y, (0.15 + 0.12 * (wide - 0.3), 0.33), (wide, 0.32), angle=0.5, soft=0.08)
-        mediastinum = step(0.15 + 0.05 * np.cos(y * 4) - np.abs(x - 0.015), 0.07) * step(y + 1.2, 0.1)
-        film = np.maximum(film, 0.62 * np.maximum(heart, mediastinum))
-        film = film + 0.07 * step(0.065 - np.abs(x), 0.03) * (0.7 + 0.3 * np.cos(y * 38))
+        heart = ellipse(x, y, (0.12 + 0.25 * (wide - 0.3), 0.36), (wide * 1.12, 0.27), angle=0.62, soft=0.13)
+        knob = ellipse(x, y, (0.12, -0.34), (0.1, 0.11), soft=0.08)
+        trunk = step(0.11 + 0.04 * np.clip(y + 0.2, 0, 1) - np.abs(x), 0.08) * step(y + 1.2, 0.1)
+        shadow = np.maximum(np.maximum(heart, 0.9 * trunk), 0.85 * knob) * step(0.72 - y, 0.1)
+        film = np.maximum(film, (0.60 + 0.03 * fractal(rng, width, height, 7)) * shadow)
+        film = film + 0.09 * step(0.065 - np.abs(x), 0.03) * (0.7 + 0.3 * np.cos(y * 38))
+        film = film - 0.2 * bump(x, 0.045) * step(-0.25 - y, 0.1)
         film = self._add_finding(rng, film, lungs, x, y)
         film = np.clip(film + 0.012 * grain(rng, width, height), 0, 1) ** np.float32(rng.uniform(0.85, 1.15))
         image = to_image(1 - film if self.inverted else film)
@@ -97,10 +100,12 @@ class ChestRadiograph(Panel):
         return _SIDES[self.side] * 0.44, heights.get(self.finding, 0.42)
 
     def _lungs(self, x: Array, y: Array) -> Array:
-        narrow = 0.36 - 0.16 * np.clip(-y - 0.15, 0, 1) ** 1.2
-        both = step(narrow - np.abs(np.abs(x) - 0.43 + 0.10 * np.clip(-y, 0, 1)), 0.07)
-        diaphragm = 0.60 - 0.30 * bump(np.abs(x) - 0.40, 0.30) + 0.06 * np.sign(x)
-        return both * step(y + 0.78 - 0.3 * (np.abs(x) - 0.35) ** 2, 0.12) * step(diaphragm + 0.12 - y, 0.06)
+        """Two fields: wide at the base, rounded at the apex, cut off by the domes of the diaphragm."""
+        outer = 0.78 - 0.52 * np.clip((-y - 0.02) / 0.85, 0, 1) ** 2.2
+        inner = 0.12 + 0.04 * np.clip(y, 0, 1) + 0.05 * bump(y - 0.05, 0.25)
+        fields = step(outer - np.abs(x), 0.06) * step(np.abs(x) - inner, 0.06)
+        dome = 0.68 - 0.22 * bump(np.abs(x) - 0.38, 0.34) + 0.05 * np.sign(x)
+        return fields * step(y + 0.8, 0.1) * step(dome - y, 0.05)
 
     def _tissue(self, rng: np.random.Generator, x: Array, y: Array, lungs: Array) -> Array:
         height, width = x.shape
@@ -112,8 +117,8 @@ class ChestRadiograph(Panel):
         film = blend(film, 0.13 + 0.06 * vessels + 0.02 * fractal(rng, width, height, 12), lungs)
         phase = (y * 1.0 - 0.9 * (np.abs(x) - 0.12) + 0.62 * x * x + 0.05) * 4.6
         ribs = np.clip(np.cos(phase * np.float32(2 * np.pi) / 1.35) * 2.2 - 1.35, 0, 1)
-        thorax = step(0.80 - np.abs(x), 0.04) * step(y + 0.85, 0.1) * step(0.75 - y, 0.3)
-        film = film + 0.085 * ribs * thorax
+        thorax = step(0.82 - np.abs(x), 0.04) * step(np.abs(x) - 0.08, 0.05) * step(y + 0.85, 0.1) * step(0.75 - y, 0.3)
+        film = film + 0.10 * ribs * thorax * (0.55 + 0.45 * lungs)
         clavicles = [
             (np.asarray([(0.08 * s, -0.58), (0.4 * s, -0.72), (0.78 * s, -0.80)]), width / 26) for s in (-1, 1)
         ]
@@ -125,10 +130,9 @@ class ChestRadiograph(Panel):
         half = step(x * sign, 0.02)
         px, py = self._place
         if self.finding == "pleural effusion":
-            level = np.float32(rng.uniform(0.05, 0.3)) - 0.25 * np.clip(np.abs(x) - 0.4, 0, 1)
-            return np.maximum(
-                film, 0.66 * step(y - level, 0.1) * half * step(0.82 - np.abs(x), 0.05) * step(0.8 - y, 0.1)
-            )
+            level = np.float32(rng.uniform(0.0, 0.3)) - 0.45 * np.clip(np.abs(x) - 0.4, 0, 1) ** 1.5
+            fluid = step(y - level, 0.1) * step(x * sign - 0.05, 0.1) * step(0.80 - np.abs(x), 0.05)
+            return blend(film, np.maximum(film, 0.58), fluid)
         if self.finding.endswith("consolidation"):
             patch = ellipse(x, y, (px, py), (0.3, 0.24), soft=0.22) * lungs
             return blend(film, np.maximum(film, 0.6), patch * np.clip(0.8 + 0.3 * fractal(rng, width, height, 6), 0, 1))

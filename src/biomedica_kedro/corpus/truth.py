@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from biomedica_kedro.corpus.classes import CLASSES
+from biomedica_kedro.corpus.figure_markup import caption_text
 from biomedica_kedro.corpus.options import Stream, random_stream
 from biomedica_kedro.corpus.panel import Panel, chance
 from biomedica_kedro.corpus.plan import ArticlePlan
@@ -57,7 +58,7 @@ def truth_of(article: ArticlePlan) -> list[dict[str, object]]:
             "class_ids": [panel.kind.id for panel in panels],
             "primary_labels": sorted({panel.kind.primary for panel in panels}),
             "secondary_labels": sorted({panel.kind.secondary for panel in panels}),
-            "caption": figure.caption.text,
+            "caption": caption_text(article, figure),
             "flavor": article.flavor,
             "redistributable": not figure.third_party,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import multiprocessing
 import shutil
@@ -29,7 +30,6 @@ from biomedica_kedro.records import Split
 logger = logging.getLogger(__name__)
 
 MANIFEST = "corpus.json"
-FORMAT = 1
 _ARTICLES_PER_TASK = 10
 _FEW_ARTICLES = 60
 
@@ -39,8 +39,8 @@ InventoryRow = tuple[str, str, str]
 def write_corpus(folder: Path, options: CorpusOptions) -> None:
     """Write the corpus; `corpus.json`, written last, says that it is complete and holds its digest.
 
-    Does nothing when the folder already holds the corpus of these options. The bytes do not depend on
-    `options.workers`.
+    Does nothing when the folder already holds the corpus of these options, drawn by this code. The bytes do not
+    depend on `options.workers`.
 
     Args:
         folder: absent, empty, or an earlier corpus, which is replaced.
@@ -48,10 +48,9 @@ def write_corpus(folder: Path, options: CorpusOptions) -> None:
     Raises:
         FileExistsError: when the folder holds something that is not a corpus.
     """
-    wanted = options.model_dump(exclude={"workers"})
+    origin = {"options": options.model_dump(exclude={"workers"}), "code": _code_digest()}
     if (folder / MANIFEST).is_file():
-        found = read_manifest(folder)
-        if found["options"] == wanted and found["format"] == FORMAT:
+        if origin.items() <= read_manifest(folder).items():
             return
     elif folder.is_dir() and any(path.name != ".gitkeep" for path in folder.iterdir()):
         raise FileExistsError(f"{folder} holds files but no {MANIFEST}: give an empty folder, or delete it")
@@ -59,62 +58,58 @@ def write_corpus(folder: Path, options: CorpusOptions) -> None:
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    manifest = _write(unfinished, options)
-    write_json(unfinished / MANIFEST, {"format": FORMAT, "options": wanted, **manifest})
+    articles = plan_corpus(options)
+    planted = _write_bucket(unfinished, options, articles)
+    truth = [row for article in articles for row in truth_of(article)]
+    _write_truth(unfinished, options, truth)
+    contents = {"digest": digest_of_folder(unfinished), "counts": _counts(articles, truth), "planted": planted}
+    write_json(unfinished / MANIFEST, {**origin, **contents, "classes": _class_rows()})
     if folder.exists():
         shutil.rmtree(folder)
     unfinished.rename(folder)
-    logger.info("Wrote the embedded corpus to %s: %s in %.1f s", folder, manifest["counts"], time.monotonic() - started)
+    seconds = time.monotonic() - started
+    logger.info("Wrote %d articles with %d images to %s in %.1f s", len(articles), len(truth), folder, seconds)
 
 
 def read_manifest(folder: Path) -> dict[str, object]:
-    """What `corpus.json` says: format, options, digest, counts, classes and planted faults."""
+    """What `corpus.json` says: options and code it was drawn with, digest, counts, classes and planted faults."""
     manifest: dict[str, object] = orjson.loads((folder / MANIFEST).read_bytes())
     return manifest
 
 
-def _write(folder: Path, options: CorpusOptions) -> dict[str, object]:
-    articles = plan_corpus(options)
+def _code_digest() -> str:
+    """Digest of this package's sources: other code may draw other bytes."""
+    return hashlib.sha256(
+        b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    ).hexdigest()
+
+
+def _counts(articles: Sequence[ArticlePlan], truth: Sequence[dict[str, object]]) -> dict[str, object]:
+    held_out = [row["class_ids"] for row in truth if row["split"] == Split.TEST and row["panel_type"] == "single"]
+    by_class = Counter(str(ids[0]) for ids in held_out if isinstance(ids, list))
+    return {
+        "articles": len(articles),
+        "images": len(truth),
+        "articles_by_split": dict(Counter(article.split.value for article in articles)),
+        "held_out_single_panels_by_class": dict(by_class),
+    }
+
+
+def _class_rows() -> list[dict[str, str]]:
+    kinds = [panel.kind for panel in CLASSES]
+    return [{"id": k.id, "noun": k.noun, "primary": k.primary, "secondary": k.secondary} for k in kinds]
+
+
+def _write_bucket(folder: Path, options: CorpusOptions, articles: Sequence[ArticlePlan]) -> list[dict[str, str]]:
+    """Write all objects and the inventory; returns what was broken on purpose."""
     inventory = list(_write_articles(folder, options, articles))
     planted = []
-    if options.planted_faults:
-        for fault, article, objects in plant_faults(options):
-            inventory.append(_serve(folder, article, objects))
-            planted.append(
-                {
-                    "article_id": article.article_id,
-                    "what": fault.name,
-                    "stage": fault.stage,
-                    "expected": str(fault.expected),
-                }
-            )
+    for fault, article, objects in plant_faults(options) if options.planted_faults else ():
+        inventory.append(_serve(folder, article, objects))
+        words = {"what": fault.name, "stage": fault.stage, "expected": str(fault.expected)}
+        planted.append({"article_id": article.article_id, **words})
     write_objects(folder, inventory_objects(inventory))
-    truth = [row for article in articles for row in truth_of(article)]
-    _write_truth(folder, options, truth)
-    return {
-        "digest": digest_of_folder(folder),
-        "counts": {
-            "articles": len(articles),
-            "images": len(truth),
-            "planted": len(planted),
-            "articles_by_split": dict(Counter(article.split.value for article in articles)),
-            "held_out_single_panels_by_class": dict(
-                sorted(
-                    Counter(
-                        article.figures[i].panels[0].kind.id
-                        for article in articles
-                        if article.split is Split.TEST
-                        for i in range(options.held_out_figures)
-                    ).items()
-                )
-            ),
-        },
-        "classes": [
-            {"id": kind.kind.id, "noun": kind.kind.noun, "primary": kind.kind.primary, "secondary": kind.kind.secondary}
-            for kind in CLASSES
-        ],
-        "planted": planted,
-    }
+    return planted
 
 
 def _write_articles(folder: Path, options: CorpusOptions, articles: Sequence[ArticlePlan]) -> Iterator[InventoryRow]:
