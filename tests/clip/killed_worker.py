@@ -25,4 +25,6 @@ class StuckLog(MemoryLog):
 if __name__ == "__main__":
     corpus, folder = Path(sys.argv[1]), Path(sys.argv[2])
     metadata = BatchFolder(corpus / "dataset_metadata")
-    trainer(SmallCorpus(metadata.table(), BatchFolder(corpus / "dataset_shards"), metadata), folder, log=StuckLog()).run()
+    trainer(
+        SmallCorpus(metadata.table(), BatchFolder(corpus / "dataset_shards"), metadata), folder, log=StuckLog()
+    ).run()

@@ -138,7 +138,7 @@ def _pad(image_3HW: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     size = geometry.size
     height, width = image_3HW.shape[-2:]
     square = torch.full((3, size, size), geometry.fill_color, dtype=torch.uint8)
-    top, left = round((size - height) / 2), round((size - width) / 2)
+    top, left = (size - height) // 2, (size - width) // 2
     square[:, top : top + height, left : left + width] = image_3HW
     return square
 

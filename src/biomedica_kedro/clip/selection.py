@@ -114,7 +114,7 @@ def select_samples(metadata: pa.Table, options: SelectionOptions) -> tuple[pa.Ta
         )
     except duckdb.Error as error:
         raise SelectionError(
-            f"recipe {options.recipe!r}: the condition {recipe.where!r} failed: {error}; "
+            f"recipe {options.recipe!r}: the condition {recipe.where!r} failed: {_one_line(error)}; "
             f"columns are {', '.join(metadata.column_names)}"
         ) from error
     selected = connection.sql(_SELECTED, params={"cap": recipe.cap or 2**62, "dedup": recipe.drop_duplicates})
@@ -184,6 +184,10 @@ def _with_weights(rows: pa.Table, temperature: float) -> pa.Table:
     per_sample = wished * (in_training.sum() / max(wished.sum(), 1)) / np.maximum(counts, 1)
     weights = np.where(in_training, per_sample[places] if len(places) else 1.0, 1.0)
     return rows.append_column("weight", pa.array(weights, pa.float32())).cast(MANIFEST)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _nothing_left(connection: Any, recipe: str, conditions: list[tuple[str, list[Any]]]) -> str:
