@@ -5,11 +5,11 @@ Source: JATS (NISO Z39.96) 1.0 to 1.4, NLM 2 and 3; markup as found in PubMed Ce
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from lxml import etree
 
 from biomedica_kedro.jats.figures import read_figures
 from biomedica_kedro.jats.front import read_front
@@ -17,7 +17,7 @@ from biomedica_kedro.jats.mentions import find_mentions
 from biomedica_kedro.jats.model import Article, Figure, Paragraph, ParsedArticle
 from biomedica_kedro.jats.parser import read_article
 from biomedica_kedro.jats.permissions import is_redistributable
-from biomedica_kedro.jats.places import Zone
+from biomedica_kedro.jats.places import Place, Zone
 from biomedica_kedro.jats.references import read_references
 from biomedica_kedro.jats.scan import Scan, scan_article
 from biomedica_kedro.pmc.identifiers import license_group
@@ -43,12 +43,11 @@ def parse_article(xml: bytes, *, article_id: str) -> ParsedArticle:
     source = read_article(xml)
     scan = scan_article(source.article)
     article = read_front(source.article, article_id)
-    article.xml_sha256 = hashlib.sha256(xml).hexdigest()
     article.recovered = source.recovered
     article.warnings = source.warnings
     found = read_figures(scan, article_id)
-    find_mentions(scan, found)
     article.paragraphs = _paragraphs(scan)
+    find_mentions(scan, found)
     article.references = read_references(scan.refs)
     _settle_redistribution(article, found.figures)
     return ParsedArticle(article, found.figures)
@@ -88,8 +87,12 @@ def complement(parsed: ParsedArticle, metadata: bytes | None) -> ParsedArticle:
 def _paragraphs(scan: Scan) -> list[Paragraph]:
     """The article's own text: body, appendices and acknowledgements, without floats, notes and sub-articles."""
     paragraphs = []
+    parent: etree._Element | None = None
+    place = Place()
     for element, index in scan.paragraphs.items():
-        place = scan.places.of(element)
+        # Paragraphs of a section share its place.
+        if element.getparent() is not parent:
+            parent, place = element.getparent(), scan.places.of(element)
         if place.zone is Zone.TEXT and place.sub_article is None:
             text = scan.paragraph_text(element)
             if text:
@@ -98,5 +101,7 @@ def _paragraphs(scan: Scan) -> list[Paragraph]:
 
 
 def _settle_redistribution(article: Article, figures: list[Figure]) -> None:
+    own = is_redistributable(None, article.license_code)
     for figure in figures:
-        figure.redistributable = is_redistributable(figure.license_override, article.license_code)
+        override = figure.license_override
+        figure.redistributable = own if override is None else is_redistributable(override, article.license_code)

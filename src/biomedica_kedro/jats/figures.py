@@ -7,7 +7,7 @@ twice; nested figures become figures of their own. Source: JATS tag library, `<f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from lxml import etree
@@ -18,7 +18,7 @@ from biomedica_kedro.jats.model import Figure, Kind
 from biomedica_kedro.jats.permissions import license_override
 from biomedica_kedro.jats.places import Place
 from biomedica_kedro.jats.scan import Scan
-from biomedica_kedro.jats.text import XML_LANG, text_of
+from biomedica_kedro.jats.text import XML_LANG, children_by_tag, text_of
 
 NOT_A_FIG = "no <fig> element"
 
@@ -62,7 +62,7 @@ def read_figures(scan: Scan, article_id: str) -> FigureSet:
         around = scan.places.around(element) if element.tag == "fig" else place
         figure = _read_figure(element, graphics, place, article_id)
         figure.position = len(found.figures)
-        figure.sub_article_id = scan.sub_article_of(element)
+        figure.sub_article_id = place.sub_article
         published = element.get("id")
         figure.figure_id = _unique_id(published, figure, taken)
         if element.tag == "fig" and around.figure is not None:
@@ -82,24 +82,24 @@ def read_figures(scan: Scan, article_id: str) -> FigureSet:
 def _read_figure(element: etree._Element, graphics: list[etree._Element], place: Place, article_id: str) -> Figure:
     figure = Figure(article_id=article_id, figure_id="", position=0, kind=Kind.FIGURE)
     figure.graphics = read_graphics(graphics)
-    figure.label = text_of(element.find("label"))
+    children = children_by_tag(element)
+    for graphic in graphics:
+        for child in graphic:
+            children.setdefault(child.tag, []).append(child)
+    if "label" in children:
+        figure.label = text_of(children["label"][0])
     figure.kind = _kind(element, figure, place)
-    captions = element.findall("caption")
-    if captions:
-        _read_captions(figure, captions, place.language)
+    if "caption" in children:
+        _read_captions(figure, children["caption"], place.language)
     elif figure.kind is Kind.GRAPHICAL_ABSTRACT and element.tag != "fig":
         figure.caption = _abstract_caption(element)
-    figure.alt_text = " ".join(_texts(element, graphics, "alt-text") or _texts(element, graphics, "long-desc"))
-    figure.attribution = " ".join(_texts(element, graphics, "attrib"))
+    figure.alt_text = _joined(children, "alt-text") or _joined(children, "long-desc")
+    figure.attribution = _joined(children, "attrib")
     if element.tag == "fig":
-        figure.note = " ".join(
-            filter(None, (text_of(child) for child in element.iterchildren("p", "statement", "list")))
-        )
+        figure.note = _joined(children, "p", "statement", "list")
     else:
         figure.warnings.append(NOT_A_FIG)
-    permissions = element.find("permissions")
-    if permissions is None:
-        permissions = next((p for g in graphics for p in g.iterchildren("permissions")), None)
+    permissions = children.get("permissions", [None])[0]
     figure.license_override = license_override(permissions, figure.caption, figure.attribution, figure.note)
     if not figure.graphics:
         figure.warnings.append("no graphic")
@@ -112,7 +112,8 @@ def _read_captions(figure: Figure, captions: list[etree._Element], language: str
     for caption in captions:
         spoken = caption.get(XML_LANG) or language
         pieces.setdefault(spoken, []).append(text_of(caption))
-        titles.setdefault(spoken, text_of(caption.find("title")))
+        first = caption[0] if len(caption) else None
+        titles.setdefault(spoken, text_of(first) if first is not None and first.tag == "title" else "")
     by_language = {spoken: text for spoken, texts in pieces.items() if (text := " ".join(filter(None, texts)))}
     if not by_language:
         return
@@ -128,7 +129,7 @@ def _kind(element: etree._Element, figure: Figure, place: Place) -> Kind:
         return Kind.GRAPHICAL_ABSTRACT
     if figure.graphics and all(is_film(graphic) for graphic in figure.graphics):
         return Kind.VIDEO
-    named = _KIND_WORD.search(f"{element.get('fig-type', '')} {figure.label}")
+    named = _KIND_WORD.search(element.get("fig-type") or "") or _KIND_WORD.search(figure.label)
     return Kind(named[1].lower()) if named else Kind.FIGURE
 
 
@@ -139,10 +140,10 @@ def _abstract_caption(abstract: etree._Element) -> str:
     return " ".join(filter(None, (text_of(p) for p in abstract.iter("p"))))
 
 
-def _texts(element: etree._Element, graphics: list[etree._Element], tag: str) -> list[str]:
-    own = [text_of(child) for child in element.iterchildren(tag)]
-    own += [text_of(child) for graphic in graphics for child in graphic.iterchildren(tag)]
-    return [text for text in dict.fromkeys(own) if text]
+def _joined(children: Mapping[str, list[etree._Element]], *tags: str) -> str:
+    """Text of the children with these tags, each wording once."""
+    texts = [text_of(child) for tag in tags if tag in children for child in children[tag]]
+    return " ".join(text for text in dict.fromkeys(texts) if text)
 
 
 def _unique_id(published: str | None, figure: Figure, taken: set[str]) -> str:
@@ -212,7 +213,7 @@ def _join_languages(figures: list[Figure], languages: list[str], group_id: str |
 def _link_translations(scan: Scan, figures: list[Figure]) -> None:
     """Link the figures of `<sub-article article-type="translation">` to the article's own."""
     translations = {
-        sub_id for element, sub_id in scan.sub_articles.items() if element.get("article-type") == "translation"
+        name for name, element in scan.places.sub_articles.items() if element.get("article-type") == "translation"
     }
     if not translations:
         return

@@ -7,14 +7,16 @@ metadata, never from a citation string.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from lxml import etree
 
 from biomedica_kedro.jats.model import Article
 from biomedica_kedro.jats.permissions import license_code_of
-from biomedica_kedro.jats.text import XML_LANG, plain_text, text_of
+from biomedica_kedro.jats.text import XML_LANG, children_by_tag, plain_text, text_of
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID, license_group
+
+Children = Mapping[str, Sequence[etree._Element]]
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -37,57 +39,71 @@ def read_front(root: etree._Element, article_id: str) -> Article:
     """
     place = ARTICLE_ID.fullmatch(article_id)
     pmcid, version = (place["pmcid"], int(place["version"])) if place else (article_id, 1)
-    meta = root.find("front/article-meta")
-    journal = root.find("front/journal-meta")
     article = Article(
         article_id=article_id, pmcid=pmcid, version=version,
         article_type=root.get("article-type"), language=root.get(XML_LANG) or "en",
     )  # fmt: skip
-    if journal is not None:
-        title = journal.find(".//journal-title")
-        article.journal = plain_text(title) or _journal_id(journal)
-        article.publisher = plain_text(journal.find("publisher/publisher-name")) or None
-    if meta is not None:
-        _read_meta(article, meta)
+    front = next(root.iterchildren("front"), None)
+    parts = {} if front is None else children_by_tag(front)
+    if "journal-meta" in parts:
+        _read_journal(article, parts["journal-meta"][0])
+    meta = children_by_tag(parts["article-meta"][0]) if "article-meta" in parts else {}
+    _read_meta(article, meta)
     article.is_retracted = is_retraction(article, meta)
     article.license_group = license_group(article.license_code).value
     return article
 
 
-def is_retraction(article: Article, meta: etree._Element | None) -> bool:
-    """Whether the article was retracted, or is the notice that retracts another."""
+def is_retraction(article: Article, meta: Children) -> bool:
+    """Whether the article was retracted, or is the notice that retracts another.
+
+    Args:
+        article: with its type and title.
+        meta: children of `<article-meta>` by tag.
+    """
     if article.article_type in {"retraction", "retracted-article", "expression-of-concern"}:
         return True
     if _RETRACTED.search(article.title):
         return True
-    related = () if meta is None else meta.iterfind("related-article")
-    return any("retract" in (link.get("related-article-type") or "") for link in related)
+    return any("retract" in (link.get("related-article-type") or "") for link in meta.get("related-article", ()))
 
 
-def _read_meta(article: Article, meta: etree._Element) -> None:
-    ids = {element.get("pub-id-type"): plain_text(element) for element in meta.iterfind("article-id")}
+def _read_journal(article: Article, journal: etree._Element) -> None:
+    for element in journal.iter("journal-title", "publisher-name"):
+        if element.tag == "journal-title":
+            article.journal = article.journal or plain_text(element)
+        else:
+            article.publisher = article.publisher or plain_text(element) or None
+    if not article.journal:
+        ids = {e.get("journal-id-type"): plain_text(e) for e in journal.iterchildren("journal-id")}
+        article.journal = ids.get("nlm-ta") or ids.get("iso-abbrev") or next(iter(ids.values()), None)
+
+
+def _read_meta(article: Article, meta: Children) -> None:
+    ids = {element.get("pub-id-type"): plain_text(element) for element in meta.get("article-id", ())}
     article.pmid, article.doi = ids.get("pmid") or None, ids.get("doi") or None
-    article.title = text_of(meta.find("title-group/article-title"))
-    article.abstract = _abstract(meta)
-    article.publication_date = _publication_date(meta)
-    article.subjects = _unique(plain_text(e) for e in meta.iterfind("article-categories//subject"))
-    article.authors = [name for group in meta.iterfind("contrib-group") for name in _authors(group)]
-    article.license_code = license_code_of(meta.find("permissions"))
+    for group in meta.get("title-group", ()):
+        article.title = article.title or text_of(next(group.iterchildren("article-title"), None))
+    article.abstract = _abstract(meta.get("abstract", ()))
+    article.publication_date = _publication_date(meta.get("pub-date", ()))
+    article.subjects = _unique(
+        plain_text(e) for group in meta.get("article-categories", ()) for e in group.iter("subject")
+    )
+    article.authors = [name for group in meta.get("contrib-group", ()) for name in _authors(group)]
+    article.license_code = license_code_of(meta["permissions"][0]) if "permissions" in meta else None
     article.citation = _citation(article, meta)
-    for group in meta.iterfind("kwd-group"):
+    for group in meta.get("kwd-group", ()):
         kind = f"{group.get('kwd-group-type', '')} {group.get('specific-use', '')}"
         words = [text_of(e) for e in group.iter("kwd", "compound-kwd")]
         if _MESH_GROUP.search(kind):
             article.mesh_terms = _unique([*article.mesh_terms, *words])
         elif not _NOT_KEYWORDS.search(kind):
             article.keywords = _unique([*article.keywords, *words])
-    manuscript = any((i.get("pub-id-type") or "") == "manuscript" for i in meta.iterfind("article-id"))
-    article.is_manuscript = manuscript or _custom_meta(meta, "pmc-prop-manuscript") == "yes"
+    article.is_manuscript = "manuscript" in ids or _custom_meta(meta, "pmc-prop-manuscript") == "yes"
 
 
-def _abstract(meta: etree._Element) -> str:
+def _abstract(abstracts: Sequence[etree._Element]) -> str:
     """The main abstract, structured or not: section titles stand before their sections."""
-    abstracts = meta.findall("abstract")
     main = [
         a for a in abstracts if not a.get("abstract-type") or not _OTHER_ABSTRACTS.search(a.get("abstract-type", ""))
     ]
@@ -103,9 +119,9 @@ def _abstract(meta: etree._Element) -> str:
     return " ".join(piece for piece in pieces if piece)
 
 
-def _publication_date(meta: etree._Element) -> str | None:
+def _publication_date(elements: Sequence[etree._Element]) -> str | None:
     dates: dict[str, str] = {}
-    for element in meta.iterfind("pub-date"):
+    for element in elements:
         date = _date(element)
         kind = element.get("pub-type") or element.get("date-type") or ""
         if kind == "pub" and element.get("publication-format") == "electronic":
@@ -118,14 +134,15 @@ def _publication_date(meta: etree._Element) -> str | None:
 
 
 def _date(element: etree._Element) -> str | None:
-    year = plain_text(element.find("year"))
+    parts = {child.tag: plain_text(child) for child in element}
+    year = parts.get("year", "")
     if not (year.isdigit() and len(year) == len("2019")):
         iso = element.get("iso-8601-date") or ""
         return iso[:10] if re.match(r"\d{4}", iso) else None
-    month = _month(plain_text(element.find("month")))
+    month = _month(parts.get("month", ""))
     if month is None:
         return year
-    day = plain_text(element.find("day"))
+    day = parts.get("day", "")
     if day.isdigit() and 1 <= int(day) <= _DAYS_IN_MONTH[month - 1]:
         is_missing_leap_day = (month, int(day)) == (2, 29) and not _is_leap(int(year))
         if not is_missing_leap_day:
@@ -146,31 +163,35 @@ def _is_leap(year: int) -> bool:
 
 def _authors(group: etree._Element) -> list[str]:
     names = []
-    for contributor in group.iterfind("contrib"):
-        if contributor.get("contrib-type", "author") != "author":
-            continue
-        name = contributor.find("name")
-        if name is None:
-            name = contributor.find("name-alternatives/name")
-        if name is None:
-            text = text_of(contributor.find("collab")) or plain_text(contributor.find("string-name"))
-        else:
-            parts = (plain_text(name.find(tag)) for tag in ("given-names", "surname", "suffix"))
-            text = " ".join(part for part in parts if part)
-        if text:
-            names.append(text)
+    for contributor in group.iterchildren("contrib"):
+        if contributor.get("contrib-type", "author") == "author":
+            name = _author(contributor)
+            if name:
+                names.append(name)
     return names
 
 
-def _citation(article: Article, meta: etree._Element) -> str | None:
+def _author(contributor: etree._Element) -> str:
+    """Given name, surname and suffix; a group's name; or the name as written."""
+    for element in contributor.iter("name", "collab", "string-name"):
+        if element.tag != "name":
+            text = text_of(element)
+        else:
+            parts = {child.tag: plain_text(child) for child in element}
+            text = " ".join(filter(None, map(parts.get, ("given-names", "surname", "suffix"))))
+        if text:
+            return text
+    return ""
+
+
+def _citation(article: Article, meta: Children) -> str | None:
     """Journal, date, volume, issue and pages in the manner of PubMed."""
     if not article.journal:
         return None
-    volume, issue = plain_text(meta.find("volume")), plain_text(meta.find("issue"))
-    first, last = (
-        plain_text(meta.find("fpage")) or plain_text(meta.find("elocation-id")),
-        plain_text(meta.find("lpage")),
+    volume, issue, first, last, electronic = (
+        plain_text(meta[tag][0]) if tag in meta else "" for tag in ("volume", "issue", "fpage", "lpage", "elocation-id")
     )
+    first = first or electronic
     pages = f"{first}-{last}" if first and last and last != first else first
     place = volume + (f"({issue})" if issue else "") + (f":{pages}" if pages else "")
     return ". ".join([article.journal, ";".join(part for part in (article.publication_date, place) if part)]).strip(
@@ -178,15 +199,12 @@ def _citation(article: Article, meta: etree._Element) -> str | None:
     )
 
 
-def _journal_id(journal: etree._Element) -> str | None:
-    ids = {e.get("journal-id-type"): plain_text(e) for e in journal.iterfind("journal-id")}
-    return ids.get("nlm-ta") or ids.get("iso-abbrev") or next(iter(ids.values()), None)
-
-
-def _custom_meta(meta: etree._Element, name: str) -> str:
-    for entry in meta.iterfind("custom-meta-group/custom-meta"):
-        if plain_text(entry.find("meta-name")) == name:
-            return plain_text(entry.find("meta-value"))
+def _custom_meta(meta: Children, name: str) -> str:
+    for group in meta.get("custom-meta-group", ()):
+        for entry in group.iterchildren("custom-meta"):
+            parts = {child.tag: plain_text(child) for child in entry}
+            if parts.get("meta-name") == name:
+                return parts.get("meta-value", "")
     return ""
 
 

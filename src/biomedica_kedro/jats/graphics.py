@@ -38,9 +38,9 @@ def read_graphics(elements: Sequence[etree._Element]) -> list[Graphic]:
         name = file_name_of(href)
         rendition = _rendition(element, name)
         keys: list[object] = [full_size_stem(name).lower()]
-        alternatives = next(element.iterancestors("alternatives"), None)
-        if alternatives is not None:
-            keys.append(alternatives)
+        parent = element.getparent()
+        if parent is not None and parent.tag == "alternatives":
+            keys.append(parent)
         part = next((part_of[key] for key in keys if key in part_of), None)
         if part is None and rendition == THUMBNAIL and n_parts:
             part = n_parts - 1
@@ -66,8 +66,8 @@ def is_film(graphic: Graphic) -> bool:
 
 
 def _rendition(element: etree._Element, name: str) -> str:
-    kind = f"{element.get('content-type', '')} {element.get('specific-use', '')}".strip()
-    if _THUMBNAIL_KIND.search(kind) or is_thumbnail(name):
+    kind = " ".join(filter(None, (element.get("content-type"), element.get("specific-use"))))
+    if (kind and _THUMBNAIL_KIND.search(kind)) or is_thumbnail(name):
         return THUMBNAIL
     if element.tag == "media" and element.get("mimetype", "video") != "image":
         return MEDIA

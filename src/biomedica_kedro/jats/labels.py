@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 LabelKey = tuple[str, int]
 """Series and number: ("fig", 2), ("fig s", 1), ("scheme", 3), ("fig 2-fig supplement", 1)."""
@@ -19,6 +20,7 @@ _NUMBERS = re.compile(r"(?P<first>\d+)\s*[A-Za-z]?\s*[–—‒−-]\s*[A-Za-z]?
 MAX_RANGE = 30
 
 
+@lru_cache(maxsize=4096)
 def label_key(label: str) -> LabelKey | None:
     """Series and number of a label; None when it has no number."""
     found = _LABEL.match(label)

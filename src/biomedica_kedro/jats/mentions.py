@@ -42,9 +42,10 @@ class _Finder:
             self.targets.setdefault(name, []).append((figure, Via.DIRECT))
         for (_, name), figures in found.by_group.items():
             self.targets.setdefault(name, []).extend((figure, Via.GROUP) for figure in figures)
+        self.keys = {f.figure_id: label_key(f.label) if f.kind in _LABELLED else None for f in found.figures}
         self.by_label: dict[tuple[str | None, LabelKey], Figure] = {}
         for figure in found.figures:
-            key = label_key(figure.label) if figure.kind in _LABELLED else None
+            key = self.keys[figure.figure_id]
             if key is not None:
                 self.by_label.setdefault((figure.sub_article_id, key), figure)
 
@@ -56,10 +57,9 @@ class _Finder:
             if not hits:
                 continue
             figures = [figure for figure, _ in hits]
-            for figure, via in hits:
-                self._record(figure, xref, via)
-            for figure in self._implied(previous, xref, figures):
-                self._record(figure, xref, Via.RANGE)
+            words = plain_text(xref)
+            hits = [*hits, *((figure, Via.RANGE) for figure in self._implied(previous, xref, words, figures))]
+            self._record(hits, xref, words)
             previous = (xref, figures)
         self._search_words()
 
@@ -69,12 +69,12 @@ class _Finder:
             hits = self.targets.get(rid)
             if hits is not None:
                 return self._scoped(hits, xref)
-            tokens = dict.fromkeys(rid.split())
-            if len(tokens) > 1:
+            if " " in rid.strip():
+                tokens = dict.fromkeys(rid.split())
                 return [hit for token in tokens for hit in self._scoped(self.targets.get(token, []), xref)]
         if xref.get("ref-type") not in _FIGURE_REFERENCES:
             return []
-        scope = self.scan.sub_article_of(xref)
+        scope = self.scan.places.of(xref).sub_article
         keys = dict.fromkeys(key for key, _ in cited_labels(plain_text(xref)))
         return [(figure, Via.TEXT) for key in keys if (figure := self.by_label.get((scope, key))) is not None]
 
@@ -82,19 +82,23 @@ class _Finder:
         """Of figures that share an id, those of the sub-article the reference stands in."""
         if len({figure.sub_article_id for figure, _ in hits}) <= 1:
             return hits
-        scope = self.scan.sub_article_of(xref)
+        scope = self.scan.places.of(xref).sub_article
         return [hit for hit in hits if hit[0].sub_article_id == scope] or hits[:1]
 
     def _implied(
-        self, previous: tuple[etree._Element, list[Figure]] | None, xref: etree._Element, figures: list[Figure]
+        self,
+        previous: tuple[etree._Element, list[Figure]] | None,
+        xref: etree._Element,
+        words: str,
+        figures: list[Figure],
     ) -> Iterator[Figure]:
         """Figures between the ends of a range, "Figs <1>-<4>" or "<Figs 1-4>", that are not cited themselves."""
-        ends = range_in(plain_text(xref))
-        key = label_key(figures[0].label)
+        key = self.keys[figures[0].figure_id]
+        ends = range_in(words)
         if ends is not None and key is not None and ends[0] <= key[1] <= ends[1]:
             first, last = ends
         elif previous is not None and key is not None and _is_range(previous[0], xref):
-            start = label_key(previous[1][-1].label)
+            start = self.keys[previous[1][-1].figure_id]
             if start is None or start[0] != key[0]:
                 return
             first, last = start[1] + 1, key[1] - 1
@@ -108,15 +112,19 @@ class _Finder:
             if figure is not None and id(figure) not in cited:
                 yield figure
 
-    def _record(self, figure: Figure, xref: etree._Element, via: Via) -> None:
+    def _record(self, hits: list[tuple[Figure, Via]], xref: etree._Element, words: str) -> None:
         place = self.scan.places.of(xref)
         paragraph = next(xref.iterancestors("p"), None)
         if paragraph is None:
             index, text = None, _text_around(xref)
         else:
             index, text = self.scan.paragraphs[paragraph], self.scan.paragraph_text(paragraph)
-        mention = Mention(index, place.section, text, _words_of(xref), via)
-        (figure.caption_mentions if place.is_caption else figure.mentions).append(mention)
+        tail = xref.tail
+        if tail and words[-1:].isdigit() and tail[0].isalpha() and (panels := _PANELS.match(tail)):
+            words += panels[0]
+        for figure, via in hits:
+            mention = Mention(index, place.section, text, words, via)
+            (figure.caption_mentions if place.is_caption else figure.mentions).append(mention)
 
     def _search_words(self) -> None:
         """Cite by label the figures that no cross reference cites."""
@@ -128,27 +136,23 @@ class _Finder:
         if not uncited:
             return
         scopes = {scope for scope, _ in uncited}
+        words = {series.partition(" ")[0] for _, (series, _) in uncited}
         for paragraph, index in self.scan.paragraphs.items():
             place = self.scan.places.of(paragraph)
-            scope = self.scan.sub_article_of(paragraph)
+            scope = place.sub_article
             if place.zone is not Zone.TEXT or scope not in scopes:
                 continue
             text = self.scan.paragraph_text(paragraph)
-            for key, words in dict(cited_labels(text)).items():
+            if not any(word in text.lower() for word in words):
+                continue
+            for key, cited in dict(cited_labels(text)).items():
                 figure = uncited.get((scope, key))
                 if figure is not None:
-                    figure.mentions.append(Mention(index, place.section, text, words, Via.TEXT))
+                    figure.mentions.append(Mention(index, place.section, text, cited, Via.TEXT))
 
 
 def _is_range(first: etree._Element, second: etree._Element) -> bool:
     return second.getprevious() is first and _DASH.fullmatch(first.tail or "") is not None
-
-
-def _words_of(xref: etree._Element) -> str:
-    """The words that refer, with the panel letters that follow the element: "Fig. 2" + "a,b" -> "Fig. 2a,b"."""
-    text = plain_text(xref)
-    panels = _PANELS.match(xref.tail) if xref.tail and text[-1:].isdigit() else None
-    return text + panels[0] if panels else text
 
 
 def _text_around(xref: etree._Element) -> str:

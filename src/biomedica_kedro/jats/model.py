@@ -144,6 +144,7 @@ class Article:
 
     Attributes:
         publication_date: ISO 8601, as precise as published ("2019", "2019-03", "2019-03-05"); None when unknown.
+        xml_sha256: of the XML; empty until the archive's index, which knows it, is asked.
         recovered: whether the XML was malformed and had to be repaired.
     """
 

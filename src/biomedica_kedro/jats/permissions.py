@@ -30,7 +30,8 @@ _OVERRIDE = re.compile(
     r"\(c\)\s*(?:19|20)\d\d)",
     re.IGNORECASE,
 )
-_HINTS = ("permission", "©", "copyright", "all rights reserved", "(c)")
+# Words without which the costlier pattern cannot match; "(c)" alone is nearly always a panel.
+_HINTS = ("permission", "©", "copyright", "rights reserved", "(c) 19", "(c) 20")
 _CONSENT = re.compile(
     r"permissions?\s+(?:from|of|by)\s+(?:the\s+|his\s+|her\s+)?(?:patient|parent|famil|subject|volunteer)",
     re.IGNORECASE,
@@ -77,12 +78,13 @@ def license_override(permissions: etree._Element | None, *texts: str) -> str | N
     """
     if permissions is not None:
         return text_of(permissions) or None
+    lowered = "\n".join(texts).lower()
+    if not any(map(lowered.__contains__, _HINTS)):
+        return None
     for text in texts:
-        lowered = text.lower()
-        if any(hint in lowered for hint in _HINTS):
-            for sentence in _SENTENCE.split(text):
-                if _OVERRIDE.search(sentence) and not _CONSENT.search(sentence):
-                    return sentence.strip()
+        for sentence in _SENTENCE.split(text):
+            if _OVERRIDE.search(sentence) and not _CONSENT.search(sentence):
+                return sentence.strip()
     return None
 
 

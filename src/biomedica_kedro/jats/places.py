@@ -35,7 +35,7 @@ class Place:
         figure: nearest `<fig>`.
         group: nearest `<fig-group>`.
         abstract: the enclosing `<abstract>`.
-        sub_article: nearest `<sub-article>` or `<response>`.
+        sub_article: id of the nearest `<sub-article>` or `<response>`, made unique; None in the article itself.
         is_caption: inside a caption.
         is_supplement: inside supplementary material, with no figure in between.
         language: nearest `xml:lang`.
@@ -46,7 +46,7 @@ class Place:
     figure: etree._Element | None = None
     group: etree._Element | None = None
     abstract: etree._Element | None = None
-    sub_article: etree._Element | None = None
+    sub_article: str | None = None
     is_caption: bool = False
     is_supplement: bool = False
     language: str = "en"
@@ -63,6 +63,7 @@ class Places:
     """The places of one article's elements."""
 
     def __init__(self, article: etree._Element) -> None:
+        self.sub_articles: dict[str, etree._Element] = {}
         self._outermost = Place(language=article.get(XML_LANG) or "en")
         self._places = {article: self._outermost}
 
@@ -84,16 +85,37 @@ class Places:
             enter = _ENTER.get(element.tag)
             if enter is not None:
                 place = self._places[element] = enter(place, element)
+            elif element.tag in _SUB_ARTICLES:
+                place = self._places[element] = self._enter_sub_article(element, place)
         return place
+
+    def _enter_sub_article(self, element: etree._Element, outer: Place) -> Place:
+        name = element.get("id") or f"sub-article-{len(self.sub_articles) + 1}"
+        self.sub_articles[name] = element
+        return Place(sub_article=name, language=element.get(XML_LANG) or outer.language)
 
 
 def _section(outer: Place, element: etree._Element) -> Place:
-    title = text_of(element.find("title")) or text_of(element.find("caption/title")) or text_of(element.find("label"))
+    title = _title_of(element)
     if not title:
         return outer
     place = outer.copy()
     place.section = f"{outer.section} > {title}" if outer.section else title
     return place
+
+
+def _title_of(element: etree._Element) -> str:
+    label = ""
+    for child in element:
+        if child.tag == "title":
+            return text_of(child)
+        if child.tag == "caption":
+            return _title_of(child)
+        if child.tag == "label":
+            label = text_of(child)
+        else:
+            break
+    return label
 
 
 def _figure(outer: Place, element: etree._Element) -> Place:
@@ -127,10 +149,6 @@ def _supplement(outer: Place, _: etree._Element) -> Place:
     return place
 
 
-def _sub_article(outer: Place, element: etree._Element) -> Place:
-    return Place(sub_article=element, language=element.get(XML_LANG) or outer.language)
-
-
 def _to(zone: Zone) -> Callable[[Place, etree._Element], Place]:
     def enter(outer: Place, _: etree._Element) -> Place:
         place = outer.copy()
@@ -140,9 +158,9 @@ def _to(zone: Zone) -> Callable[[Place, etree._Element], Place]:
     return enter
 
 
+_SUB_ARTICLES = {"sub-article", "response"}
 _ENTER: dict[str, Callable[[Place, etree._Element], Place]] = {
     **dict.fromkeys(("sec", "app", "ack", "boxed-text"), _section),
-    **dict.fromkeys(("sub-article", "response"), _sub_article),
     **dict.fromkeys(("front", "front-stub"), _to(Zone.FRONT)),
     **dict.fromkeys(("ref-list", "fn-group", "fn", "bio", "glossary", "table-wrap-foot"), _to(Zone.APART)),
     **dict.fromkeys(("abstract", "trans-abstract"), _abstract),

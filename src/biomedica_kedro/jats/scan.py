@@ -12,10 +12,12 @@ from lxml import etree
 from biomedica_kedro.jats.places import Places
 from biomedica_kedro.jats.text import APART_FROM_PARAGRAPH, TEX, plain_text, text_of
 
-_SPACED = {"break", "list-item", "disp-formula", "title"}
+_SPACED = {"break", "list-item", "disp-formula"}
 _IN_PARAGRAPHS = {*APART_FROM_PARAGRAPH, *_SPACED, TEX}
+# Parents of most paragraphs; those inside them stand in no other paragraph that is told.
+_NEVER_IN_PARAGRAPHS = {"sec", "body", "abstract", "app", "ack"}
 _GRAPHICS = {"graphic", "inline-graphic", "media"}
-_WANTED = (*sorted(_IN_PARAGRAPHS | _GRAPHICS), "xref", "ref", "sub-article", "response")
+_WANTED = (*sorted(_IN_PARAGRAPHS | _GRAPHICS), "xref", "ref", "pub-id", "ext-link")
 
 
 @dataclass(slots=True)
@@ -27,7 +29,7 @@ class Scan:
         carriers: every `<fig>`, and every other element that stands for a figure because a graphic lies in it, with its
             graphics.
         groups: every `<fig-group>`.
-        sub_articles: every `<sub-article>` and `<response>`, with an id that is unique.
+        refs: every `<ref>`, with the `<pub-id>` and `<ext-link>` elements that follow it in the file.
     """
 
     root: etree._Element
@@ -35,23 +37,17 @@ class Scan:
     paragraphs: dict[etree._Element, int] = field(default_factory=dict)
     carriers: dict[etree._Element, list[etree._Element]] = field(default_factory=dict)
     groups: list[etree._Element] = field(default_factory=list)
-    sub_articles: dict[etree._Element, str] = field(default_factory=dict)
     xrefs: list[etree._Element] = field(default_factory=list)
-    refs: list[etree._Element] = field(default_factory=list)
+    refs: list[tuple[etree._Element, list[etree._Element]]] = field(default_factory=list)
     _mixed: set[etree._Element] = field(default_factory=set)
     _texts: dict[etree._Element, str] = field(default_factory=dict)
-
-    def sub_article_of(self, element: etree._Element) -> str | None:
-        """Id of the sub-article an element stands in; None in the article itself."""
-        sub_article = self.places.of(element).sub_article
-        return None if sub_article is None else self.sub_articles[sub_article]
 
     def paragraph_text(self, paragraph: etree._Element) -> str:
         """Text of a `<p>` without what is told elsewhere: nested paragraphs, figures, tables, supplements."""
         text = self._texts.get(paragraph)
         if text is None:
-            mixed = paragraph in self._mixed
-            text = text_of(paragraph, APART_FROM_PARAGRAPH) if mixed else plain_text(paragraph)
+            is_mixed = paragraph in self._mixed
+            text = text_of(paragraph, APART_FROM_PARAGRAPH) if is_mixed else plain_text(paragraph)
             self._texts[paragraph] = text
         return text
 
@@ -59,19 +55,23 @@ class Scan:
 def scan_article(root: etree._Element) -> Scan:
     """Gather the elements of an article in one pass."""
     scan = Scan(root, Places(root))
+    identifiers: list[etree._Element] = []
     for element in root.iter(*_WANTED):
         tag = element.tag
         if tag == "xref":
             scan.xrefs.append(element)
         elif tag == "ref":
-            scan.refs.append(element)
+            identifiers = []
+            scan.refs.append((element, identifiers))
+        elif tag in {"pub-id", "ext-link"}:
+            identifiers.append(element)
         elif tag == "p":
             scan.paragraphs[element] = len(scan.paragraphs)
-            _mark_mixed(element, scan)
+            parent = element.getparent()
+            if parent is not None and parent.tag not in _NEVER_IN_PARAGRAPHS:
+                _mark_mixed(element, scan)
         elif tag in _GRAPHICS:
             _assign_graphic(element, scan)
-        elif tag in {"sub-article", "response"}:
-            scan.sub_articles[element] = element.get("id") or f"sub-article-{len(scan.sub_articles) + 1}"
         else:
             if tag == "fig":
                 scan.carriers[element] = []

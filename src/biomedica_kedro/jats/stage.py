@@ -24,6 +24,7 @@ class ArchivedArticle:
     article_id: str
     xml: bytes
     metadata: bytes | None
+    sha256: str
 
 
 def parse_batch(batch: Batch, _: None = None) -> Mapping[str, pa.Table]:
@@ -43,11 +44,16 @@ def parse_batch(batch: Batch, _: None = None) -> Mapping[str, pa.Table]:
 
 
 def _parse(item: ArchivedArticle) -> ParsedArticle:
-    return complement(parse_article(item.xml, article_id=item.article_id), item.metadata)
+    parsed = complement(parse_article(item.xml, article_id=item.article_id), item.metadata)
+    parsed.article.xml_sha256 = item.sha256
+    return parsed
 
 
 def _archived(archive: ArchiveReader) -> Iterator[ArchivedArticle]:
-    metadata = {row["article_id"]: row["member"] for row in archive.index.to_pylist() if row["kind"] == "json"}
+    index = archive.index.to_pylist()
+    metadata = {row["article_id"]: row["member"] for row in index if row["kind"] == "json"}
+    digests = {row["article_id"]: row["sha256"] for row in index if row["kind"] == "xml"}
     for article_id, xml in archive.articles():
         name = metadata.get(article_id)
-        yield ArchivedArticle(article_id, xml, None if name is None else archive.read(article_id, name))
+        facts = None if name is None else archive.read(article_id, name)
+        yield ArchivedArticle(article_id, xml, facts, digests[article_id])

@@ -41,27 +41,41 @@ BLOCKS = frozenset(
 TEX = "tex-math"
 
 _DOCUMENT = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
-# White space a text is searched for before it is split and joined again, which costs ten times as much.
-_COMMON_SPACES = ("\n", "  ", "\t", "\r")
-_RARE_SPACES = ("\xa0", "\u2009", "\u202f", "\u2003", "\u2002", "\u200a", "\u3000", "\u2005", "\u2028", "\u2008")
+
+# No-break, en, em, figure, thin, hair, narrow, ideographic and the rest, commonest first.
+_WIDE_SPACES = tuple("\xa0\u2009\u202f\u2003\u2002\u200a\u2005\u3000\u2004\u2006\u2007\u2008\u2028\x85\r")
 
 
 def clean(text: str) -> str:
     """Collapse runs of white space, no-break and thin spaces included, to one space."""
-    for space in _COMMON_SPACES:
-        if space in text:
-            return " ".join(text.split())
+    # Replacing is several times cheaper than splitting and joining, and mostly there is nothing to replace.
+    if "\n" in text:
+        text = text.replace("\n", " ")
+    if "\t" in text:
+        text = text.replace("\t", " ")
     if not text.isascii():
-        for space in _RARE_SPACES:
+        for space in _WIDE_SPACES:
             if space in text:
-                return " ".join(text.split())
+                text = text.replace(space, " ")
+    while "  " in text:
+        text = text.replace("  ", " ")
     return text.strip()
+
+
+def children_by_tag(element: etree._Element) -> dict[str, list[etree._Element]]:
+    """The children of an element by tag: one pass instead of a `find` for each of many tags."""
+    children: dict[str, list[etree._Element]] = {}
+    for child in element:
+        children.setdefault(child.tag, []).append(child)
+    return children
 
 
 def plain_text(element: etree._Element | None) -> str:
     """All text of an element, for elements that hold nothing to leave out; the fast way."""
     if element is None:
         return ""
+    if not len(element):
+        return clean(element.text or "")
     return clean(etree.tostring(element, method="text", encoding="unicode", with_tail=False))
 
 
@@ -74,6 +88,8 @@ def text_of(element: etree._Element | None, apart: frozenset[str] = APART) -> st
     """
     if element is None:
         return ""
+    if not len(element):
+        return clean(element.text or "")
     pieces: list[str] = []
     _gather(element, pieces, apart)
     return clean("".join(pieces))
