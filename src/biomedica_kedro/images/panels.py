@@ -115,13 +115,18 @@ def read_panels(image: Image.Image, caption: str, options: PanelOptions) -> Pane
 
     Args:
         image: RGB, any size.
-        caption: of the figure, may be empty.
+        caption: of the figure; leave it empty when the figure has several image files, since its letters may then name
+            files instead of panels.
         options: see `PanelOptions`.
     """
     scale = min(1.0, options.working_size / max(image.size))
     ink = _ink(image, scale)
-    boxes, evidence = _split(ink, options)
     parts = split_caption(caption)
+    boxes, evidence = _split(ink, options)
+    if len(parts) > 1 and len(boxes) != len(parts):
+        finer, finer_evidence = _split(ink, options, trust_marks=False)
+        if len(finer) == len(parts):
+            boxes, evidence = finer, finer_evidence
     probability = _probability(evidence, len(boxes), len(parts))
     is_multiple = probability >= options.threshold
     whole = Box(0, 0, image.height, image.width)
@@ -152,6 +157,7 @@ def panel_row(key: str, reading: PanelReading) -> dict[str, object]:
     }
 
 
+_MAX_DEPTH = 6
 _LETTERS = re.compile(
     r"(?:(?<=^)|(?<=[\s.;:,]))(?:\((?P<round>[A-Za-z])(?:\s*[-–,&]\s*[A-Za-z])*\)|(?P<bare>[A-Za-z])(?=[,.:)]\s))"
 )
@@ -198,11 +204,15 @@ class _Evidence:
 
 
 def _probability(evidence: _Evidence, n_boxes: int, n_parts: int) -> float:
-    has_gutters = n_boxes > 1
-    logit = -4.0 + 2.5 * (n_parts > 1)
-    if has_gutters:
-        logit += 1.0 + 1.5 * evidence.alignment + 2.0 * evidence.edges + 2.5 * evidence.marks
-        logit += 1.0 * (n_parts == n_boxes)
+    """Probability of several panels.
+
+    The weights of the gutters are a logistic regression on the embedded corpus without captions and on forty figures
+    of real articles; letters in the caption alone make several panels a little more likely than one.
+    """
+    logit = -5.6 + 6.0 * (n_parts > 1)
+    if n_boxes > 1:
+        logit += 4.8 * evidence.alignment - 2.9 * evidence.edges + 7.0 * evidence.marks
+        logit += 1.6 * min(np.log2(n_boxes), 3.0) + 0.6 * (n_parts == n_boxes)
     return float(1.0 / (1.0 + np.exp(-logit)))
 
 
@@ -218,9 +228,9 @@ def _ink(image: Image.Image, scale: float) -> Mask:
     return np.asarray(np.abs(tone - background) > 20)
 
 
-def _split(ink: Mask, options: PanelOptions) -> tuple[list[Box], _Evidence]:
+def _split(ink: Mask, options: PanelOptions, *, trust_marks: bool = True) -> tuple[list[Box], _Evidence]:
     whole = Box(0, 0, *ink.shape)
-    boxes = _cut(ink, whole, options, depth=0)
+    boxes = _cut(ink, whole, options, _MAX_DEPTH, trust_marks)
     if len(boxes) < 2:
         return [whole], _Evidence(0.0, 0.0, 0.0)
     spread = max(_variation([box.width for box in boxes]), _variation([box.height for box in boxes]))
@@ -229,9 +239,9 @@ def _split(ink: Mask, options: PanelOptions) -> tuple[list[Box], _Evidence]:
     return boxes, _Evidence(float(np.exp(-2 * spread)), edges, marks)
 
 
-def _cut(ink: Mask, region: Box, options: PanelOptions, depth: int) -> list[Box]:
+def _cut(ink: Mask, region: Box, options: PanelOptions, depth: int, trust_marks: bool) -> list[Box]:
     region = _trimmed(ink, region)
-    if depth == 6 or min(region.width, region.height) < 8:
+    if depth == 0 or min(region.width, region.height) < 8:
         return [region]
     best: tuple[float, list[Box]] = (0.0, [])
     for axis in (0, 1):
@@ -240,7 +250,9 @@ def _cut(ink: Mask, region: Box, options: PanelOptions, depth: int) -> list[Box]
             best = (gutter, pieces)
     if not best[1]:
         return [region]
-    return [box for piece in best[1] for box in _cut(ink, piece, options, depth + 1)]
+    if trust_marks and _has_mark(ink, region) and sum(_has_mark(ink, _trimmed(ink, box)) for box in best[1]) < 2:
+        return [region]  # with one letter for all, the gutters are those inside a panel: rows of a blot or a table
+    return [box for piece in best[1] for box in _cut(ink, piece, options, depth - 1, trust_marks)]
 
 
 def _pieces(ink: Mask, region: Box, axis: int, options: PanelOptions) -> tuple[list[Box], float]:

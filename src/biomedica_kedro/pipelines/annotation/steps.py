@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -40,12 +41,14 @@ def embed_batch(batch: Batch, options: EmbedOptions) -> Tables:
 
 def detect_batch(batch: Batch, options: PanelOptions) -> Tables:
     """Panels of the images of one batch, and its rejects."""
-    rows = batch.table("pairs", _PLACE).to_pylist()
+    rows = batch.table("pairs", [*_PLACE, "figure_id"]).to_pylist()
+    files = Counter((row["article_id"], row["figure_id"]) for row in rows)
     with ArchiveReader(batch.inputs["archive"], batch.name) as archive:
         read = _opener(archive)
 
         def detect(row: Mapping[str, Any]) -> dict[str, Any]:
-            return panel_row(row["key"], read_panels(read(row), row["caption"] or "", options))
+            caption = row["caption"] if files[row["article_id"], row["figure_id"]] == 1 else None
+            return panel_row(row["key"], read_panels(read(row), caption or "", options))
 
         found, rejects = map_items(detect, rows, stage="detect_panels", source=lambda row: row["key"])
     return {"image_panels": to_table(found, IMAGE_PANELS), "unsplit_images": to_table(rejects, REJECTS)}

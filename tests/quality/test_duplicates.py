@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from biomedica_kedro.quality.duplicates import DuplicateOptions, group_duplicates
+
+OPTIONS = DuplicateOptions()
+NO_VECTORS = np.zeros((10, 2), dtype=np.float32)
+
+
+def group(sha256: str, phash: list[str | None], vectors: np.ndarray = NO_VECTORS, keys: str = "abcdefgh"):
+    found = group_duplicates(list(keys[: len(sha256)]), list(sha256), phash, lambda rows: vectors[rows], OPTIONS)
+    return found.to_pylist()
+
+
+def test_equal_bytes_are_one_group_that_keeps_its_smallest_key():
+    rows = group("xyx", [None] * 3)
+
+    assert [(row["key"], row["group_key"], row["relation"], row["is_kept"]) for row in rows] == [
+        ("a", "a", "exact", True),
+        ("c", "a", "exact", False),
+    ]
+    assert {row["group_size"] for row in rows} == {2}
+
+
+def test_near_hashes_need_near_embeddings_too():
+    hashes = ["00000000000000ff", "00000000000000fe", "00000000000000fd"]
+    vectors = np.array([[1, 0], [1, 0.01], [0, 1]], dtype=np.float32)
+
+    rows = group("xyz", hashes, vectors)
+
+    assert [(row["key"], row["relation"]) for row in rows] == [("a", "exact"), ("b", "near")]
+
+
+def test_hashes_that_differ_in_more_bits_are_not_compared():
+    assert group("xy", ["0000000000000000", "000f000f000f000f"], np.ones((2, 2), dtype=np.float32)) == []
+
+
+@pytest.mark.parametrize("bits", [(0, 1, 2), (0, 16, 32), (15, 31, 63), (48, 50, 63)])
+def test_any_three_bits_are_found(bits):
+    other = sum(1 << bit for bit in bits)
+
+    rows = group("xy", [f"{0:016x}", f"{other:016x}"], np.ones((2, 2), dtype=np.float32))
+
+    assert [row["key"] for row in rows] == ["a", "b"]
+
+
+def test_image_without_an_embedding_is_near_to_nothing():
+    assert group("xy", ["0" * 16] * 2) == []
+
+
+def test_no_images_make_no_groups():
+    assert group("", []) == []
+
+
+def test_crowded_buckets_stay_bounded():
+    n = 2000
+    hashes = [f"{i:016x}" for i in range(n)]
+    options = DuplicateOptions(max_bucket=64, max_hash_distance=0)
+    compared = []
+
+    def vectors(rows):
+        compared.append(len(rows))
+        return np.ones((len(rows), 1), dtype=np.float32)
+
+    group_duplicates([str(i) for i in range(n)], hashes, hashes, vectors, options)
+
+    assert sum(compared) == 0
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.sampled_from("pqrs"), min_size=1, max_size=12), st.randoms())
+def test_order_of_the_images_does_not_matter(contents, random):
+    items = [(f"k{i:02d}", content) for i, content in enumerate(contents)]
+    shuffled = random.sample(items, len(items))
+
+    def run(rows):
+        keys, digests = zip(*rows, strict=True)
+        return group_duplicates(keys, digests, [None] * len(rows), lambda r: r, OPTIONS)
+
+    assert run(items).equals(run(shuffled))
+    kept = [row for row in run(items).to_pylist() if row["is_kept"]]
+    assert len(items) - run(items).num_rows + len(kept) == len(set(contents))
