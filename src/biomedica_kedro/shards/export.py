@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import orjson
 import pyarrow as pa
@@ -50,18 +51,19 @@ def write_shard_batch(batch: Batch, parameters: dict[str, Any]) -> dict[str, pa.
     options = ExportOptions(**parameters["export"])
     rows: list[dict[str, Any]] = []
     with batch.open("dataset_shards", SUFFIX) as file, _Sources(batch) as sources:
-        writer = ShardWriter(file)
+        hashed = _Hashed(file)
+        writer = ShardWriter(hashed)
         for member in members.rows.to_pylist():
             if member["batch"] is not None:
                 image, caption, record, article = sources.read(member)
                 image, extension = resize_image(image, member["extension"], options.edge, options.quality)
                 place = writer.add_encoded(member["key"], {extension: image}, caption, _joined(record, article))
                 rows.append(_contents_row(batch.name, member, place, orjson.loads(record), caption))
-        sha256 = writer.finish()
+        writer.finish()
     group, split = batch.name.split("-")[1:3]
     index = {
         "shard": batch.name + SUFFIX, "license_group": group, "split": split, "rows": len(rows),
-        "n_bytes": writer.n_bytes, "sha256": sha256,
+        "n_bytes": writer.n_bytes, "sha256": hashed.sha256.hexdigest(),
     }  # fmt: skip
     schema = SHARD_CONTENTS.with_metadata({LAYOUT: parameters["layout"]})
     return {"shard_index": to_table([index], SHARD_INDEX), "shard_contents": to_table(rows, schema)}
@@ -75,6 +77,19 @@ def _contents_row(shard: str, member: Row, place: Place, record: Row, caption: b
 def _joined(record: bytes, article: bytes) -> bytes:
     """One JSON object of two that are encoded already."""
     return record[:-1] + b"," + article[1:]
+
+
+class _Hashed:
+    """A file being written, and the sha256 of what was."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        """Write and hash."""
+        self.sha256.update(content)
+        return self._file.write(content)
 
 
 class _Sources:
