@@ -27,9 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = CorpusOptions(**chosen)
     write_corpus(folder, options)
     if sheet is not None:
-        from biomedica_kedro.corpus.sheet import draw_contact_sheet
+        from biomedica_kedro.corpus.sheet import save_contact_sheet
 
-        draw_contact_sheet(options.seed).save(sheet, optimize=True)
+        save_contact_sheet(sheet, options.seed)
 
 
 if __name__ == "__main__":

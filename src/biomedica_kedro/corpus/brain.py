@@ -102,10 +102,9 @@ class BrainMri(Panel):
         picture = fat * scalp * 0.9 + 0.05 * step(1.15 - r, 0.02)
         brain = step(1.02 - r, 0.03)
         folds = _folds(rng, x, y - cy, r)
-        depth = np.clip((r - 0.55) / 0.45, 0, 1)
         picture = blend(picture, fluid, step(1.06 - r, 0.02))
         cortex = step(r + 0.10 * noise(rng, width, height, 10) - 0.80, 0.05)
-        tissue = white + (gray - white) * np.maximum(cortex, step(folds - 0.25, 0.3))
+        tissue: Array = white + (gray - white) * np.maximum(cortex, step(folds - 0.25, 0.3))
         sulci = step(folds - 0.75, 0.2)
         tissue = blend(tissue, fluid, np.clip(sulci, 0, 1) * 0.85)
         tissue = blend(

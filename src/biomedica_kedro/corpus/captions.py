@@ -11,7 +11,7 @@ from biomedica_kedro.corpus.panel import Panel, capitalize, chance, pick
 
 _CLINICAL = (
     "Patient {n} of the series.", "Imaged {n} days after onset.", "Follow-up at {n} months was unremarkable.",
-    "Read by {d} blinded observers.", "Representative case from a cohort of {m}.", "Treated conservatively for {n} weeks.",
+    "Read by {d} blinded observers.", "Representative case from a cohort of {m}.", "Treated for {n} weeks.",
 )  # fmt: skip
 _LABORATORY = (
     "Representative of {d} independent experiments.", "n = {n} per group.", "Samples taken on day {n}.",

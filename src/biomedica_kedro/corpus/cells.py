@@ -23,7 +23,6 @@ from biomedica_kedro.corpus.canvas import (
     noise,
     scale_bar,
     scattered,
-    step,
     to_image,
 )
 from biomedica_kedro.corpus.panel import FigureClass, Panel, chance, pick
@@ -218,8 +217,8 @@ def _discs(rng: np.random.Generator, width: int, height: int) -> Array:
 
 
 def _pores(rng: np.random.Generator, width: int, height: int) -> Array:
-    field = noise(rng, width, height, 9) + 0.35 * noise(rng, width, height, 20)
-    return 0.22 * step(field + 0.35, 1.1) + 0.008 * noise(rng, width, height, 70)
+    struts: Array = np.maximum(bump(noise(rng, width, height, 6), 0.5), 0.75 * bump(noise(rng, width, height, 8), 0.42))
+    return 0.45 * np.minimum(struts, 0.8) + 0.004 * noise(rng, width, height, 70)
 
 
 def _pollen(rng: np.random.Generator, width: int, height: int) -> Array:
@@ -275,9 +274,9 @@ class ScanningElectron(Panel):
         surface = _SURFACES[self.specimen](rng, width, height) * np.float32(min(width, height) / 2)
         slope_y, slope_x = np.gradient(surface)
         length = np.sqrt(1 + slope_x**2 + slope_y**2)
-        light = (0.5 - slope_x * 0.55 - slope_y * 0.75) / length
+        light = (0.5 + slope_x * 0.55 + slope_y * 0.75) / length
         edge = 1 - 1 / length
-        gray = 0.16 + 0.36 * light + 0.52 * edge + 0.0035 * (surface - surface.mean())
+        gray = 0.16 + 0.36 * light + 0.52 * edge + 0.0055 * (surface - surface.mean())
         gray = gray + 0.035 * grain(rng, width, height) + 0.02 * fractal(rng, width, height, 3)
         image = to_image(np.clip(gray * np.float32(rng.uniform(0.9, 1.2)), 0, 1))
         if self.has_data_bar:

@@ -32,6 +32,7 @@ _TOPICS = {
     "diagnostic accuracy": ("Reader 1", "Reader 2", "Model A", "Model B", "Model C", "Fusion", "T1", "T2", "DWI"),
 }  # fmt: skip
 _HEADERS = ("Total", "Cases", "Controls", "P", "95 % CI", "OR", "n")
+_PRIMER_HEADERS = ("Forward", "Reverse", "Probe", "Nested F", "Nested R", "Control")
 _STYLES = {
     "three-line": None,
     "blue header": "#2f5f9f",
@@ -79,6 +80,7 @@ class TableImage(Panel):
         first = 0.28
         names = _TOPICS[self.topic]
         shift = int(rng.integers(len(names)))
+        headers = _PRIMER_HEADERS if self.topic == "primer sequences" else _HEADERS
         for row in range(self.rows + 1):
             y = top + (row + 0.5) * pitch
             ink = "white" if row == 0 and self.style.endswith("header") else "black"
@@ -86,7 +88,7 @@ class TableImage(Panel):
             draw.text((left + 8, y), words, fill=ink, font=font(size, bold=row == 0), anchor="lm")
             for column in range(1, self.columns):
                 x = left + (right - left) * (first + (1 - first) * (column - 0.5) / (self.columns - 1))
-                value = _HEADERS[(column + shift) % len(_HEADERS)] if row == 0 else _cell(rng, self.topic)
+                value = headers[(column + shift) % len(headers)] if row == 0 else _cell(rng, self.topic)
                 draw.text((x, y), value, fill=ink, font=font(size, bold=row == 0), anchor="mm")
         return image.reduce(_SCALE)
 
