@@ -20,6 +20,7 @@ from biomedica_kedro.benchmark.task import Task
 class ColorEncoder:
     """Images embed as their mean color over three bands; texts as a hash: enough to run, nothing learned."""
 
+    reads_text = True
     logit_scale = 20.0
     dimensions = 16
 

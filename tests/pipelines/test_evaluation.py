@@ -8,6 +8,7 @@ import pytest
 from biomedica_kedro.batches import BatchFolder, BatchOptions
 from biomedica_kedro.benchmark.activation import ActivationOptions
 from biomedica_kedro.benchmark.encode import EmbedOptions
+from biomedica_kedro.benchmark.probes import ProbeOptions
 from biomedica_kedro.benchmark.retrieval import RetrievalOptions
 from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import ScoreOptions
@@ -17,6 +18,7 @@ from biomedica_kedro.pipelines.evaluation import nodes
 from tests.benchmark.samples_factory import ColorEncoder, class_rows, write_samples
 
 MODELS = [{"id": "trained", "source": "checkpoint"}, {"id": "control", "source": "untrained"}]
+PROBING = ProbeOptions(penalties=(0.1,), repeats=2, n_resamples=100, n_resamples_ranked=50)
 SCORING = ScoreOptions(n_resamples=200, n_resamples_ranked=50)
 
 
@@ -72,7 +74,8 @@ def evaluate(
         retrieved = run_plan(
             nodes.score_retrieval(embeddings, active, tasks, RetrievalOptions(n_resamples=100), BatchOptions())
         )
-        return active, {**embedded, **scored, **retrieved}, list(built)
+        probed = run_plan(nodes.score_probes(embeddings, active, tasks, PROBING, BatchOptions()))
+        return active, {**embedded, **scored, **retrieved, **probed}, list(built)
 
     return run
 
@@ -103,21 +106,30 @@ def test_second_run_builds_no_model_and_changes_no_byte(evaluate: Callable) -> N
 
 def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callable, tasks: dict[str, Task]) -> None:
     active, folders, _ = evaluate()
-    table, averages, recalls, comparison, summary = nodes.compare_models(
-        folders["classification_scores"], folders["retrieval_scores"], folders["predictions"], tasks, MODELS,
-        SCORING,
+    table, averages, recalls, probed, comparison, summary = nodes.compare_models(
+        folders["classification_scores"], folders["probe_scores"], folders["retrieval_scores"],
+        folders["predictions"], tasks, MODELS, SCORING,
     )  # fmt: skip
     assert len(table) == 2 * 3
     assert set(averages["samples"]) == {"synthetic"}
     assert recalls.groupby("model_id").size().to_dict() == {"control": 22, "trained": 22}
     assert comparison.loc[comparison["task"] == "embedded_figure_type", "difference"].tolist() == [0.0]
     assert "synthetic embedded_figure_type median class recall" in summary
-    figure, page = nodes.draw_leaderboard(table, averages, recalls, comparison, active, PublishedScoresDataset().load())
+    figure, page = nodes.draw_leaderboard(
+        table, averages, recalls, probed, comparison, active, PublishedScoresDataset().load()
+    )
     assert {trace.name for trace in figure.data} == {"trained", "control", "chance"}
     assert page.count("synthetic") > 6
     assert "http" not in page.replace("https://example.org", "").split("<style>")[0]
     runs = nodes.publish_benchmark(
-        folders["classification_scores"], folders["retrieval_scores"], averages, active, tasks, page, SCORING
+        folders["classification_scores"],
+        folders["probe_scores"],
+        folders["retrieval_scores"],
+        averages,
+        active,
+        tasks,
+        page,
+        SCORING,
     )
     assert {run.model_id for run in runs} == {"trained", "control"}
     metrics = runs[0].metrics
@@ -135,8 +147,9 @@ def test_nothing_to_measure_is_no_error(
     embeddings = folders["benchmark_embeddings"]
     scored = run_plan(nodes.score_classification(embeddings, active, tasks, SCORING, BatchOptions()))
     retrieved = run_plan(nodes.score_retrieval(embeddings, active, tasks, RetrievalOptions(), BatchOptions()))
+    probed = run_plan(nodes.score_probes(embeddings, active, tasks, PROBING, BatchOptions()))
     table, *_ = nodes.compare_models(
-        scored["classification_scores"], retrieved["retrieval_scores"], scored["predictions"], tasks, MODELS,
-        SCORING,
+        scored["classification_scores"], probed["probe_scores"], retrieved["retrieval_scores"], scored["predictions"],
+        tasks, MODELS, SCORING,
     )  # fmt: skip
     assert table.empty

@@ -101,7 +101,7 @@ def score_classification(
         Rows of `scores.SCORE_ROWS` and rows of `PREDICTIONS`.
     """
     test = embedded.part("test")
-    if not len(test):
+    if not len(test) or not test.texts:
         return [], []
     if task.kind is Kind.MULTILABEL:
         return score_multilabel(task, test, subject, options), []

@@ -46,6 +46,11 @@ class Encoder(Protocol):
     """A model as the benchmark sees it; vectors are float32 and L2-normalised."""
 
     @property
+    def reads_text(self) -> bool:
+        """Whether there is a text tower; without one only probes are scored."""
+        ...
+
+    @property
     def logit_scale(self) -> float:
         """Factor between cosine similarity and logit, for calibration."""
         ...
@@ -72,7 +77,7 @@ class TaskEmbeddings:
         captions: text of each retrieval pair.
         groups: group of each sample ("" = independent).
         splits: "test" or "train".
-        texts: every text's vector.
+        texts: every text's vector; empty for a model of images only.
         blank: vector of a blank image.
         logit_scale: of the model.
     """
@@ -157,7 +162,7 @@ def embed_task(
         if checked:
             vectors.append(np.asarray(encoder.encode_images([sample.image for sample in checked]), dtype=np.float32))
             kept += [replace(sample, image=_NO_IMAGE) for sample in checked]
-    texts = sorted({*texts_of(prompt_sets(task)), *_texts_of_samples(kept)})
+    texts = sorted({*texts_of(prompt_sets(task)), *_texts_of_samples(kept)}) if encoder.reads_text else []
     blank_E = encoder.encode_images([Image.new("RGB", (BLANK_SIZE, BLANK_SIZE), BLANK_GRAY)])[0]
     text_TE = [encoder.encode_texts(texts[at : at + batch_size]) for at in range(0, len(texts), batch_size)]
     images = _images_table(kept, vectors, len(blank_E), encoder.logit_scale)

@@ -55,41 +55,29 @@ def leaderboard_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def leaderboard_page(
-    table: pd.DataFrame,
-    averages: pd.DataFrame,
-    recalls: pd.DataFrame,
-    comparison: pd.DataFrame,
-    active: pd.DataFrame,
-    published: pd.DataFrame,
-) -> str:
+def leaderboard_page(table: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> str:
     """The page as a string of HTML.
 
     Args:
         table: of `tables.benchmark_table`.
-        averages: of `tables.domain_averages`.
-        recalls: of `tables.recall_by_class`.
-        comparison: of `comparison.compare_models`.
-        active: of `activation.active_tasks`.
-        published: scores from the literature, with their source and known errors.
+        others: "averages" of `tables.domain_averages`, "recalls" of `tables.recall_by_class`, "probes" of
+            `tables.probe_table`, "comparison" of `comparison.compare_models`, "active" of `activation.active_tasks`,
+            and "published" scores from the literature, with their source and known errors.
     """
-    missing = active[active["status"] == "missing"]
-    wide = recalls.assign(class_=recalls["class"]).pivot_table(
-        index=["task", "class_"], columns="model_id", values="value", sort=False
-    )
+    active = others["active"]
+    missing = active[active["status"] == "missing"][["task", "domain", "access", "license", "url"]]
+    wide = others["recalls"].pivot_table(index=["task", "class"], columns="model_id", values="value", sort=False)
     sections = [
         ("Scores", _explanation(table), _scores_table(table)),
-        ("Averages", "Computed from the rows above; never copied.", _plain(averages)),
-        ("Profile by domain", "Mean score of each domain.", _radar(averages)),
-        ("Recall by class", "", _plain(wide.reset_index().rename(columns={"class_": "class"}))),
-        ("Paired comparisons", "Difference in accuracy on the same samples; p corrected by Holm.", _plain(comparison)),
-        (
-            "Tasks without data",
-            f"{len(missing)} tasks.",
-            _plain(missing[["task", "domain", "access", "license", "url"]]),
-        ),
-        ("Published scores", "From the literature, not measured here.", _plain(published)),
-    ]
+        ("Averages", "Computed from the rows above; never copied.", _plain(others["averages"])),
+        ("Profile by domain", "Mean score of each domain.", _radar(others["averages"])),
+        ("Recall by class", "Zero-shot, by the prompts shown above.", _plain(wide.reset_index())),
+        ("Probes", "Fitted on labels: folds never share a patient, slide or article.", _plain(others["probes"])),
+        ("Paired comparisons", "Difference in accuracy on the same samples; p corrected by Holm.",
+         _plain(others["comparison"])),
+        ("Tasks without data", f"{len(missing)} tasks.", _plain(missing)),
+        ("Published scores", "From the literature, not measured here.", _plain(others["published"])),
+    ]  # fmt: skip
     body = "\n".join(
         f'<section><h2>{title}</h2><p class="note">{html.escape(note)}</p>{content}</section>'
         for title, note, content in sections

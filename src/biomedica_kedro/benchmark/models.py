@@ -19,6 +19,7 @@ class ModelSource(StrEnum):
     CHECKPOINT = "checkpoint"
     UNTRAINED = "untrained"
     OPEN_CLIP = "open_clip"
+    DESCRIPTORS = "descriptors"
 
 
 class ModelChoice(Options):
@@ -27,7 +28,8 @@ class ModelChoice(Options):
     Attributes:
         id: as shown in tables and MLflow.
         source: `checkpoint` is `clip_checkpoint`, or another checkpoint at `weights`; `untrained` has its architecture
-            with random weights; `open_clip` is a name and a pretrained tag or file.
+            with random weights; `open_clip` is a name and a pretrained tag or file; `descriptors` are hand-made
+            image features without weights or texts, a floor for probes.
         architecture: for `open_clip`, e.g. "ViT-B-16".
         weights: a tag, or a path; a tag is downloaded, which only this entry asks for.
         seed: of random weights.

@@ -105,7 +105,7 @@ def score_retrieval(embedded: TaskEmbeddings, subject: Subject, options: Retriev
         options: k, chunk and bootstrap.
     """
     test = embedded.part("test")
-    if not len(test):
+    if not len(test) or not test.texts:
         return []
     texts, caption_N = np.unique(np.array(test.captions, dtype=object), return_inverse=True)
     caption_UE = np.stack([test.texts[text] for text in texts])

@@ -93,6 +93,22 @@ def recall_by_class(scores: pd.DataFrame, prompt_set: str) -> pd.DataFrame:
     return shown[columns].rename(columns={"detail": "class"}).reset_index(drop=True)
 
 
+def probe_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """What labels add to a model's image vectors: balanced accuracy of the probes, accuracy of the few-shot ones.
+
+    Returns:
+        Columns model_id, task, protocol, metric, detail, value, ci_low, ci_high, n, samples.
+    """
+    protocols = [Protocol.LINEAR_PROBE.value, Protocol.NEAREST_NEIGHBORS.value, Protocol.FEW_SHOT.value]
+    is_few_shot = scores["protocol"] == Protocol.FEW_SHOT.value
+    shown = scores[
+        scores["protocol"].isin(protocols) & ((scores["metric"] == "balanced_accuracy") | is_few_shot)
+    ].copy()
+    shown["samples"] = shown["synthetic"].map({True: SYNTHETIC, False: REAL})
+    columns = ["model_id", "task", "protocol", "metric", "detail", "value", "ci_low", "ci_high", "n", "samples"]
+    return shown[columns].sort_values(["task", "protocol", "detail", "model_id"], ignore_index=True)
+
+
 def summary(
     scores: pd.DataFrame,
     table: pd.DataFrame,

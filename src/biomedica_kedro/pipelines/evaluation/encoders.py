@@ -14,7 +14,7 @@ from PIL import Image
 from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.batches.digests import digest_of
 from biomedica_kedro.batches.files import sha256_of
-from biomedica_kedro.benchmark.encode import Vectors
+from biomedica_kedro.benchmark.encode import Encoder, Vectors
 from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
 
 
@@ -28,6 +28,8 @@ class ModelHandle:
     def digest(self) -> str:
         """Digest of the choice and of the files it stands for."""
         parts = [self.choice.model_dump(mode="json")]
+        if self.choice.source is ModelSource.DESCRIPTORS:
+            return digest_of(parts)
         if self.choice.source is ModelSource.OPEN_CLIP or self.choice.weights:
             files = [Path(name) for name in (self.choice.architecture, self.choice.weights) if Path(name).is_file()]
             return digest_of([*parts, *map(sha256_of, files)])
@@ -44,6 +46,11 @@ class OpenClipEncoder:
         self._model = model.to(self._device).eval()
         self._preprocess = preprocess
         self._tokenizer = tokenizer
+
+    @property
+    def reads_text(self) -> bool:
+        """True: open_clip's models have two towers."""
+        return True
 
     @property
     def logit_scale(self) -> float:
@@ -69,14 +76,34 @@ class OpenClipEncoder:
         return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
 
 
-def encoder_of(handle: ModelHandle) -> OpenClipEncoder:
+class DescriptorImages:
+    """The annotation's encoder without weights, for probes."""
+
+    reads_text = False
+    logit_scale = 1.0
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+        """N x E, float32, L2-normalised."""
+        from biomedica_kedro.labels.encoders import DescriptorEncoder
+
+        vectors = DescriptorEncoder().encode(images).astype(np.float32)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """There is no text tower."""
+        raise NotImplementedError("descriptors read images only")
+
+
+def encoder_of(handle: ModelHandle) -> Encoder:
     """Build the encoder; the last one is kept, since tasks of one model follow each other."""
     return _cached(handle, handle.digest())
 
 
 @lru_cache(maxsize=1)
-def _cached(handle: ModelHandle, digest: str) -> OpenClipEncoder:
+def _cached(handle: ModelHandle, digest: str) -> Encoder:
     choice = handle.choice
+    if choice.source is ModelSource.DESCRIPTORS:
+        return DescriptorImages()
     if choice.source is ModelSource.OPEN_CLIP:
         import open_clip
 

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biomedica_kedro.batches import Batch, BatchFolder, BatchOptions, IncompleteError, PlannedOutput, plan_batches
-from biomedica_kedro.benchmark import activation, classification, comparison, retrieval, tables
+from biomedica_kedro.benchmark import activation, classification, comparison, probes, retrieval, tables
 from biomedica_kedro.benchmark.activation import ActivationOptions
 from biomedica_kedro.benchmark.classification import PREDICTIONS
 from biomedica_kedro.benchmark.encode import ANCHORS, CachedEmbeddings, EmbedOptions, embed_task
 from biomedica_kedro.benchmark.models import batch_name, model_and_task, model_choices
+from biomedica_kedro.benchmark.probes import ProbeOptions
 from biomedica_kedro.benchmark.publication import BenchmarkRun, benchmark_runs
 from biomedica_kedro.benchmark.retrieval import RetrievalOptions
 from biomedica_kedro.benchmark.samples import SampleStore
@@ -82,6 +83,20 @@ def score_classification(
     )  # fmt: skip
 
 
+def score_probes(
+    benchmark_embeddings: BatchFolder,
+    active_tasks: DataFrame,
+    benchmark_tasks: Mapping[str, Task],
+    options: ProbeOptions,
+    batches: BatchOptions,
+) -> list[PlannedOutput]:
+    """Linear probe, nearest neighbors and few-shot probes of every classification task."""
+    return plan_batches(
+        _score_probes, stage="score_probes", outputs=["probe_scores"], parameters=options, options=batches,
+        slices=_scored(benchmark_embeddings, active_tasks, benchmark_tasks, options.seed, is_retrieval=False),
+    )  # fmt: skip
+
+
 def score_retrieval(
     benchmark_embeddings: BatchFolder,
     active_tasks: DataFrame,
@@ -98,14 +113,15 @@ def score_retrieval(
 
 def compare_models(
     classification_scores: BatchFolder,
+    probe_scores: BatchFolder,
     retrieval_scores: BatchFolder,
     predictions: BatchFolder,
     benchmark_tasks: Mapping[str, Task],
     models: Sequence[Any],
     options: ScoreOptions,
-) -> tuple[DataFrame, DataFrame, DataFrame, DataFrame, dict[str, float]]:
+) -> tuple[DataFrame, DataFrame, DataFrame, DataFrame, DataFrame, dict[str, float]]:
     """Headline scores, averages, recall by class, paired differences, and the summary's numbers."""
-    scores = _scores(classification_scores, retrieval_scores)
+    scores = _scores(classification_scores, probe_scores, retrieval_scores)
     table = tables.benchmark_table(scores, benchmark_tasks, options.prompt_set)
     averages = tables.domain_averages(table, benchmark_tasks)
     recalls = tables.recall_by_class(scores, options.prompt_set)
@@ -115,13 +131,14 @@ def compare_models(
     differences = comparison.compare_models(shown, kinds, seed=options.seed)
     leading = model_choices(models)[0].id
     summary = tables.summary(scores, table, averages, benchmark_tasks, model_id=leading, prompt_set=options.prompt_set)
-    return table, averages, recalls, differences, summary
+    return table, averages, recalls, tables.probe_table(scores), differences, summary
 
 
 def draw_leaderboard(
     benchmark_table: DataFrame,
     domain_averages: DataFrame,
     class_recalls: DataFrame,
+    probe_table: DataFrame,
     model_comparison: DataFrame,
     active_tasks: DataFrame,
     published_scores: DataFrame,
@@ -130,13 +147,18 @@ def draw_leaderboard(
     from biomedica_kedro.benchmark.leaderboard import leaderboard_figure, leaderboard_page
 
     page = leaderboard_page(
-        benchmark_table, domain_averages, class_recalls, model_comparison, active_tasks, published_scores
-    )
+        benchmark_table,
+        {
+            "averages": domain_averages, "recalls": class_recalls, "probes": probe_table,
+            "comparison": model_comparison, "active": active_tasks, "published": published_scores,
+        },
+    )  # fmt: skip
     return leaderboard_figure(benchmark_table), page
 
 
 def publish_benchmark(
     classification_scores: BatchFolder,
+    probe_scores: BatchFolder,
     retrieval_scores: BatchFolder,
     domain_averages: DataFrame,
     active_tasks: DataFrame,
@@ -146,7 +168,7 @@ def publish_benchmark(
 ) -> list[BenchmarkRun]:
     """One run a model for the tracker."""
     return benchmark_runs(
-        _scores(classification_scores, retrieval_scores), domain_averages, active_tasks, benchmark_tasks,
+        _scores(classification_scores, probe_scores, retrieval_scores), domain_averages, active_tasks, benchmark_tasks,
         prompt_set=options.prompt_set, artifacts={"leaderboard.html": leaderboard_page.encode()},
     )  # fmt: skip
 
@@ -169,6 +191,13 @@ def _score_classification(batch: Batch, options: ScoreOptions) -> dict[str, pa.T
         "classification_scores": to_table(rows, SCORE_ROWS),
         "predictions": to_table(predictions, PREDICTIONS),
     }
+
+
+def _score_probes(batch: Batch, options: ProbeOptions) -> dict[str, pa.Table]:
+    rows = probes.score_probes(
+        batch.inputs["task"], batch.inputs["embeddings"].read(), batch.inputs["subject"], options
+    )
+    return {"probe_scores": to_table(rows, SCORE_ROWS)}
 
 
 def _score_retrieval(batch: Batch, options: RetrievalOptions) -> dict[str, pa.Table]:

@@ -52,6 +52,19 @@ def create_pipeline(**_: object) -> Pipeline:
                 tags=["batches"],
             ),
             Node(
+                nodes.score_probes,
+                inputs=[
+                    "benchmark_embeddings",
+                    "active_tasks",
+                    "benchmark_tasks",
+                    "params:evaluation.score_probes",
+                    "params:batches",
+                ],
+                outputs=["probe_scores"],
+                name="score_probes",
+                tags=["batches"],
+            ),
+            Node(
                 nodes.score_retrieval,
                 inputs=[
                     "benchmark_embeddings",
@@ -68,6 +81,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 nodes.compare_models,
                 inputs=[
                     "classification_scores",
+                    "probe_scores",
                     "retrieval_scores",
                     "predictions",
                     "benchmark_tasks",
@@ -78,6 +92,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "benchmark_table",
                     "domain_averages",
                     "class_recalls",
+                    "probe_table",
                     "model_comparison",
                     "benchmark_summary",
                 ],
@@ -90,6 +105,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "benchmark_table",
                     "domain_averages",
                     "class_recalls",
+                    "probe_table",
                     "model_comparison",
                     "active_tasks",
                     "published_scores",
@@ -102,6 +118,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 nodes.publish_benchmark,
                 inputs=[
                     "classification_scores",
+                    "probe_scores",
                     "retrieval_scores",
                     "domain_averages",
                     "active_tasks",

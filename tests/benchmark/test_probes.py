@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from biomedica_kedro.benchmark.encode import TaskEmbeddings, embed_task, read_embeddings
+from biomedica_kedro.benchmark.prepare import prepare_task
+from biomedica_kedro.benchmark.probes import ProbeOptions, score_probes
+from biomedica_kedro.benchmark.samples import TaskSamples
+from biomedica_kedro.benchmark.scores import Protocol, Subject
+from biomedica_kedro.benchmark.task import Kind, Task, read_task
+from biomedica_kedro.pipelines.evaluation.encoders import DescriptorImages
+
+SUBJECT = Subject(model_id="m", task="colors", domain="paint", synthetic=False, dataset_digest="d", seed=0)
+OPTIONS = ProbeOptions(penalties=(0.01, 0.1), shots=(1, 8), repeats=2, n_resamples=100, n_resamples_ranked=50)
+
+
+def _embedded(label: np.ndarray, image: np.ndarray) -> TaskEmbeddings:
+    n = len(label)
+    image = image / np.linalg.norm(image, axis=1, keepdims=True)
+    return TaskEmbeddings(
+        sample_ids=[str(row) for row in range(n)], images=image.astype(np.float32), labels=label,
+        multilabel=np.zeros((n, 0), np.int64), options=[[]] * n, captions=[""] * n, groups=np.full(n, ""),
+        splits=np.full(n, "test"), texts={}, blank=np.zeros(image.shape[1], np.float32), logit_scale=1.0,
+    )  # fmt: skip
+
+
+def _values(rows: list[dict], metric: str) -> dict[str, float]:
+    return {f"{row['protocol']}{row['detail']}": row["value"] for row in rows if row["metric"] == metric}
+
+
+LABELS = np.tile(np.arange(3), 20)
+
+
+def test_separable_vectors_are_learned_from_folds_and_from_few_shots(color_task: Task) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.05, (60, 8))
+    rows = score_probes(color_task, _embedded(LABELS, np.eye(8)[LABELS] + noise), SUBJECT, OPTIONS)
+    accuracy = _values(rows, "accuracy")
+    assert accuracy["linear_probe"] == accuracy["knn"] == accuracy["few_shotk8"] == 1.0
+
+
+def test_noise_stays_near_chance(color_task: Task) -> None:
+    image = np.random.default_rng(1).normal(size=(300, 8))
+    rows = score_probes(color_task, _embedded(np.tile(np.arange(3), 100), image), SUBJECT, OPTIONS)
+    assert _values(rows, "balanced_accuracy")["linear_probe"] == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_folds_never_share_a_group(color_task: Task) -> None:
+    """Each group has a direction of its own and a label by chance: only a leak could learn it."""
+    rng = np.random.default_rng(2)
+    group = np.repeat(np.arange(60), 5)
+    image = rng.normal(size=(60, 64))[group]
+    label = rng.permutation(np.tile(np.arange(3), 20))[group]
+    leaking = _embedded(label, image)
+    grouped = dataclasses.replace(leaking, groups=group.astype(str))
+    scores = [
+        _values(score_probes(color_task, each, SUBJECT, OPTIONS), "accuracy")["knn"] for each in (leaking, grouped)
+    ]
+    assert scores[0] > 0.9
+    assert scores[1] < 0.5
+
+
+def test_own_train_split_is_the_only_one_fitted(color_task: Task) -> None:
+    embedded = dataclasses.replace(
+        _embedded(LABELS, np.eye(8)[LABELS]), splits=np.where(np.arange(60) < 30, "train", "test")
+    )
+    rows = score_probes(color_task, embedded, SUBJECT, OPTIONS)
+    assert {row["n"] for row in rows if row["metric"] == "accuracy"} == {30}
+
+
+def test_tasks_without_single_classes_are_not_probed(color_task: Task) -> None:
+    task = color_task.model_copy(update={"kind": Kind.MULTILABEL})
+    assert score_probes(task, _embedded(LABELS, np.eye(8)[LABELS]), SUBJECT, OPTIONS) == []
+
+
+@pytest.mark.parametrize(
+    ("task_id", "classes", "floor"),
+    [
+        ("brain_tumor_mri", ("glioma", "meningioma", "no_tumor", "pituitary_tumor"), 0.61),
+        ("malaria_cells", ("parasitized", "uninfected"), 0.79),
+        ("wbc_bccd", ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil"), 0.56),
+    ],
+)
+def test_users_task_file_and_no_code_beat_color_histograms(
+    task_id: str, classes: tuple[str, ...], floor: float, shared_data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{task_id}.yml"
+    names = "".join(f"  - {{name: {name}}}\n" for name in classes)
+    path.write_text(
+        f"id: {task_id}\ntitle: Own\ndomain: own\nmodality: picture\nkind: multiclass\nwording: verified\n"
+        f"source: {{url: local, license: private, access: open}}\nloader: {{kind: folder}}\nclasses:\n{names}"
+    )
+    task = read_task(path)
+    prepared = prepare_task(task, shared_data / "bench" / task_id, tmp_path / "samples")
+    assert prepared.rejects == []
+    images, anchors, _ = embed_task(task, TaskSamples(tmp_path / "samples" / task_id), DescriptorImages())
+    rows = score_probes(task, read_embeddings(images, anchors), SUBJECT, OPTIONS)
+    assert _values(rows, "balanced_accuracy")[Protocol.LINEAR_PROBE] > floor
