@@ -17,12 +17,19 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from rich.console import Console
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from biomedica_kedro.hooks.journal import Journal, Stage
 
 _NAME_WIDTH = 30
-_SHOWN_ROWS = ("selected_articles", "articles", "figures", "image_caption_pairs", "dataset_metadata")
+_SHOWN_ROWS = {
+    "articles": "articles",
+    "figures": "figures",
+    "image_caption_pairs": "image-caption pairs",
+    "dataset_metadata": "samples in shards",
+}
+_SUMMARY = "benchmark_summary/"
 
 
 class ConsoleHooks:
@@ -68,22 +75,22 @@ class ConsoleHooks:
         self._console.print(self._closing_panel())
 
     def _closing_panel(self) -> Panel:
-        lines = Text()
+        table = Table.grid(padding=(0, 2))
         if self._journal.is_nothing_done:
-            lines.append(f"Nothing to do: all {self._n_stages} stages are up to date.\n", style="bold")
+            table.add_row("done", f"Nothing to do: all {self._n_stages} stages are up to date.", style="bold")
         rows = self._journal.rows()
-        counts = [f"{rows[name]:,} {_words(name)}" for name in _SHOWN_ROWS if name in rows]
+        counts = [f"{rows[name]:,} {words}" for name, words in _SHOWN_ROWS.items() if name in rows]
         if counts:
-            lines.append(" → ".join(counts) + "\n")
+            table.add_row("data", "\n".join(counts))
         for name, value in self._journal.numbers.items():
-            if name.startswith("benchmark_summary/"):
-                lines.append(f"{_words(name.partition('/')[2])}: {value:.3f}\n")
-        lines.append(
-            f"models and curves   make mlflow, then http://127.0.0.1:{self._mlflow_port}/#/experiments/2/runs\n"
-        )
-        lines.append("pipelines and data  make viz, then http://127.0.0.1:4141\n")
-        lines.append("reports             data/08_reporting")
-        return Panel(lines, title="biomedica-kedro", title_align="left", expand=False)
+            if name.startswith(_SUMMARY):
+                table.add_row("score", f"{value:.3f}  {_words(name.removeprefix(_SUMMARY))}")
+        server = f"http://127.0.0.1:{self._mlflow_port}/#/experiments"
+        table.add_row("models", f"make mlflow   {server}/2/runs")
+        table.add_row("scores", f"make mlflow   {server}/3/runs")
+        table.add_row("graph", "make viz      http://127.0.0.1:4141")
+        table.add_row("files", "data/08_reporting")
+        return Panel(table, title="biomedica-kedro", title_align="left", expand=False)
 
     def _show_failure(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None, /) -> None:
         lines = Text()
