@@ -1,0 +1,173 @@
+"""Front matter, field by field."""
+
+from __future__ import annotations
+
+import pytest
+
+from biomedica_kedro.jats import complement, parse_article
+from tests.jats.conftest import article_xml
+
+
+def front_of(front: str, journal: str = "", attributes: str = ""):
+    xml = article_xml(front=front, attributes=attributes).replace(
+        b"<front>", f"<front><journal-meta>{journal}</journal-meta>".encode()
+    )
+    return parse_article(xml, article_id="PMC12.3").article
+
+
+def test_identity_comes_from_the_article_id(parse):
+    article = front_of("<article-id pub-id-type='pmid'>7</article-id><article-id pub-id-type='doi'>10.1/x</article-id>")
+    assert (article.pmcid, article.version, article.pmid, article.doi) == ("PMC12", 3, "7", "10.1/x")
+
+
+def test_other_ids_are_kept_whole():
+    article = parse_article(article_xml(), article_id="10.1590_x.y").article
+    assert (article.pmcid, article.version) == ("10.1590_x.y", 1)
+
+
+def test_title_with_markup_keeps_its_order():
+    title = "<title-group><article-title>Of <italic>E. coli</italic> and CO<sub>2</sub></article-title></title-group>"
+    assert front_of(title).title == "Of E. coli and CO2"
+
+
+def test_a_lone_article_id_does_not_cost_the_title():
+    front = "<article-id pub-id-type='pmid'>7</article-id><title-group><article-title>T</article-title></title-group>"
+    assert (front_of(front).title, front_of(front).pmid) == ("T", "7")
+
+
+def test_structured_abstract_is_text_with_its_titles():
+    abstract = (
+        "<abstract><title>Abstract</title><sec><title>Background</title><p>Why.</p></sec><sec><title>Results</title>"
+        "<p>What.</p></sec></abstract><abstract abstract-type='teaser'><p>Short.</p></abstract>"
+    )
+    assert front_of(abstract).abstract == "Background: Why. Results: What."
+
+
+def test_keywords_of_all_groups_are_kept():
+    groups = (
+        "<kwd-group><kwd>leaf</kwd><kwd>root</kwd></kwd-group><kwd-group xml:lang='es'><kwd>hoja</kwd></kwd-group>"
+        "<kwd-group kwd-group-type='MESH'><kwd>Plant Leaves</kwd></kwd-group>"
+    )
+    article = front_of(groups)
+    assert (article.keywords, article.mesh_terms) == (["leaf", "root", "hoja"], ["Plant Leaves"])
+
+
+@pytest.mark.parametrize("name", ["G3 (Bethesda)", "Diagnostics & Therapy: Part 2", "Revista Médica", "J. Clin. Med."])
+def test_journal_is_what_the_journal_says(name):
+    title = f"<journal-title-group><journal-title>{name.replace('&', '&amp;')}</journal-title></journal-title-group>"
+    assert front_of("", title).journal == name
+
+
+@pytest.mark.parametrize(
+    ("markup", "date"),
+    [
+        ("<day>5</day><month>3</month><year>2019</year>", "2019-03-05"),
+        ("<month>September</month><year>2019</year>", "2019-09"),
+        ("<month>Sept</month><year>2019</year>", "2019-09"),
+        ("<day>31</day><month>02</month><year>2009</year>", "2009-02"),
+        ("<day>29</day><month>2</month><year>2019</year>", "2019-02"),
+        ("<day>29</day><month>2</month><year>2020</year>", "2020-02-29"),
+        ("<season>Spring</season><year>2019</year>", "2019"),
+        ("<year>in press</year>", None),
+    ],
+)
+def test_dates_are_iso_and_never_impossible(markup, date):
+    assert front_of(f"<pub-date pub-type='epub'>{markup}</pub-date>").publication_date == date
+
+
+def test_full_date_wins_over_the_year_of_the_volume():
+    dates = (
+        "<pub-date pub-type='collection'><year>2020</year></pub-date>"
+        "<pub-date date-type='pub' "
+        "publication-format='electronic'><day>1</day><month>12</month><year>2019</year></pub-date>"
+    )
+    assert front_of(dates).publication_date == "2019-12-01"
+
+
+def test_authors_are_people_and_groups():
+    contributors = (
+        "<contrib-group><contrib contrib-type='author'><name><surname>Roe</surname><given-names>Ann "
+        "B</given-names></name>"
+        "</contrib><contrib contrib-type='author'><collab>The Leaf Group</collab></contrib>"
+        "<contrib contrib-type='editor'><name><surname>Doe</surname></name></contrib></contrib-group>"
+    )
+    assert front_of(contributors).authors == ["Ann B Roe", "The Leaf Group"]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "code", "group"),
+    [
+        ("<license xlink:href='http://creativecommons.org/licenses/by/4.0/'/>", "CC BY", "commercial"),
+        (
+            "<license><license-p><ext-link xlink:href='https://creativecommons.org/licenses/by-nc-nd/3.0'>x</ext-link>"
+            "</license-p></license>",
+            "CC BY-NC-ND",
+            "noncommercial",
+        ),
+        (
+            "<license><license-p>under the Creative Commons Attribution License</license-p></license>",
+            "CC BY",
+            "commercial",
+        ),
+        (
+            "<license><license-p>Creative Commons Attribution-NonCommercial-ShareAlike</license-p></license>",
+            "CC BY-NC-SA",
+            "noncommercial",
+        ),
+        ("<license xlink:href='https://creativecommons.org/publicdomain/zero/1.0/'/>", "CC0", "commercial"),
+        ("<license><license-p>All rights reserved.</license-p></license>", None, "other"),
+    ],
+)
+def test_license_is_read_from_link_or_words(permissions, code, group):
+    article = front_of(f"<permissions>{permissions}</permissions>")
+    assert (article.license_code, article.license_group) == (code, group)
+
+
+@pytest.mark.parametrize(
+    ("front", "attributes"),
+    [
+        ("", "article-type='retraction'"),
+        ("<title-group><article-title>RETRACTED: Leaves</article-title></title-group>", ""),
+        ("<related-article related-article-type='retracted-article'/>", ""),
+        ("<related-article related-article-type='retraction-forward'/>", ""),
+    ],
+    ids=["type", "title", "notice", "link to the notice"],
+)
+def test_retractions_are_flagged(front, attributes):
+    assert front_of(front, attributes=attributes).is_retracted
+
+
+def test_corrections_are_no_retractions():
+    assert not front_of("<related-article related-article-type='corrected-article'/>").is_retracted
+
+
+def test_metadata_complement_what_the_xml_does_not_say():
+    parsed = parse_article(article_xml("<fig id='F'/>"), article_id="PMC1.1")
+    assert parsed.figures[0].redistributable is None
+    article = complement(parsed, b'{"license_code": "CC BY-NC", "is_retracted": true, "pmid": 7}').article
+    assert (article.license_group, article.is_retracted, article.pmid) == ("noncommercial", True, "7")
+    assert parsed.figures[0].redistributable is True
+
+
+def test_references_carry_their_identifiers():
+    back = (
+        "<back><ref-list><ref id='r1'><label>1</label><element-citation><name><surname>Roe</surname>"
+        "<given-names>A</given-names></name><article-title>Leaves</article-title><source>J "
+        "Leaf</source><year>2001</year>"
+        "<pub-id pub-id-type='doi'>10.1000/x</pub-id><pub-id pub-id-type='pmid'>12</pub-id></element-citation></ref>"
+        "<ref id='r2'><mixed-citation>Doe B. Roots. <ext-link ext-link-type='uri' "
+        "xlink:href='https://doi.org/10.1000/y'>"
+        "link</ext-link></mixed-citation></ref></ref-list></back>"
+    )
+    first, second = parse_article(article_xml(after=back), article_id="PMC1.1").article.references
+    assert (first.id, first.pmid, first.doi) == ("r1", "12", "10.1000/x")
+    assert first.text == "Roe A Leaves J Leaf 2001 10.1000/x 12"
+    assert (second.doi, second.text) == ("10.1000/y", "Doe B. Roots. link")
+
+
+def test_links_after_the_references_are_not_theirs():
+    after = (
+        "<back><ref-list><ref id='r1'><mixed-citation>Doe.</mixed-citation></ref></ref-list></back><floats-group>"
+        "<fig><caption><p><ext-link ext-link-type='doi'>10.1000/z</ext-link></p></caption></fig></floats-group>"
+    )
+    assert parse_article(article_xml(after=after), article_id="PMC1.1").article.references[0].doi is None
