@@ -34,6 +34,8 @@ LAYOUTS = (("shards", "metadata"), ("dataset_shards", "dataset_metadata"))
 
 Url = str | Path
 
+_ROWS_A_BATCH = 1_000_000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
@@ -96,18 +98,25 @@ def select_samples(metadata: BatchFolder | Url, where: str | None = None, column
         FileNotFoundError: when the folder holds no table.
         ValueError: when the condition is not valid; names the columns there are.
     """
+    return _query(metadata, where, columns).read_all()
+
+
+def _query(metadata: BatchFolder | Url, where: str | None, columns: Sequence[str]) -> pa.RecordBatchReader:
+    """The rows, batch by batch."""
     import duckdb
 
     url = str(metadata.path if isinstance(metadata, BatchFolder) else metadata)
     files = _glob(url, "*.parquet")
     connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")
     rows = connection.from_arrow(_remote_table(files)) if "://" in url else connection.read_parquet(files)
     try:
         chosen = rows if where is None else rows.filter(f"({where})")
-        table: pa.Table = chosen.project(", ".join(f'"{name}"' for name in columns or rows.columns)).to_arrow_table()
+        projected = chosen.project(", ".join(f'"{name}"' for name in columns or rows.columns))
+        reader: pa.RecordBatchReader = projected.to_arrow_reader(_ROWS_A_BATCH)
     except duckdb.Error as error:
         raise ValueError(f"condition {where!r}: {error}\ncolumns are {', '.join(rows.columns)}") from error
-    return table
+    return reader
 
 
 def _remote_table(files: list[str]) -> pyarrow.dataset.Dataset:
@@ -121,15 +130,22 @@ def _remote_table(files: list[str]) -> pyarrow.dataset.Dataset:
 
 
 def _select(shards: str, metadata: str, where: str | None) -> Places:
-    table = select_samples(metadata, where, ["shard", "offset", "n_bytes"])
-    names = table["shard"].combine_chunks().dictionary_encode()
-    listed = names.dictionary.to_pylist()
-    rank = np.argsort(np.argsort(listed)) if listed else np.array([], dtype=np.int64)
-    shard = rank[names.indices.to_numpy(zero_copy_only=False)].astype(np.int32)
-    offset = table["offset"].to_numpy()
+    numbers: dict[str, int] = {}
+    parts: list[tuple[Any, Any, Any]] = []
+    for batch in _query(metadata, where, ["shard", "offset", "n_bytes"]):
+        names = batch["shard"].dictionary_encode()
+        known = [numbers.setdefault(name, len(numbers)) for name in names.dictionary.to_pylist()]
+        shard = np.array(known, dtype=np.int32)[names.indices.to_numpy()]
+        parts.append((shard, batch["offset"].to_numpy(), batch["n_bytes"].to_numpy()))
+    listed = sorted(numbers)
+    rank = np.empty(len(listed), dtype=np.int32)
+    rank[[numbers[name] for name in listed]] = np.arange(len(listed), dtype=np.int32)
+    empty = (np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64))
+    shard, offset, n_bytes = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
+    shard = rank[shard]
     order = np.lexsort((offset, shard))
-    urls = [f"{shards.rstrip('/')}/{name}" for name in sorted(listed)]
-    return Places(urls, shard[order], offset[order], table["n_bytes"].to_numpy()[order])
+    urls = [f"{shards.rstrip('/')}/{name}" for name in listed]
+    return Places(urls, shard[order], offset[order], n_bytes[order])
 
 
 def _scan(urls: list[str]) -> Places:

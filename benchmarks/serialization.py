@@ -1,0 +1,178 @@
+"""Claim: writing shards costs little more than copying the same bytes into a tar, and a third of webdataset's writer.
+
+    python benchmarks/serialization.py [--samples 2000] [--rounds 5] [--images FOLDER]
+
+Arms write the same samples, in turn, in one process; times are CPU seconds (user and system), so a busy machine changes
+them little. The floor is the standard library's `tarfile.addfile` of members that are encoded already. The last arm is
+the whole stage: random reads from the archive, records, index and commit files, everything flushed to the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import os
+import platform
+import shutil
+import statistics
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import webdataset
+from pictures import load_images, make_samples
+
+from biomedica_kedro.batches import BatchFolder, BatchOptions
+from biomedica_kedro.pipelines.serialization import nodes
+from biomedica_kedro.pmc.archive import ArchiveWriter
+from biomedica_kedro.pmc.identifiers import batch_names, batch_of
+from biomedica_kedro.records import ARTICLES, IMAGE_CAPTION_PAIRS, IMAGE_LABELS, to_table
+from biomedica_kedro.shards.export import ExportOptions
+from biomedica_kedro.shards.layout import ShardOptions
+from biomedica_kedro.shards.samples import Sample
+from biomedica_kedro.shards.selection import SampleOptions
+from biomedica_kedro.shards.writer import write_shard
+
+BATCHES = 8
+SAMPLES_OF_PMC = 24_000_000
+
+
+def copy_into_tar(folder: Path, samples: list[Sample], encoded: list[bytes]) -> None:
+    """The floor: members are encoded already, the standard library adds them."""
+    with tarfile.open(folder / "floor.tar", "w") as tar:
+        for sample, record in zip(samples, encoded, strict=True):
+            members = ((sample.extension, sample.image), ("txt", sample.caption.encode()), ("json", record))
+            for suffix, content in members:
+                header = tarfile.TarInfo(f"{sample.key}.{suffix}")
+                header.size = len(content)
+                tar.addfile(header, io.BytesIO(content))
+
+
+def write_ours(folder: Path, samples: list[Sample], encoded: list[bytes]) -> None:
+    """Ours: records encoded, keys checked, places kept, the shard's sha256 computed, the file flushed and renamed."""
+    write_shard(folder / "ours.tar", samples)
+
+
+def write_webdataset(folder: Path, samples: list[Sample], encoded: list[bytes]) -> None:
+    """The peer's own writer, with its own encoders."""
+    with webdataset.ShardWriter(str(folder / "wds-%06d.tar"), maxcount=10**9, maxsize=10**12, verbose=0) as writer:
+        for sample in samples:
+            member = {"__key__": sample.key, sample.extension: sample.image, "txt": sample.caption}
+            writer.write({**member, "json": sample.record})
+
+
+def write_corpus(root: Path, samples: list[Sample]) -> dict[str, BatchFolder]:
+    """The samples as the stages before leave them: archive, articles, pairs, labels."""
+    names = ("image_caption_pairs", "articles", "image_labels", "article_archive")
+    folders = {name: BatchFolder(root / name) for name in names}
+    for folder in folders.values():
+        folder.reopen()
+    for batch in batch_names(BATCHES):
+        mine = [s for s in samples if batch_of(s.key.replace("_1", ".1").partition("-")[0], BATCHES) == batch]
+        with ArchiveWriter(folders["article_archive"].file(batch, ".tar")) as archive:
+            rows = [_rows(sample, archive) for sample in mine]
+        pairs, articles, labels = zip(*rows, strict=True) if rows else ([], [], [])
+        tables = {
+            "image_caption_pairs": to_table(list(pairs), IMAGE_CAPTION_PAIRS),
+            "articles": to_table(list(articles), ARTICLES),
+            "image_labels": to_table(list(labels), IMAGE_LABELS),
+            "article_archive": archive.index(),
+        }
+        for name, table in tables.items():
+            folders[name].write_table(batch, table)
+            files = list(folders[name].path.glob(f"{batch}.*"))
+            folders[name].write_commit(batch, inputs="", code="", rows=len(table), files=files)
+    for folder in folders.values():
+        folder.finish(batch_names(BATCHES))
+    return folders
+
+
+def run_stage(root: Path, corpus: dict[str, BatchFolder]) -> dict[str, float]:
+    """CPU seconds of each node from pairs to shards."""
+    f, options, seconds = dict(corpus), BatchOptions(), {}
+    shards = ShardOptions(samples_per_shard=10_000)
+    steps: dict[str, Callable[[], list]] = {
+        "prepare_samples": lambda: nodes.prepare_samples(
+            f["image_caption_pairs"], f["articles"], f["image_labels"], f["article_archive"], SampleOptions(), options
+        ),
+        "assign_shards": lambda: nodes.assign_shards(
+            f["prepared_samples"], f["excluded_samples"], BatchFolder(root / "shard_contents"), shards
+        ),
+        "write_shards": lambda: nodes.write_shards(
+            f["shard_assignments"], f["prepared_samples"], f["article_archive"], ExportOptions(), shards, options
+        ),
+    }
+    for name, step in steps.items():
+        started = time.process_time()
+        for output in step():
+            f[output.name] = BatchFolder(root / output.name)
+            output.deliver(f[output.name])
+        seconds[name] = time.process_time() - started
+    return seconds
+
+
+def _rows(sample: Sample, archive: ArchiveWriter) -> tuple[dict, dict, dict]:
+    article_id = sample.key.replace("_1", ".1").partition("-")[0]
+    archive.add(article_id, "f1.jpg", sample.image, kind="media")
+    pair = {
+        "key": sample.key, "article_id": article_id, "figure_id": "F1", "caption": sample.caption, "mentions": ["See."],
+        "license_code": "CC BY", "license_group": "commercial", "redistributable": True, "file_name": "f1.jpg",
+        "format": "jpg", "width": 1, "height": 1, "mode": "RGB", "n_bytes": len(sample.image),
+        "sha256": hashlib.sha256(sample.image).hexdigest(),
+    }  # fmt: skip
+    paragraphs = [{"index": 0, "section": "", "text": sample.record["article_text"]}]
+    article = {"article_id": article_id, "paragraphs": paragraphs, "license_group": "commercial"}
+    return pair, article, {"key": sample.key, "cluster_id": 1, "primary_labels": ["Microscopy"]}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=Path, help="folder of JPEG files; synthetic ones otherwise")
+    options = parser.parse_args()
+    samples = make_samples(load_images(options.images, options.samples))
+    encoded = [orjson.dumps(sample.record) for sample in samples]
+    n_bytes = sum(len(s.image) + len(s.caption) + len(r) for s, r in zip(samples, encoded, strict=True))
+    arms = {"floor": copy_into_tar, "ours": write_ours, "webdataset.ShardWriter": write_webdataset}
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    ratios: dict[str, list[float]] = {name: [] for name in arms}
+    for turn in range(options.rounds + 1):
+        names = list(arms)[turn % 3 :] + list(arms)[: turn % 3]
+        measured = {}
+        for name in names:
+            with tempfile.TemporaryDirectory() as folder:
+                started = time.process_time()
+                arms[name](Path(folder), samples, encoded)
+                measured[name] = time.process_time() - started
+        if turn:  # the first round warms up
+            for name in arms:
+                seconds[name].append(measured[name])
+                ratios[name].append(measured[name] / measured["ours"])
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"{len(samples)} samples, {n_bytes / 1e6:.0f} MB, {options.rounds} rounds, CPU seconds (median)")
+    for name in arms:
+        median = statistics.median(seconds[name])
+        print(
+            f"{name:24} {median:6.3f} s  {len(samples) / median:8.0f} samples/s  {n_bytes / median / 1e6:6.0f} MB/s  "
+            f"{statistics.median(ratios[name]):5.2f} x ours [{min(ratios[name]):.2f}, {max(ratios[name]):.2f}]"
+        )
+    root = Path(tempfile.mkdtemp())
+    try:
+        stage = run_stage(root, write_corpus(root, samples))
+    finally:
+        shutil.rmtree(root)
+    total = sum(stage.values())
+    for name, value in stage.items():
+        print(f"{name:24} {value:6.3f} s  {len(samples) / value:8.0f} samples/s")
+    hours = total / len(samples) * SAMPLES_OF_PMC / 3600
+    print(f"whole stage: {hours:.1f} core-hours for 24M samples of this size (the original: 150 days)")
+
+
+if __name__ == "__main__":
+    main()
