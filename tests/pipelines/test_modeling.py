@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow.compute as pc
 import pytest
@@ -72,3 +73,28 @@ def test_listing_the_pipelines_imports_neither_torch_nor_duckdb():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("environment", ["base", "pmc"])
+def test_configured_recipes_and_options_are_valid(environment):
+    from omegaconf import OmegaConf
+
+    conf = Path(__file__).parents[2] / "conf"
+    files = [conf / name / "parameters" / "modeling.yml" for name in dict.fromkeys(["base", environment])]
+    merged = OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, files)))["modeling"]
+    assert set(merged) == {"select_training_samples", "train_clip"}
+    assert {"full", "concept_filtered", "concept_balanced"} <= set(
+        SelectionOptions(**merged["select_training_samples"]).recipes
+    )
+    options = TrainOptions(**merged["train_clip"])
+    paper = options.steps * options.batch_size / 216e6
+    assert environment == "base" or paper == pytest.approx(1, rel=1e-3)
+
+
+def test_estimate_tells_hours_and_trains_nothing(trained):
+    from biomedica_kedro.batches import TaskError
+
+    log = MemoryLog()
+    with pytest.raises(TaskError, match=r"192 samples seen \(4\.0 epochs\).*hours, cost.*Nothing was trained"):
+        trained(OPTIONS.model_copy(update={"estimate_only": True}), log)
+    assert log.run is None

@@ -74,6 +74,10 @@ def _select(batch: Batch, options: SelectionOptions) -> Mapping[str, pa.Table]:
 
 def _train(batch: Batch, options: TrainOptions) -> Mapping[str, pa.Table]:
     # torch and open_clip take seconds to import: only a training that is not done yet pays for them.
+    if options.machine.processes * options.machine.nodes > 1:
+        from biomedica_kedro.clip.launch import launch
+
+        return {"training_history": launch(batch, options)}
     from biomedica_kedro.clip.run import train_from_shards
 
     return {"training_history": train_from_shards(batch, options)}

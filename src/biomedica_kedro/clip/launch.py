@@ -1,0 +1,191 @@
+"""Train with several processes: `torchrun` started with a job file, here or on each of several machines.
+
+    python -m biomedica_kedro.clip.launch JOB [--node RANK]
+
+`train_clip` writes the job file and starts the processes of the first machine itself; with `machine.nodes` above 1, run
+the command above on each of the others, with the data at the same paths. Process 0 tells its metrics line by line in a
+file beside the job, which the first machine's `train_clip` passes on to the tracking server while the training runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from biomedica_kedro.batches import Batch, BatchFolder
+from biomedica_kedro.batches.files import write_json
+from biomedica_kedro.clip.checkpoints import BaseModel
+from biomedica_kedro.clip.config import MachineOptions, TrainOptions
+from biomedica_kedro.clip.log import RunDescription, TrainingLog
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+_MODULE = "biomedica_kedro.clip.launch"
+_FOLDERS = ("training_manifest", "dataset_shards")
+
+
+class LaunchError(Exception):
+    """The processes of a training failed; what they said stands in their output."""
+
+
+class FileLog:
+    """A `TrainingLog` that appends to a file, for another process to pass on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def digest(self) -> str:
+        """See `TrainingLog`."""
+        return "training-log"
+
+    def start(self, run: RunDescription) -> None:
+        """See `TrainingLog`."""
+        self._write("start", run=dataclasses.asdict(run))
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """See `TrainingLog`."""
+        self._write("log", values=dict(values), step=step)
+
+    def artifact(self, path: Path) -> None:
+        """See `TrainingLog`."""
+        self._write("artifact", path=str(path))
+
+    def model(self, weights: Path, config: Path, metrics: Mapping[str, float], step: int) -> None:
+        """See `TrainingLog`."""
+        self._write("model", weights=str(weights), config=str(config), metrics=dict(metrics), step=step)
+
+    def finish(self, *, failed: bool = False) -> None:
+        """See `TrainingLog`."""
+        self._write("finish", failed=failed)
+
+    def _write(self, kind: str, **values: Any) -> None:
+        with self._path.open("ab") as file:
+            file.write(orjson.dumps({"kind": kind, **values}, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def launch(batch: Batch, options: TrainOptions) -> pa.Table:
+    """Train with `options.machine.processes` processes on this machine, telling `batch`'s training log as they go.
+
+    Returns:
+        The history.
+    Raises:
+        LaunchError: when a process fails.
+    """
+    scratch = batch.scratch("clip_checkpoint")
+    job, messages = scratch / "job.json", scratch / "messages.jsonl"
+    messages.unlink(missing_ok=True)
+    messages.touch()
+    base: BaseModel = batch.inputs["base_clip_model"]
+    write_json(
+        job,
+        {
+            "name": batch.name,
+            "digest": batch.digest,
+            "folders": {name: str(batch.inputs[name].path) for name in _FOLDERS},
+            "output": str(batch.outputs["clip_checkpoint"].path),
+            "base": dataclasses.asdict(base),
+            "options": options.model_dump(mode="json"),
+        },
+    )
+    if options.machine.nodes > 1:
+        logger.info("waiting for %d machines: run `python -m biomedica_kedro.clip.launch %s --node RANK` on each of the "
+                    "others, RANK from 1", options.machine.nodes, job)  # fmt: skip
+    log: TrainingLog = batch.inputs["training_log"]
+    with messages.open("rb") as file:
+        process = subprocess.Popen(command(job, options.machine, node=0))
+        try:
+            _pass_on_until(process, file, log)
+        finally:
+            process.terminate()
+            process.wait()
+    if process.returncode != 0:
+        log.finish(failed=True)
+        raise LaunchError(
+            f"training with {options.machine.processes} processes failed with exit status {process.returncode}: "
+            "see what the processes printed above; the same command goes on from the last checkpoint"
+        )
+    return pq.read_table(scratch / "history.parquet")
+
+
+def command(job: Path, machine: MachineOptions, node: int) -> list[str]:
+    """The torchrun command of one machine."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={machine.processes}"]
+    if machine.nodes == 1:
+        return [*torchrun, "--standalone", "-m", _MODULE, str(job), "--worker"]
+    host, _, port = (machine.rendezvous or "").partition(":")
+    if not port:
+        raise LaunchError("machine.rendezvous must name the first machine as host:port when machine.nodes is above 1")
+    several = [f"--nnodes={machine.nodes}", f"--node-rank={node}", f"--master-addr={host}", f"--master-port={port}"]
+    return [*torchrun, *several, "-m", _MODULE, str(job), "--worker"]
+
+
+def work(job: Path) -> None:
+    """What each process does: its share of the training; process 0 writes the files."""
+    from biomedica_kedro.clip.run import train_from_shards
+
+    record = orjson.loads(job.read_bytes())
+    inputs: dict[str, Any] = {name: BatchFolder(Path(path)) for name, path in record["folders"].items()}
+    inputs |= {"base_clip_model": BaseModel(**record["base"]), "training_log": FileLog(job.with_name("messages.jsonl"))}
+    outputs = {"clip_checkpoint": BatchFolder(Path(record["output"]))}
+    options = TrainOptions(**record["options"])
+    history = train_from_shards(Batch(record["name"], inputs, outputs, record["digest"]), options)
+    if os.environ.get("RANK", "0") == "0":
+        pq.write_table(history, job.with_name("history.parquet"))
+
+
+def main() -> None:
+    """Join a training that another machine began, or be one of torchrun's processes."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("job", type=Path, help="job.json, whose path the first machine tells")
+    arguments.add_argument("--node", type=int, default=1, help="rank of this machine, from 1")
+    arguments.add_argument("--worker", action="store_true", help="set by torchrun")
+    given = arguments.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if given.worker:
+        work(given.job)
+        return
+    machine = MachineOptions(**orjson.loads(given.job.read_bytes())["options"]["machine"])
+    sys.exit(subprocess.run(command(given.job, machine, given.node), check=False).returncode)
+
+
+def _pass_on_until(process: subprocess.Popen[bytes], file: BinaryIO, log: TrainingLog) -> None:
+    rest = b""
+    while True:
+        has_ended = process.poll() is not None
+        *lines, rest = (rest + file.read()).split(b"\n")
+        for line in lines:
+            _pass_on(orjson.loads(line), log)
+        if has_ended:
+            return
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _pass_on(message: dict[str, Any], log: TrainingLog) -> None:
+    kind = message.pop("kind")
+    calls: dict[str, Callable[[], None]] = {
+        "start": lambda: log.start(RunDescription(**message["run"])),
+        "log": lambda: log.log(message["values"], message["step"]),
+        "artifact": lambda: log.artifact(Path(message["path"])),
+        "model": lambda: log.model(
+            Path(message["weights"]), Path(message["config"]), message["metrics"], message["step"]
+        ),
+        "finish": lambda: log.finish(failed=message["failed"]),
+    }
+    calls[kind]()
+
+
+if __name__ == "__main__":
+    main()
