@@ -57,6 +57,7 @@ class Figure:
 class Corpus:
     figures: list[Figure]
     retracted: set[int] = field(default_factory=set)
+    annotated: bool = True
 
     def write(self, root: Path) -> dict[str, BatchFolder]:
         names = ["image_caption_pairs", "articles", "image_labels", "article_archive"]
@@ -142,6 +143,8 @@ def serialize_corpus(
 ) -> dict[str, BatchFolder]:
     """Run the pipeline's nodes up to the metadata table on a corpus, in a folder; returns all data sets by name."""
     f = corpus.write(root)
+    if not corpus.annotated:
+        (f["image_labels"].path / "_complete.json").unlink()
     inputs = [f[name] for name in ("image_caption_pairs", "articles", "image_labels", "article_archive")]
     b = BatchOptions()
     f |= run_plan(nodes.prepare_samples(*inputs, samples, b), root)

@@ -80,6 +80,13 @@ def test_unlabelled_figures_are_published_without_labels(serialize, tmp_path):
     assert (row["primary_label"], row["cluster_id"], sample.record["image_primary_label"]) == (None, None, [])
 
 
+def test_without_annotation_everything_is_published_unlabeled(serialize, tmp_path):
+    labels = serialize(Corpus(figures(range(6)), annotated=False), tmp_path)["dataset_metadata"].table()[
+        "primary_label"
+    ]
+    assert (len(labels), labels.null_count) == (18, 18)
+
+
 def test_second_run_rewrites_nothing_and_a_clean_run_gives_the_same_bytes(serialize, tmp_path):
     first = serialize(Corpus(figures(range(20))), tmp_path / "a")
     stamps = {path: path.stat().st_mtime_ns for path in first["dataset_shards"].path.iterdir()}

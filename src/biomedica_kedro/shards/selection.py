@@ -73,13 +73,15 @@ def prepare_samples(batch: Batch, options: SampleOptions) -> dict[str, pa.Table]
     """Lay out the samples of one batch of articles.
 
     Args:
-        batch: with the inputs `image_caption_pairs`, `articles`, `image_labels` and `article_archive`.
+        batch: with the inputs `image_caption_pairs`, `articles`, `article_archive` and perhaps `image_labels`.
         options: what is published.
     Returns:
         `prepared_samples`, `excluded_samples` (each with its reason) and `article_texts` (compact profile only).
     """
     articles = {row["article_id"]: row for row in batch.table("articles").to_pylist()}
-    labels = {row["key"]: row for row in batch.table("image_labels").to_pylist()}
+    labels = (
+        {row["key"]: row for row in batch.table("image_labels").to_pylist()} if "image_labels" in batch.inputs else {}
+    )
     index = batch.table("article_archive").to_pylist()
     places = {(row["article_id"], row["member"]): (row["offset"], row["n_bytes"]) for row in index}
     seen: set[str] = set()

@@ -26,7 +26,11 @@ def prepare_samples(
     options: SampleOptions,
     batches: BatchOptions,
 ) -> list[PlannedOutput]:
-    """Choose the figures that may be published and lay out their captions and records."""
+    """Choose the figures that may be published and lay out their captions and records.
+
+    Labels are optional: without annotation everything is published unlabeled.
+    """
+    labels = {"image_labels": image_labels} if image_labels.is_complete() else {}
     return plan_batches(
         selection.prepare_samples,
         stage="prepare_samples",
@@ -35,8 +39,8 @@ def prepare_samples(
         aligned={
             "image_caption_pairs": image_caption_pairs,
             "articles": articles,
-            "image_labels": image_labels,
             "article_archive": article_archive,
+            **labels,
         },
         options=batches,
     )
