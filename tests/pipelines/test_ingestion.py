@@ -1,18 +1,30 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from kedro.io import DatasetError
 
 from biomedica_kedro.batches import BatchOptions
 from biomedica_kedro.corpus import CorpusOptions, write_corpus
 from biomedica_kedro.datasets.batches import BatchDataset
-from biomedica_kedro.datasets.sources import EmbeddedCorpusSource, InventoryDataset
+from biomedica_kedro.datasets.sources import (
+    CloudDataset,
+    EmbeddedCorpusSource,
+    EntrezDataset,
+    InventoryDataset,
+    MirrorDataset,
+    PackagesDataset,
+)
 from biomedica_kedro.pipelines.ingestion import nodes
+from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.entrez import EntrezClient
 from biomedica_kedro.pmc.estimate import EstimateOptions
 from biomedica_kedro.pmc.fetch import FetchOptions
 from biomedica_kedro.pmc.inventory import ListOptions
 from biomedica_kedro.pmc.mirror import MirrorSource
+from biomedica_kedro.pmc.packages import PackagesSource
+from biomedica_kedro.pmc.patience import Patience
 from biomedica_kedro.pmc.pubmed import PubmedOptions
 from biomedica_kedro.pmc.read import MetadataOptions
 from biomedica_kedro.pmc.selection import SelectOptions
@@ -93,6 +105,24 @@ def test_embedded_corpus_is_written_once_and_cannot_be_saved_to(tmp_path):
     written = (tmp_path / "corpus/corpus.json").stat().st_mtime_ns
     dataset.load()
     assert (tmp_path / "corpus/corpus.json").stat().st_mtime_ns == written
+    with pytest.raises(DatasetError, match="cannot be written"):
+        dataset.save(1)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "source"),
+    [
+        (MirrorDataset(url="s3://bucket"), MirrorSource("s3://bucket")),
+        (PackagesDataset(path="packages"), PackagesSource(Path("packages"))),
+        (CloudDataset(patience={"tries": 3}), CloudSource(patience=Patience(tries=3))),
+        (EntrezDataset(credentials={"api_key": "secret"}), EntrezClient(api_key="secret")),
+    ],
+    ids=["mirror", "packages", "cloud", "entrez"],
+)
+def test_source_is_what_the_catalog_says_and_is_never_written(dataset, source):
+    assert dataset.load() == source
+    assert dataset.exists()
+    assert "secret" not in str(dataset)
     with pytest.raises(DatasetError, match="cannot be written"):
         dataset.save(1)
 

@@ -103,7 +103,8 @@ class CloudServer:
 
     def _list(self, request: web.Request) -> web.Response:
         prefix, delimiter = request.query.get("prefix", ""), request.query.get("delimiter", "")
-        keys = sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
+        folder = self.root / prefix.rpartition("/")[0]
+        keys = sorted(str(path.relative_to(self.root)) for path in folder.rglob("*") if path.is_file())
         names = sorted({_up_to(key, prefix, delimiter) for key in keys if key.startswith(prefix)})
         after = request.query.get("continuation-token", "")
         rest = [name for name in names if name > after]

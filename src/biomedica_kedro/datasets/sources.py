@@ -97,13 +97,13 @@ class PackagesDataset(SourceDataset):
 
 
 class EntrezDataset(AbstractDataset[None, EntrezClient]):
-    """NCBI's E-utilities; give the user's own API key by `credentials: ncbi` with `api_key` and `email`."""
+    """NCBI's E-utilities; `credentials` may hold the `api_key` and `email` of the user."""
 
     def __init__(
         self,
         *,
         endpoint: str = entrez.ENDPOINT,
-        credentials: dict[str, str] | None = None,
+        credentials: dict[str, str | None] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         """Args: endpoint: URL of the service; credentials: `api_key` and `email`; metadata: kept for kedro-viz."""

@@ -51,9 +51,12 @@ class Spool:
     def write(self, article_id: str, name: str, content: bytes) -> None:
         """Store a file; it appears under its name when it is whole."""
         path = self._path(article_id, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(".unfinished-" + hashlib.md5(name.encode(), usedforsecurity=False).hexdigest())
-        temporary.write_bytes(content)
+        try:
+            temporary.write_bytes(content)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
         temporary.replace(path)
 
     def _path(self, article_id: str, name: str) -> Path:

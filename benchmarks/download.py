@@ -1,0 +1,273 @@
+"""Claim: the downloader fetches at least three times the articles a second of a serial client, and of s3fs.
+
+    python benchmarks/download.py [--articles 400] [--rounds 3] [--latency 0 0.02]
+
+A loopback server in the layout of PMC's cloud runs in a process of its own; each arm fetches the same articles
+(metadata, text, the cited images; not the supplement) in a process of its own, in turn, and checks every md5. Ours does
+its whole work: it spools every file and writes the archive and its index. s3fs is given the three lists of keys
+beforehand, which spares it the waiting for metadata and text of each article. Latency is what the server adds to each
+answer: 20 ms is a network; at 0 the server, which is Python too, and the client share the cores, and no client can be
+much faster than another. Writes benchmarks/results/download.{json,md}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import http.client
+import io
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import orjson
+from PIL import Image
+
+from biomedica_kedro.batches import BatchFolder, plan_batches
+from biomedica_kedro.pmc.cloud import CloudSource
+from biomedica_kedro.pmc.fetch import FetchOptions, fetch_articles
+from biomedica_kedro.pmc.media import cited_images
+from biomedica_kedro.pmc.metadata import parse_metadata
+from biomedica_kedro.pmc.mirror import MirrorSource
+
+HERE = Path(__file__).parent
+HELPERS = HERE.parent / "tests" / "pmc"
+BUCKET = "pmc-oa-opendata"
+IMAGES = 3
+
+
+def write_bucket(root: Path, n_articles: int) -> int:
+    """Articles of about 90 kB of text, three cited images of 7 kB and a supplement; returns the bytes to fetch."""
+    sys.path.insert(0, str(HELPERS))
+    from cloud_layout import article_xml, write_article
+
+    rng = np.random.default_rng(0)
+    pictures = [_picture(rng) for _ in range(16)]
+    n_bytes = 0
+    for n in range(n_articles):
+        media = {f"fig-{i}.jpg": pictures[(n + i) % len(pictures)] for i in range(IMAGES)}
+        text = article_xml(*(f"fig-{i}" for i in range(IMAGES)))
+        text = text.replace(b"<sec>", b"<sec><p>" + f"Words of article {n}. ".encode() * 4000 + b"</p>")
+        write_article(root / BUCKET, f"PMC{n + 1}.1", xml=text, media={**media, "supplement.xlsx": bytes(200_000)})
+        n_bytes += len(text) + sum(map(len, media.values()))
+    return n_bytes
+
+
+def fetch_ours(url: str, root: Path, out: Path) -> None:
+    """The stage itself, one batch."""
+    articles = MirrorSource(str(root / BUCKET)).list_articles()
+    plan = plan_batches(
+        fetch_articles,
+        stage="fetch_articles",
+        outputs=["article_archive", "failed_downloads"],
+        parameters=FetchOptions(),
+        whole={"article_source": CloudSource(f"{url}/{BUCKET}")},
+        slices={"selected_articles": {"0000": articles}},
+    )
+    started = time.perf_counter()
+    for output in plan:
+        output.deliver(BatchFolder(out / output.name))
+    _report(started)
+    archive = BatchFolder(out / "article_archive").table()
+    _check(archive.num_rows, articles.num_rows)
+
+
+def fetch_serially(url: str, root: Path, out: Path) -> None:
+    """One request after the other over one connection that is kept alive."""
+    articles = sorted(path.name for path in (root / BUCKET).glob("PMC*"))
+    connection = http.client.HTTPConnection(urlsplit(url).netloc)
+
+    def get(key: str) -> bytes:
+        connection.request("GET", f"/{BUCKET}/{key}")
+        return connection.getresponse().read()
+
+    started, n_files = time.perf_counter(), 0
+    for article_id in articles:
+        raw = get(f"{article_id}/{article_id}.json")
+        metadata = parse_metadata(raw, article_id)
+        text = _checked(get(f"{article_id}/{metadata.xml_name}"), metadata.xml.md5)
+        contents = {f"{article_id}.json": raw, metadata.xml_name: text}
+        md5 = {file.name: file.md5 for file in metadata.media}
+        for name in cited_images(text, metadata.image_names):
+            contents[name] = _checked(get(f"{article_id}/{name}"), md5[name])
+        n_files += _store(out, article_id, contents)
+    _report(started)
+    _check(n_files, len(articles))
+
+
+def fetch_by_s3fs(url: str, root: Path, out: Path) -> None:
+    """Three calls of `cat` over all articles, at s3fs's own concurrency."""
+    import s3fs
+
+    articles = sorted(path.name for path in (root / BUCKET).glob("PMC*"))
+    files = s3fs.S3FileSystem(anon=True, endpoint_url=url, asynchronous=False)
+    started, n_files = time.perf_counter(), 0
+
+    def get(keys: list[str]) -> dict[str, bytes]:
+        found = files.cat([f"{BUCKET}/{key}" for key in keys], on_error="raise")
+        return {key.removeprefix(f"{BUCKET}/"): content for key, content in found.items()}
+
+    raw = get([f"{article_id}/{article_id}.json" for article_id in articles])
+    metadata = {key.partition("/")[0]: parse_metadata(content, key.partition("/")[0]) for key, content in raw.items()}
+    texts = get([f"{article_id}/{known.xml_name}" for article_id, known in metadata.items()])
+    md5 = {f"{article_id}/{file.name}": file.md5 for article_id, known in metadata.items() for file in known.media}
+    keys = [
+        f"{key.partition('/')[0]}/{name}"
+        for key, text in texts.items()
+        for name in cited_images(text, metadata[key.partition("/")[0]].image_names)
+    ]
+    images = get(keys)
+    for key, content in {**raw, **texts, **images}.items():
+        article_id, _, name = key.partition("/")
+        n_files += _store(out, article_id, {name: _checked(content, md5.get(key))})
+    _report(started)
+    _check(n_files, len(articles))
+
+
+ARMS: dict[str, Callable[[str, Path, Path], None]] = {
+    "ours": fetch_ours,
+    "serial": fetch_serially,
+    "s3fs": fetch_by_s3fs,
+}
+
+
+def measure(arm: str, url: str, root: Path) -> dict[str, float]:
+    """Seconds and peak memory of one arm in a process of its own."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, __file__, "--arm", arm, "--url", url, "--root", str(root), "--out", out]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{arm} failed:\n{done.stderr}")
+    return orjson.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Measure and write the results."""
+    options = _options()
+    if options.arm:
+        ARMS[options.arm](options.url, options.root, options.out)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        n_bytes = write_bucket(root, options.articles)
+        results = [_compare(root, latency, options) for latency in options.latency]
+    facts = {
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "articles": options.articles,
+        "megabytes": round(n_bytes / 1e6, 1),
+        "rounds": options.rounds,
+        "results": results,
+    }
+    write_results(facts)
+
+
+def _compare(root: Path, latency: float, options: argparse.Namespace) -> dict[str, object]:
+    command = [sys.executable, str(HELPERS / "cloud_server.py"), str(root), "0", str(latency)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            rounds = []
+            for turn in range(options.rounds):
+                names = list(ARMS)[turn % 3 :] + list(ARMS)[: turn % 3]
+                measured = {name: measure(name, url, root) for name in names}
+                rounds.append(measured)
+                print(f"latency {latency * 1000:.0f} ms, round {turn + 1}: " + ", ".join(
+                    f"{name} {options.articles / measured[name]['seconds']:.0f}/s" for name in ARMS))  # fmt: skip
+        finally:
+            server.kill()
+    arms = {}
+    for name in ARMS:
+        ratios = [measured[name]["seconds"] / measured["ours"]["seconds"] for measured in rounds]
+        seconds = statistics.median(measured[name]["seconds"] for measured in rounds)
+        arms[name] = {
+            "articles_per_second": round(options.articles / seconds, 1),
+            "ours_is_faster": round(statistics.median(ratios), 2),
+            "ours_is_faster_range": [round(min(ratios), 2), round(max(ratios), 2)],
+            "cpu_seconds": round(statistics.median(measured[name]["cpu_seconds"] for measured in rounds), 2),
+            "peak_megabytes": round(max(measured[name]["peak_megabytes"] for measured in rounds)),
+        }
+    return {"latency_ms": latency * 1000, "arms": arms}
+
+
+def write_results(facts: dict[str, object]) -> None:
+    """Write the numbers as JSON and as a table."""
+    folder = HERE / "results"
+    folder.mkdir(exist_ok=True)
+    (folder / "download.json").write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    lines = [
+        "# Download: ours, a serial client, s3fs",
+        "",
+        f"`python benchmarks/download.py`, {facts['date']}, {facts['machine']}; {facts['articles']} articles, "
+        f"{facts['megabytes']} MB, median of {facts['rounds']} rounds, arms in turn against one loopback server.",
+        "",
+        "| latency | client | articles/s | ours is faster by | CPU s | peak MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in facts["results"]:
+        for name, arm in result["arms"].items():
+            low, high = arm["ours_is_faster_range"]
+            lines.append(
+                f"| {result['latency_ms']:.0f} ms | {name} | {arm['articles_per_second']} | "
+                f"{arm['ours_is_faster']} [{low}, {high}] | {arm['cpu_seconds']} | {arm['peak_megabytes']} |"
+            )
+    (folder / "download.md").write_text("\n".join([*lines, ""]))
+    print("\n".join(lines))
+
+
+def _picture(rng: np.random.Generator) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rng.integers(0, 255, (110, 110, 3), dtype=np.uint8)).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def _checked(content: bytes, md5: str | None) -> bytes:
+    if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        raise SystemExit("wrong md5")
+    return content
+
+
+def _store(out: Path, article_id: str, contents: dict[str, bytes]) -> int:
+    (out / article_id).mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (out / article_id / name).write_bytes(content)
+    return len(contents)
+
+
+def _check(n_files: int, n_articles: int) -> None:
+    if n_files != n_articles * (2 + IMAGES):
+        raise SystemExit(f"{n_files} files of {n_articles} articles, expected {2 + IMAGES} each")
+
+
+def _report(started: float) -> None:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = time.perf_counter() - started
+    cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    print(orjson.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak_megabytes": peak}).decode())
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--articles", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--latency", type=float, nargs="*", default=[0.0, 0.02], help="seconds before each answer")
+    parser.add_argument("--arm", choices=list(ARMS), help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
