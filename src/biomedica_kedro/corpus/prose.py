@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,8 +58,13 @@ _MESH = (
     "Humans", "Animals", "Mice", "Female", "Male", "Aged", "Adult", "Retrospective Studies", "Biomarkers",
     "Disease Models, Animal", "Prognosis", "Cell Line, Tumor", "Risk Factors", "Treatment Outcome",
 )  # fmt: skip
+_CITED = (
+    "hepatic steatosis", "airway inflammation", "tumor angiogenesis", "renal fibrosis", "myocardial ischemia",
+    "gut dysbiosis",     "retinal degeneration", "cutaneous wound repair", "axonal injury", "biofilm formation", "drug resistance",
+    "insulin resistance", "mitochondrial dysfunction", "bone loss", "vaccine response", "sepsis", "preterm birth",
+)  # fmt: skip
 _TITLES = (
-    "{a} and {b}: a multicenter study", "{A} is associated with {b}", "An integrated analysis of {a} and {b}",
+    "{a} and {b}: a multicenter study", "Association of {a} with {b}", "An integrated analysis of {a} and {b}",
     "Imaging and molecular correlates of {a}", "From {a} to {b}: evidence from {n} patients",
     "Early markers of {a}", "{A} in a cohort of {n} participants", "Revisiting {a} with quantitative methods",
     "Characterization of {a} reveals a link to {b}", "A case series of {a}",
@@ -149,7 +154,8 @@ class Writer:
     def reference(self) -> tuple[str, str, str]:
         """Authors, title and source of a cited work."""
         names = ", ".join(f"{pick(self.rng, _SURNAMES.split())} {pick(self.rng, _GIVEN.split())[0]}" for _ in range(3))
-        return names, self.title(), pick(self.rng, JOURNALS).abbreviation
+        cited = replace(self, subjects=(pick(self.rng, _CITED), pick(self.rng, (*self.subjects, *_CITED))))
+        return names, cited.title(), pick(self.rng, JOURNALS).abbreviation
 
     def _fill(self, text: str) -> str:
         first, second = self.subjects[0], self.subjects[-1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -96,11 +95,8 @@ def encode(picture: Image.Image, name: str) -> bytes:
     extension = name.rpartition(".")[2]
     if extension == "gif":
         picture = picture.quantize(64, method=Image.Quantize.FASTOCTREE)
-    settings: dict[str, dict[str, Any]] = {
-        "jpg": {"quality": _JPEG_QUALITY},
-        "png": {"compress_level": 1},
-        "tif": {"compression": "tiff_lzw"},
-    }
+    # No compression of TIFF: libtiff leaves a padding byte to chance, so equal pictures would differ in bytes.
+    settings: dict[str, dict[str, int]] = {"jpg": {"quality": _JPEG_QUALITY}, "png": {"compress_level": 1}}
     picture.save(content, format=_FORMATS[extension], **settings.get(extension, {}))
     return content.getvalue()
 
