@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from biomedica_kedro.benchmark.scores import SCORE_ROWS
-from biomedica_kedro.benchmark.tables import benchmark_table, domain_averages, recall_by_class
+from biomedica_kedro.benchmark.tables import benchmark_table, domain_averages, recall_by_class, without_copies
 from biomedica_kedro.benchmark.task import Task
 
 
@@ -58,3 +58,14 @@ def test_only_the_chosen_prompt_set_is_shown(tasks: dict[str, Task]) -> None:
 def test_recall_by_class_keeps_the_class_name(tasks: dict[str, Task]) -> None:
     scores = _scores({"a": 0.5}, tasks).assign(metric="recall", detail="red")
     assert recall_by_class(scores, "card")["class"].tolist() == ["red"]
+
+
+def test_accuracy_without_copies_stands_beside_the_score(tasks: dict[str, Task]) -> None:
+    table = benchmark_table(_scores({"a": 0.5, "b": 0.5}, tasks), tasks, "card")
+    predictions = pd.DataFrame(
+        {"model_id": "m", "task": ["a", "a", "b", "b"], "sample_id": ["x", "y"] * 2, "correct": [1.0, 0.0] * 2}
+    )
+    copies = pd.DataFrame({"task": ["a"], "sample_id": ["x"]})
+    shown = without_copies(table, predictions, copies).set_index("task")
+    assert shown["n_copied"].to_dict() == {"a": 1, "b": 0}
+    assert shown["value_without_copies"].to_dict() == {"a": 0.0, "b": 0.5}

@@ -7,6 +7,7 @@ import pytest
 
 from biomedica_kedro.batches import BatchFolder, BatchOptions
 from biomedica_kedro.benchmark.activation import ActivationOptions
+from biomedica_kedro.benchmark.contamination import ContaminationOptions
 from biomedica_kedro.benchmark.encode import EmbedOptions
 from biomedica_kedro.benchmark.probes import ProbeOptions
 from biomedica_kedro.benchmark.retrieval import RetrievalOptions
@@ -75,7 +76,8 @@ def evaluate(
             nodes.score_retrieval(embeddings, active, tasks, RetrievalOptions(n_resamples=100), BatchOptions())
         )
         probed = run_plan(nodes.score_probes(embeddings, active, tasks, PROBING, BatchOptions()))
-        return active, {**embedded, **scored, **retrieved, **probed}, list(built)
+        copies = run_plan(nodes.check_contamination(embeddings, absent, ContaminationOptions(), BatchOptions()))
+        return active, {**embedded, **scored, **retrieved, **probed, **copies}, list(built)
 
     return run
 
@@ -108,7 +110,7 @@ def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callab
     active, folders, _ = evaluate()
     table, averages, recalls, probed, comparison, summary = nodes.compare_models(
         folders["classification_scores"], folders["probe_scores"], folders["retrieval_scores"],
-        folders["predictions"], tasks, MODELS, SCORING,
+        folders["predictions"], folders["contamination"], tasks, MODELS, SCORING,
     )  # fmt: skip
     assert len(table) == 2 * 3
     assert set(averages["samples"]) == {"synthetic"}
@@ -148,8 +150,10 @@ def test_nothing_to_measure_is_no_error(
     scored = run_plan(nodes.score_classification(embeddings, active, tasks, SCORING, BatchOptions()))
     retrieved = run_plan(nodes.score_retrieval(embeddings, active, tasks, RetrievalOptions(), BatchOptions()))
     probed = run_plan(nodes.score_probes(embeddings, active, tasks, PROBING, BatchOptions()))
+    absent = BatchFolder(tmp_path / "absent")
+    copies = run_plan(nodes.check_contamination(embeddings, absent, ContaminationOptions(), BatchOptions()))
     table, *_ = nodes.compare_models(
         scored["classification_scores"], probed["probe_scores"], retrieved["retrieval_scores"], scored["predictions"],
-        tasks, MODELS, SCORING,
+        copies["contamination"], tasks, MODELS, SCORING,
     )  # fmt: skip
     assert table.empty

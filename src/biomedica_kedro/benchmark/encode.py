@@ -18,9 +18,11 @@ from PIL import Image
 from pydantic import Field
 
 from biomedica_kedro.batches import BatchFolder, map_items
+from biomedica_kedro.benchmark.contamination import gray_entropy
 from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
 from biomedica_kedro.benchmark.samples import Sample, TaskSamples, check_sample
 from biomedica_kedro.benchmark.task import Task
+from biomedica_kedro.images.fingerprints import perceptual_hash
 from biomedica_kedro.records import DataError, Options, Reject, RejectReason
 
 STAGE = "embed_benchmark"
@@ -154,6 +156,7 @@ def embed_task(
     """
     rejects: list[Reject] = []
     kept: list[Sample] = []
+    looks: list[tuple[str, float]] = []
     vectors: list[Vectors] = []
     check = _Checker(task)
     for rows in samples.rows(batch_size):
@@ -161,11 +164,14 @@ def embed_task(
         rejects += refused
         if checked:
             vectors.append(np.asarray(encoder.encode_images([sample.image for sample in checked]), dtype=np.float32))
+            looks += [(perceptual_hash(sample.image), gray_entropy(sample.image)) for sample in checked]
             kept += [replace(sample, image=_NO_IMAGE) for sample in checked]
     texts = sorted({*texts_of(prompt_sets(task)), *_texts_of_samples(kept)}) if encoder.reads_text else []
     blank_E = encoder.encode_images([Image.new("RGB", (BLANK_SIZE, BLANK_SIZE), BLANK_GRAY)])[0]
     text_TE = [encoder.encode_texts(texts[at : at + batch_size]) for at in range(0, len(texts), batch_size)]
     images = _images_table(kept, vectors, len(blank_E), encoder.logit_scale)
+    images = images.append_column("phash", pa.array([phash for phash, _ in looks], pa.string()))
+    images = images.append_column("entropy", pa.array([entropy for _, entropy in looks], pa.float32()))
     return images, _anchors_table(texts, text_TE, blank_E), rejects
 
 

@@ -57,6 +57,26 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
     return table[columns].sort_values(["domain", "task", "model_id"], ignore_index=True)
 
 
+def without_copies(table: pd.DataFrame, predictions: pd.DataFrame, copies: pd.DataFrame) -> pd.DataFrame:
+    """The table with two more columns: copies found in the training set, and the accuracy without them.
+
+    Args:
+        table: of `benchmark_table`.
+        predictions: rows of `classification.PREDICTIONS` under the shown prompt set.
+        copies: rows of `contamination.CONTAMINATION`.
+    """
+    import pandas as pd
+
+    copied = pd.MultiIndex.from_frame(copies[["task", "sample_id"]])
+    clean = predictions[~pd.MultiIndex.from_frame(predictions[["task", "sample_id"]]).isin(copied)]
+    accuracy = clean.groupby(["model_id", "task"])["correct"].mean()
+    keys = list(zip(table["model_id"], table["task"], strict=True))
+    return table.assign(
+        n_copied=table["task"].map(copies.groupby("task").size()).fillna(0).astype(int),
+        value_without_copies=[float(accuracy.get(key, float("nan"))) for key in keys],
+    )
+
+
 def domain_averages(table: pd.DataFrame, tasks: Mapping[str, Task], suite: str = PAPER_SUITE) -> pd.DataFrame:
     """Averages of a model per domain, over tasks, and over domains; real and synthetic samples apart.
 

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biomedica_kedro.batches import Batch, BatchFolder, BatchOptions, IncompleteError, PlannedOutput, plan_batches
-from biomedica_kedro.benchmark import activation, classification, comparison, probes, retrieval, tables
+from biomedica_kedro.benchmark import activation, classification, comparison, contamination, probes, retrieval, tables
 from biomedica_kedro.benchmark.activation import ActivationOptions
 from biomedica_kedro.benchmark.classification import PREDICTIONS
+from biomedica_kedro.benchmark.contamination import CONTAMINATION, ContaminationOptions
 from biomedica_kedro.benchmark.encode import ANCHORS, CachedEmbeddings, EmbedOptions, embed_task
 from biomedica_kedro.benchmark.models import batch_name, model_and_task, model_choices
 from biomedica_kedro.benchmark.probes import ProbeOptions
@@ -111,22 +112,41 @@ def score_retrieval(
     )  # fmt: skip
 
 
+def check_contamination(
+    benchmark_embeddings: BatchFolder,
+    dataset_metadata: BatchFolder,
+    options: ContaminationOptions,
+    batches: BatchOptions,
+) -> list[PlannedOutput]:
+    """Benchmark images that the training set holds as well; nothing to do where there is no training set."""
+    first = {model_and_task(name)[1]: name for name in reversed(benchmark_embeddings.names())}
+    checked = first if dataset_metadata.is_complete() else {}
+    return plan_batches(
+        _check_contamination, stage="check_contamination", outputs=["contamination"], parameters=options,
+        whole={"training": dataset_metadata} if checked else {},
+        slices={"embeddings": {task: CachedEmbeddings(benchmark_embeddings, name) for task, name in checked.items()}},
+        options=batches,
+    )  # fmt: skip
+
+
 def compare_models(
     classification_scores: BatchFolder,
     probe_scores: BatchFolder,
     retrieval_scores: BatchFolder,
     predictions: BatchFolder,
+    copies: BatchFolder,
     benchmark_tasks: Mapping[str, Task],
     models: Sequence[Any],
     options: ScoreOptions,
 ) -> tuple[DataFrame, DataFrame, DataFrame, DataFrame, DataFrame, dict[str, float]]:
     """Headline scores, averages, recall by class, paired differences, and the summary's numbers."""
     scores = _scores(classification_scores, probe_scores, retrieval_scores)
-    table = tables.benchmark_table(scores, benchmark_tasks, options.prompt_set)
-    averages = tables.domain_averages(table, benchmark_tasks)
-    recalls = tables.recall_by_class(scores, options.prompt_set)
     answers = _frame(predictions, PREDICTIONS)
     shown = answers[answers["prompt_set"].isin([options.prompt_set, ""])]
+    table = tables.benchmark_table(scores, benchmark_tasks, options.prompt_set)
+    table = tables.without_copies(table, shown, _frame(copies, CONTAMINATION))
+    averages = tables.domain_averages(table, benchmark_tasks)
+    recalls = tables.recall_by_class(scores, options.prompt_set)
     kinds = dict(zip(table["task"], table["samples"], strict=True))
     differences = comparison.compare_models(shown, kinds, seed=options.seed)
     leading = model_choices(models)[0].id
@@ -203,6 +223,13 @@ def _score_probes(batch: Batch, options: ProbeOptions) -> dict[str, pa.Table]:
 def _score_retrieval(batch: Batch, options: RetrievalOptions) -> dict[str, pa.Table]:
     rows = retrieval.score_retrieval(batch.inputs["embeddings"].read(), batch.inputs["subject"], options)
     return {"retrieval_scores": to_table(rows, SCORE_ROWS)}
+
+
+def _check_contamination(batch: Batch, options: ContaminationOptions) -> dict[str, pa.Table]:
+    cached, training = batch.inputs["embeddings"], batch.inputs["training"]
+    images = cached.folder.table(cached.batch)
+    known = training.table(columns=["key", "sha256", "phash"])
+    return {"contamination": to_table(contamination.find_copies(batch.name, images, known, options), CONTAMINATION)}
 
 
 def _scored(

@@ -78,12 +78,25 @@ def create_pipeline(**_: object) -> Pipeline:
                 tags=["batches"],
             ),
             Node(
+                nodes.check_contamination,
+                inputs=[
+                    "benchmark_embeddings",
+                    "dataset_metadata",
+                    "params:evaluation.check_contamination",
+                    "params:batches",
+                ],
+                outputs=["contamination"],
+                name="check_contamination",
+                tags=["batches"],
+            ),
+            Node(
                 nodes.compare_models,
                 inputs=[
                     "classification_scores",
                     "probe_scores",
                     "retrieval_scores",
                     "predictions",
+                    "contamination",
                     "benchmark_tasks",
                     "params:evaluation.models",
                     "params:evaluation.score_classification",
