@@ -60,8 +60,8 @@ _MESH = (
 )  # fmt: skip
 _CITED = (
     "hepatic steatosis", "airway inflammation", "tumor angiogenesis", "renal fibrosis", "myocardial ischemia",
-    "gut dysbiosis",     "retinal degeneration", "cutaneous wound repair", "axonal injury", "biofilm formation", "drug resistance",
-    "insulin resistance", "mitochondrial dysfunction", "bone loss", "vaccine response", "sepsis", "preterm birth",
+    "gut dysbiosis", "retinal degeneration", "cutaneous wound repair", "axonal injury", "biofilm formation",
+    "drug resistance", "insulin resistance", "mitochondrial dysfunction", "bone loss", "vaccine response", "sepsis",
 )  # fmt: skip
 _TITLES = (
     "{a} and {b}: a multicenter study", "Association of {a} with {b}", "An integrated analysis of {a} and {b}",
