@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             number = int if field.annotation is int else float
             parser.add_argument(f"--{name.replace('_', '-')}", type=number, default=field.default)
     chosen = vars(parser.parse_args(arguments))
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("biomedica_kedro.corpus").setLevel(logging.DEBUG)
     folder, sheet = chosen.pop("folder"), chosen.pop("contact_sheet")
     options = CorpusOptions(**chosen)
     write_corpus(folder, options)

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 MANIFEST = "corpus.json"
 _ARTICLES_PER_TASK = 10
 _FEW_ARTICLES = 60
+_ARTICLES_PER_LINE = 100
 
 InventoryRow = tuple[str, str, str]
 
@@ -102,7 +103,11 @@ def _class_rows() -> list[dict[str, str]]:
 
 def _write_bucket(folder: Path, options: CorpusOptions, articles: Sequence[ArticlePlan]) -> list[dict[str, str]]:
     """Write all objects and the inventory; returns what was broken on purpose."""
-    inventory = list(_write_articles(folder, options, articles))
+    inventory: list[InventoryRow] = []
+    for row in _write_articles(folder, options, articles):
+        inventory.append(row)
+        if len(inventory) % _ARTICLES_PER_LINE == 0:
+            logger.debug("Drew %d of %d articles", len(inventory), len(articles))
     planted = []
     for fault, article, objects in plant_faults(options) if options.planted_faults else ():
         inventory.append(_serve(folder, article, objects))
