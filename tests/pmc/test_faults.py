@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -124,6 +125,24 @@ def test_killed_run_fetches_nothing_whole_again_and_gives_the_same_bytes(bucket,
         assert not spooled & set(server.asked())
     assert archive_bytes(folders) == archive_bytes(fetch(MirrorSource(str(bucket)), tmp_path / "clean"))
     assert not list((tmp_path / "killed").rglob("*.scratch"))
+
+
+def test_full_disk_stops_the_run_and_leaves_nothing_that_looks_finished(bucket, tmp_path):
+    with serve(bucket) as server:
+        command = [sys.executable, __file__, server.url, str(tmp_path / "full")]
+        done = subprocess.run(
+            command,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode != 0
+        assert "File too large" in done.stderr
+        assert not list((tmp_path / "full").rglob("*.commit.json"))
+        folders = fetch(CloudSource(server.url, 2, HASTE), tmp_path / "full")
+    assert archive_bytes(folders) == archive_bytes(fetch(MirrorSource(str(bucket)), tmp_path / "clean"))
 
 
 def test_moto_serves_what_we_ask_of_s3(bucket, tmp_path, monkeypatch):

@@ -19,9 +19,11 @@ from biomedica_kedro.records import DataError, RejectReason
         ("https://host/files/y.png?raw=1", ["y.png"], ["y.png"]),
         ("only.gif", ["only.gif"], ["only.gif"]),
         ("a&amp;b", ["a&b.jpg"], ["a&b.jpg"]),
+        ("journal.pone.1.g001", ["g001.png", "g0011.png"], ["g001.png"]),
+        ("g001", ["paper-g001.png", "paperg001.png"], ["paper-g001.png"]),
         ("z", ["supplement.jpg"], []),
     ],
-    ids=["stem", "case", "other_extension", "doi", "url", "only_gif", "entity", "uncited"],
+    ids=["stem", "case", "other_extension", "doi", "url", "only_gif", "entity", "prefix", "no_prefix", "uncited"],
 )
 def test_cited_images_are_found_by_stem(href, files, wanted):
     assert cited_images(article_xml(href), files) == wanted
@@ -70,4 +72,11 @@ def test_image_is_known_by_its_first_bytes():
 def test_hostile_text_is_scanned_in_linear_time(fragment):
     started = time.process_time()
     cited_images(fragment * (4_000_000 // len(fragment)), ["x.jpg"])
+    assert time.process_time() - started < 5
+
+
+def test_many_hrefs_and_many_files_are_matched_in_linear_time():
+    started = time.process_time()
+    wanted = cited_images(article_xml(*(f"a-b{n}" for n in range(20_000))), [f"c-{n}.jpg" for n in range(20_000)])
+    assert wanted == []
     assert time.process_time() - started < 5

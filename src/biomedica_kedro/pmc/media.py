@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from biomedica_kedro.pmc.file_names import file_name_of, full_size_stem, is_thumbnail, stem_of
 from biomedica_kedro.pmc.source import IMAGE_SUFFIXES
 from biomedica_kedro.records import DataError, RejectReason
 
@@ -19,7 +19,8 @@ _TAG = re.compile(
     rb"<(?P<end>/?)(?:disp|inline)-formula\b[^<>]*?(?P<empty>/?)>"
     rb"|<(?:[\w.-]+:)?(?:graphic|media)\b[^<>]*?\bhref\s*=\s*(?P<quote>[\"'])(?P<href>[^<>]*?)(?P=quote)"
 )
-_THUMBNAIL = re.compile(r"(\.thumbnail|[._-]thumb|_small)$", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[._-]")
+_MAX_NAME = 255
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _PAGE = re.compile(rb"\s*(<!doctype\s+html|<html\b)", re.IGNORECASE)
 
@@ -36,17 +37,20 @@ def cited_images(xml: bytes, names: Sequence[str]) -> list[str]:
     Returns:
         The file names, sorted.
     """
-    cited = {_stem(href) for href in _hrefs(xml)}
     by_stem: dict[str, list[str]] = {}
     for name in names:
-        if name.lower().endswith(IMAGE_SUFFIXES) and _stem(name) in cited:
-            by_stem.setdefault(_stem(name), []).append(name)
-    kept = {stem: _without_previews(renditions) for stem, renditions in by_stem.items()}
+        if name.lower().endswith(IMAGE_SUFFIXES):
+            by_stem.setdefault(stem_of(name).lower(), []).append(name)
+    by_ending: dict[str, list[str]] = {}
+    for stem in by_stem:
+        for ending in _endings(stem):
+            by_ending.setdefault(ending, []).append(stem)
+    cited = {stem for href in _hrefs(xml) for stem in _matching_stems(href, by_stem, by_ending)}
     return sorted(
         name
-        for stem, renditions in kept.items()
-        for name in renditions
-        if not (_THUMBNAIL.search(stem) and _THUMBNAIL.sub("", stem) in kept)
+        for stem in cited
+        for name in _without_previews(by_stem[stem])
+        if not (is_thumbnail(name) and full_size_stem(name).lower() in cited)
     )
 
 
@@ -83,9 +87,17 @@ def _hrefs(xml: bytes) -> Iterable[str]:
             yield html.unescape(tag["href"].decode("utf-8", "replace"))
 
 
-def _stem(href: str) -> str:
-    name = PurePosixPath(href.partition("?")[0].rstrip("/")).name.lower()
-    return next((name.removesuffix(suffix) for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), name)
+def _matching_stems(href: str, stems: Collection[str], by_ending: Mapping[str, list[str]]) -> list[str]:
+    """The stem an href names; failing that, stems of which one ends in the other: "pone.0091296.g001" and "g001"."""
+    wanted = stem_of(file_name_of(href)).lower()
+    if wanted in stems:
+        return [wanted]
+    return [*by_ending.get(wanted, ()), *(ending for ending in _endings(wanted) if ending in stems)]
+
+
+def _endings(stem: str) -> list[str]:
+    """What follows each separator of a stem: "a-b.c" -> "b.c", "c"."""
+    return [stem[place.end() :] for place in _SEPARATOR.finditer(stem[:_MAX_NAME]) if place.end() < len(stem)]
 
 
 def _without_previews(renditions: list[str]) -> list[str]:
