@@ -148,10 +148,11 @@ def serve(root: Path, port: int = 0, **options: object) -> Iterator[CloudServer]
     server = CloudServer(root, **options)  # type: ignore[arg-type]
     started, loop = threading.Event(), asyncio.new_event_loop()
 
+    app = web.Application()
+    app.router.add_get("/{key:.*}", server.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+
     async def start() -> None:
-        app = web.Application()
-        app.router.add_get("/{key:.*}", server.answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
@@ -168,6 +169,7 @@ def serve(root: Path, port: int = 0, **options: object) -> Iterator[CloudServer]
     try:
         yield server
     finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
 
