@@ -31,6 +31,6 @@ def test_tiff_is_not_compressed() -> None:
 @pytest.mark.parametrize(("count", "cells"), [(2, 2), (3, 3), (4, 4)])
 def test_composed_figures_show_every_panel(count: int, cells: int) -> None:
     streams = [np.random.default_rng(i) for i in range(count)]
-    page = np.asarray(compose([BarPlot.sample(rng) for rng in streams], streams, 60)).astype(float)
+    page = np.asarray(compose([BarPlot.sample(rng) for rng in streams], streams, 60, letters="ABCD")).astype(float)
     assert page.shape[0] * page.shape[1] >= cells * 60 * 60
     assert (page.min(axis=2) < 100).mean() > 0.02

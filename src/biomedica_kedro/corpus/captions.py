@@ -34,11 +34,15 @@ _OVERVIEWS = (
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """Title (may be empty) and paragraphs of a caption, in plain text; `subject` is what it is about."""
+    """Title (may be empty) and paragraphs of a caption, in plain text.
+
+    `subject` is what it is about, `letters` name its panels in order and are drawn beside them.
+    """
 
     title: str
     paragraphs: tuple[str, ...]
     subject: str
+    letters: str = ""
 
     @property
     def text(self) -> str:
@@ -67,8 +71,8 @@ def multi_panel_caption(panels: Sequence[Panel], rng: np.random.Generator) -> Ca
     ]
     extra = panels[0].remarks(rng)[:1] + _details(panels[0], rng, 1)
     if chance(rng, 0.3):
-        return Caption(title, (" ".join(parts), " ".join(extra)), subject)
-    return Caption(title, (" ".join(parts + extra),), subject)
+        return Caption(title, (" ".join(parts), " ".join(extra)), subject, letters)
+    return Caption(title, (" ".join(parts + extra),), subject, letters)
 
 
 def _details(panel: Panel, rng: np.random.Generator, count: int) -> list[str]:

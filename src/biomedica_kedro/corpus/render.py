@@ -68,10 +68,11 @@ def paint_part(options: CorpusOptions, article: ArticlePlan, figure: FigurePlan,
         # Real figures differ in size; the factor has a stream of its own, like all that decides pixels.
         size = int(options.image_size * seeds[0].uniform(1.0, 1.25))
         return _paint(panels[0], seeds[0], size)
-    return compose(panels, seeds, int(options.image_size * 0.7))
+    first = sum(len(earlier) for earlier in figure.parts[:part])
+    return compose(panels, seeds, int(options.image_size * 0.7), letters=figure.caption.letters[first:])
 
 
-def compose(panels: Sequence[Panel], seeds: Sequence[np.random.Generator], cell: int) -> Image.Image:
+def compose(panels: Sequence[Panel], seeds: Sequence[np.random.Generator], cell: int, *, letters: str) -> Image.Image:
     """Panels side by side, in one row or a grid, each with its letter on a white margin."""
     columns = len(panels) if len(panels) < 4 and seeds[0].random() < 0.6 else math.ceil(math.sqrt(len(panels)))
     rows = math.ceil(len(panels) / columns)
@@ -85,7 +86,7 @@ def compose(panels: Sequence[Panel], seeds: Sequence[np.random.Generator], cell:
         picture = _paint(panel, rng, cell)
         picture.thumbnail((cell, cell))
         page.paste(picture, (left, top))
-        draw.text((left, top - margin), "ABCDEFGH"[position], fill="black", font=font(margin - 1))
+        draw.text((left, top - margin), letters[position], fill="black", font=font(margin - 1))
     return page
 
 
