@@ -16,6 +16,7 @@ from biomedica_kedro.batches.digests import digest_of
 from biomedica_kedro.batches.files import sha256_of
 from biomedica_kedro.benchmark.encode import Encoder, Vectors
 from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
+from biomedica_kedro.benchmark.nomination import UNTRAINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,15 @@ class ModelHandle:
             files = [Path(name) for name in (self.choice.architecture, self.choice.weights) if Path(name).is_file()]
             return digest_of([*parts, *map(sha256_of, files)])
         return digest_of([*parts, self.checkpoint.digest()])
+
+    def weights(self) -> str:
+        """sha256 of a checkpoint's weights file, "untrained", or the digest of any other choice."""
+        if self.choice.source is ModelSource.UNTRAINED:
+            return UNTRAINED
+        if self.choice.source is not ModelSource.CHECKPOINT:
+            return self.digest()
+        folder = Path(self.choice.weights or self.checkpoint.path)
+        return sha256_of(folder / "all.safetensors" if folder.is_dir() else folder)
 
 
 class OpenClipEncoder:

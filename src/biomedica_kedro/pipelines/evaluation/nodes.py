@@ -15,6 +15,7 @@ from biomedica_kedro.benchmark.classification import PREDICTIONS
 from biomedica_kedro.benchmark.contamination import CONTAMINATION, ContaminationOptions
 from biomedica_kedro.benchmark.encode import ANCHORS, CachedEmbeddings, EmbedOptions, embed_task
 from biomedica_kedro.benchmark.models import batch_name, model_and_task, model_choices
+from biomedica_kedro.benchmark.nomination import Nomination, nominate
 from biomedica_kedro.benchmark.probes import ProbeOptions
 from biomedica_kedro.benchmark.publication import BenchmarkRun, benchmark_runs
 from biomedica_kedro.benchmark.retrieval import RetrievalOptions
@@ -191,6 +192,13 @@ def publish_benchmark(
         _scores(classification_scores, probe_scores, retrieval_scores), domain_averages, active_tasks, benchmark_tasks,
         prompt_set=options.prompt_set, artifacts={"leaderboard.html": leaderboard_page.encode()},
     )  # fmt: skip
+
+
+def nominate_champion(model_comparison: DataFrame, clip_checkpoint: BatchFolder, models: Sequence[Any]) -> Nomination:
+    """Whom the leading model beats on the same samples."""
+    handles = [ModelHandle(choice, clip_checkpoint) for choice in model_choices(models)]
+    weights = {handle.choice.id: handle.weights() for handle in handles}
+    return nominate(model_comparison, weights, model_id=handles[0].choice.id)
 
 
 def _embed(batch: Batch, options: EmbedOptions) -> dict[str, pa.Table]:

@@ -143,6 +143,13 @@ def create_pipeline(**_: object) -> Pipeline:
                 name="publish_benchmark",
                 tags=["report"],
             ),
+            Node(
+                nodes.nominate_champion,
+                inputs=["model_comparison", "clip_checkpoint", "params:evaluation.models"],
+                outputs="champion",
+                name="nominate_champion",
+                tags=["report"],
+            ),
         ],
         namespace="evaluation",
         prefix_datasets_with_namespace=False,
