@@ -280,7 +280,8 @@ def main() -> None:
         names = list(pythons)[turn:] + list(pythons)[:turn]
         medians = {}
         for name in names:
-            command = [pythons[name], __file__, "--arm", name, "--root", root, "--epochs", str(options.epochs)]
+            # -P: a peer's package has the name of this file
+            command = [pythons[name], "-P", __file__, "--arm", name, "--root", root, "--epochs", str(options.epochs)]
             env = {**os.environ, "OMP_NUM_THREADS": "1", "WDS_SECURE": "1"}
             done = subprocess.run(command, env=env, capture_output=True, text=True)
             if done.returncode:

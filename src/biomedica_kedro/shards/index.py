@@ -6,6 +6,7 @@ that can match. What comes back is small: for each chosen sample its shard, offs
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tarfile
 from collections.abc import Sequence
@@ -108,7 +109,8 @@ def _query(metadata: BatchFolder | Url, where: str | None, columns: Sequence[str
     url = str(metadata.path if isinstance(metadata, BatchFolder) else metadata)
     files = _glob(url, "*.parquet")
     connection = duckdb.connect()
-    connection.execute("SET enable_progress_bar = false")
+    with contextlib.suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets there is no bar to silence
+        connection.execute("SET enable_progress_bar = false")
     rows = connection.from_arrow(_remote_table(files)) if "://" in url else connection.read_parquet(files)
     try:
         chosen = rows if where is None else rows.filter(f"({where})")
