@@ -11,6 +11,7 @@ from typing import Any
 from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.batches.files import write_json
 from biomedica_kedro.records import Options
+from biomedica_kedro.shards.writer import SUFFIX
 
 logger = logging.getLogger(__name__)
 
@@ -50,21 +51,26 @@ def push_to_hub(
 
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        (root / "README.md").write_text(card)
-        write_json(root / "croissant.json", dict(croissant))
-        for name, folder in folders.items():
-            (root / name).mkdir()
-            for batch in folder.names():
-                commit = folder.commit(batch)
-                for file in commit.files if commit else ():
-                    (root / name / file).symlink_to((folder.path / file).resolve())
+        lay_out(root, folders, card, croissant)
         api = HfApi(endpoint=options.endpoint)
         api.create_repo(options.repository, repo_type="dataset", private=options.private, exist_ok=True)
+        stale = [f"{name}/*" for name in folders]
         pushed = api.upload_folder(
-            repo_id=options.repository,
-            folder_path=root,
-            repo_type="dataset",
-            delete_patterns=["shards/*", "metadata/*"],
+            repo_id=options.repository, folder_path=root, repo_type="dataset", delete_patterns=stale
         )
     logger.info("published %s", options.repository)
     return {"repository": options.repository, "commit": pushed.oid}
+
+
+def lay_out(root: Path, folders: Mapping[str, BatchFolder], card: str, croissant: Mapping[str, Any]) -> None:
+    """Make the published folder, its large files as links; data sets without rows are left out."""
+    (root / "README.md").write_text(card)
+    write_json(root / "croissant.json", dict(croissant))
+    for name, folder in folders.items():
+        commits = [folder.commit(batch) for batch in folder.names()]
+        files = [file for commit in commits if commit for file in commit.files]
+        has_content = any(file.endswith(SUFFIX) for file in files) or any(commit.rows for commit in commits if commit)
+        if has_content:
+            (root / name).mkdir()
+            for file in files:
+                (root / name / file).symlink_to((folder.path / file).resolve())

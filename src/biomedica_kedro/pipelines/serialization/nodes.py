@@ -151,10 +151,16 @@ def push_to_hub(
     dataset_shards: BatchFolder,
     dataset_metadata: BatchFolder,
     shard_index: BatchFolder,
+    article_texts: BatchFolder,
     dataset_card: str,
     croissant_metadata: dict[str, Any],
     options: HubOptions,
 ) -> dict[str, Any]:
     """Publish the data set, when a repository is named."""
-    folders = {"shards": dataset_shards, "metadata": dataset_metadata, "index": shard_index}
+    folders = {
+        "shards": dataset_shards,
+        "metadata": dataset_metadata,
+        "index": shard_index,
+        "articles": article_texts,
+    }
     return hub.push_to_hub(folders, dataset_card, croissant_metadata, options)

@@ -109,6 +109,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "dataset_shards",
                     "dataset_metadata",
                     "shard_index",
+                    "article_texts",
                     "dataset_card",
                     "croissant_metadata",
                     "params:serialization.push_to_hub",

@@ -1,0 +1,49 @@
+from types import SimpleNamespace
+
+import huggingface_hub
+
+from biomedica_kedro.shards.hub import HubOptions, push_to_hub
+from biomedica_kedro.shards.stream import stream
+
+from .conftest import Corpus, figures
+
+
+class Hub:
+    """Stands for the network: keeps what would be uploaded."""
+
+    def __init__(self, endpoint):
+        self.endpoint = endpoint
+
+    def create_repo(self, repository, **options):
+        Hub.created = (self.endpoint, repository, options)
+
+    def upload_folder(self, *, folder_path, **options):
+        Hub.files = sorted(str(path.relative_to(folder_path)) for path in folder_path.rglob("*") if path.is_file())
+        Hub.keys = {sample.key for sample in stream(folder_path)}
+        return SimpleNamespace(oid="abc")
+
+
+def push(f, options):
+    folders = {"shards": f["dataset_shards"], "metadata": f["dataset_metadata"], "articles": f["article_texts"]}
+    return push_to_hub(folders, "# Card", {"name": "x"}, options)
+
+
+def test_published_folder_streams_by_itself_and_leaves_empty_tables_out(serialize, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    f = serialize(Corpus(figures(range(6))), tmp_path)
+    options = HubOptions(repository="someone/pairs", endpoint="http://127.0.0.1:9")
+    assert push(f, options) == {"repository": "someone/pairs", "commit": "abc"}
+    assert Hub.created == (
+        "http://127.0.0.1:9",
+        "someone/pairs",
+        {"repo_type": "dataset", "private": True, "exist_ok": True},
+    )
+    assert {"README.md", "croissant.json"} < set(Hub.files)
+    assert {name.split("/")[0] for name in Hub.files if "/" in name} == {"shards", "metadata"}
+    assert Hub.keys == {figure.key for figure in figures(range(6))}
+
+
+def test_without_a_repository_no_client_is_made(serialize, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "HfApi", None)
+    f = serialize(Corpus(figures(range(2))), tmp_path)
+    assert push(f, HubOptions()) == {"repository": None, "commit": None}
