@@ -125,7 +125,7 @@ def test_article_without_usable_text_is_a_failure_and_image_failures_keep_the_ar
         "PMC3.1/f1.jpg": "not_found",
         "PMC4.1/f1.jpg": "checksum_mismatch",
         "PMC5.1/f1.jpg": "not_an_image",
-        "PMC6.1": "forbidden_key",
+        "PMC6.1/x.jpg": "forbidden_key",
     }
     assert archived(outputs) == {"PMC3.1", "PMC4.1", "PMC5.1", "PMC6.1"}
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 from cloud_layout import write_article
 
-from biomedica_kedro.batches import plan_batches
+from biomedica_kedro.batches import BatchFolder, TaskError, plan_batches
+from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.mirror import MirrorSource
+from biomedica_kedro.pmc.patience import Patience
 from biomedica_kedro.pmc.read import MetadataOptions, read_metadata
 
 OPTIONS = MetadataOptions()
@@ -45,3 +47,19 @@ def test_unchanged_metadata_are_not_read_again(read, tmp_path):
     write_article(tmp_path / "mirror", "PMC2.1")
     assert read()[0] == first[0]
     assert len(read(MetadataOptions(attempt=1))) == 2
+
+
+def test_source_that_is_down_stops_the_stage_instead_of_selecting_nothing(tmp_path):
+    write_article(tmp_path / "mirror", "PMC1.1")
+    listed = MirrorSource(str(tmp_path / "mirror")).list_articles()
+    nobody = CloudSource("http://127.0.0.1:9", patience=Patience(tries=1))
+    plan = plan_batches(
+        read_metadata,
+        stage="read_metadata",
+        outputs=["article_metadata"],
+        parameters=OPTIONS,
+        whole={"article_source": nobody},
+        slices={"article_inventory": {"0000": listed}},
+    )
+    with pytest.raises(TaskError, match=r"1 of 1 articles.*PMC1\.1.*max_failed_share"):
+        plan[0].deliver(BatchFolder(tmp_path / "article_metadata"))

@@ -25,9 +25,11 @@ from biomedica_kedro.batches import Batch
 from biomedica_kedro.batches.digests import digest_of
 from biomedica_kedro.pmc.archive import SUFFIX, ArchiveWriter
 from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.pmc.file_names import file_name_of
 from biomedica_kedro.pmc.media import check_article, check_image, cited_images
 from biomedica_kedro.pmc.metadata import MAX_METADATA_BYTES, ArticleMetadata, RemoteFile, metadata_name, parse_metadata
-from biomedica_kedro.pmc.source import ArticleFiles, Source, SourceError
+from biomedica_kedro.pmc.outage import Outage
+from biomedica_kedro.pmc.source import ArticleFiles, Source
 from biomedica_kedro.pmc.spool import ArticleStore, KeptArchive, Spool, is_intact
 from biomedica_kedro.records import REJECTS, DataError, Options, Reject, RejectReason, to_table
 
@@ -35,7 +37,6 @@ logger = logging.getLogger(__name__)
 
 STAGE = "fetch_articles"
 _TRIES_ON_WRONG_MD5 = 3
-_FAILURES_BEFORE_JUDGING = 20
 _SECONDS_BETWEEN_PROGRESS_LINES = 10.0
 
 
@@ -120,26 +121,22 @@ class _Fetcher:
     spool: Spool
     kept: KeptArchive
     options: FetchOptions
-    n_done: int = 0
     n_bytes: int = 0
-    transient: list[Receipt] = field(default_factory=list)
 
     def fetch(self, articles: Sequence[Mapping[str, Any]], batch: str) -> list[Receipt]:
         """Receipts in order of article id."""
         progress = _Progress(batch, len(articles))
+        outage = Outage(self.options.max_failed_share, "fetch_articles.max_failed_share")
 
         async def fetch(row: Mapping[str, Any]) -> Receipt:
             receipt = self._reuse(row) or await self._fetch_article(row)
-            self.n_done += 1
-            if receipt.is_transient:
-                self.transient.append(receipt)
-                self._stop_when_down(at_end=False)
-            progress.show(self.n_done, self.n_bytes)
+            outage.count(f"{row['article_id']}: {receipt.failures[0].detail}" if receipt.is_transient else None)
+            progress.show(outage.n_done, self.n_bytes)
             return receipt
 
         ordered = sorted(articles, key=lambda row: str(row["article_id"]))
         receipts = run_bounded(fetch, ordered, limit=min(self.options.concurrency, self.source.articles_in_flight))
-        self._stop_when_down(at_end=True)
+        outage.judge()
         return receipts
 
     def _reuse(self, row: Mapping[str, Any]) -> Receipt | None:
@@ -160,7 +157,8 @@ class _Fetcher:
             return receipt
         receipt.files += [(metadata_name(article_id), "json"), (metadata.xml.name, "xml")]
         for url in metadata.forbidden:
-            receipt.failures.append(Reject(article_id, STAGE, RejectReason.FORBIDDEN_KEY, f"media {url!r}"))
+            source = f"{article_id}/{file_name_of(url)}"
+            receipt.failures.append(Reject(source, STAGE, RejectReason.FORBIDDEN_KEY, f"media {url!r}"))
         await self._fetch_images(files, metadata, text, receipt)
         return receipt
 
@@ -214,17 +212,6 @@ class _Fetcher:
         self.spool.write(article_id, file.name, content)
         self.n_bytes += len(content)
         return content
-
-    def _stop_when_down(self, *, at_end: bool) -> None:
-        n_failed = len(self.transient)
-        is_judged = at_end or n_failed >= _FAILURES_BEFORE_JUDGING
-        if n_failed and is_judged and n_failed > self.options.max_failed_share * self.n_done:
-            last = self.transient[-1].failures[0]
-            raise SourceError(
-                f"{n_failed} of {self.n_done} articles could not be downloaded, last {last.source}: {last.detail}. "
-                "Check the network and the source, then run again: what is complete is not fetched twice "
-                "(fetch_articles.max_failed_share says how much may fail)"
-            )
 
 
 def _wanted_images(metadata: ArticleMetadata, text: bytes, policy: MediaPolicy) -> list[str]:

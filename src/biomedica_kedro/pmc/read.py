@@ -15,8 +15,9 @@ from biomedica_kedro.batches import Batch
 from biomedica_kedro.pmc.bounded import run_bounded
 from biomedica_kedro.pmc.keep import Keep
 from biomedica_kedro.pmc.metadata import ARTICLE_METADATA, MAX_METADATA_BYTES, metadata_name, parse_metadata
+from biomedica_kedro.pmc.outage import Outage
 from biomedica_kedro.pmc.source import REMOVED, Source
-from biomedica_kedro.records import DataError, Options, to_table
+from biomedica_kedro.records import DataError, Options, RejectReason, to_table
 
 
 class MetadataOptions(Options):
@@ -24,10 +25,12 @@ class MetadataOptions(Options):
 
     Attributes:
         concurrency: articles asked for at once, unless the source stands fewer.
+        max_failed_share: when more than this share of a batch's articles cannot be downloaded, the stage stops.
         attempt: raise it to try again what could not be read.
     """
 
     concurrency: int = Field(default=64, ge=1, le=1024)
+    max_failed_share: float = Field(default=0.5, ge=0, le=1)
     attempt: int = Field(default=0, ge=0)
 
 
@@ -39,10 +42,14 @@ def read_metadata(batch: Batch, options: MetadataOptions) -> dict[str, pa.Table]
         options: see `MetadataOptions`.
     Returns:
         `article_metadata`, as many rows as the inventory has.
+    Raises:
+        SourceError: when the source is down.
     """
     source = cast(Source, batch.inputs["article_source"])
     keep = Keep(batch.outputs["article_metadata"], batch.name)
     known = {(row["article_id"], row["etag"]): row for row in keep.rows() if row["problem"] is None}
+
+    outage = Outage(options.max_failed_share, "read_metadata.max_failed_share")
 
     async def read(row: Mapping[str, Any]) -> Mapping[str, Any]:
         place = {name: row[name] for name in ("article_id", "etag", "location", "status")}
@@ -50,11 +57,15 @@ def read_metadata(batch: Batch, options: MetadataOptions) -> dict[str, pa.Table]
             return place
         if (row["article_id"], row["etag"]) in known:
             return {**known[row["article_id"], row["etag"]], **place}
-        return {**place, **await _read_article(source, row)}
+        facts = await _read_article(source, row)
+        is_transient = facts.get("problem") == RejectReason.DOWNLOAD_FAILED
+        outage.count(f"{row['article_id']}: {facts['detail']}" if is_transient else None)
+        return {**place, **facts}
 
     rows = batch.inputs["article_inventory"].to_pylist()
     limit = min(options.concurrency, source.articles_in_flight)
     table = to_table(run_bounded(read, rows, limit=limit), ARTICLE_METADATA)
+    outage.judge()
     keep.replace(table)
     return {"article_metadata": table}
 
