@@ -84,7 +84,7 @@ def _validate(tasks: dict[str, Task], target: Path) -> tuple[list[str], bool]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m biomedica_kedro.benchmark", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--tasks", type=Path, nargs="*", default=[], help="your own task files or folders of them")
+    parser.add_argument("--tasks", type=Path, action="append", default=[], help="your own task file or folder of them")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every task, where its data are and under which license")
     prepare = commands.add_parser("prepare", help="bring a data set into the interchange form")

@@ -177,6 +177,26 @@ def draw_leaderboard(
     return leaderboard_figure(benchmark_table), page
 
 
+def draw_diagnostics(
+    predictions: BatchFolder,
+    active_tasks: DataFrame,
+    benchmark_tasks: Mapping[str, Task],
+    models: Sequence[Any],
+    options: ScoreOptions,
+) -> tuple[Figure, Figure]:
+    """Confusion matrices and reliability curves of the leading model."""
+    from biomedica_kedro.benchmark.plots import confusion_figure, reliability_figure
+
+    answers = _frame(predictions, PREDICTIONS)
+    is_shown = answers["prompt_set"].isin([options.prompt_set, ""])
+    leading = answers[is_shown & (answers["model_id"] == model_choices(models)[0].id)]
+    synthetic = dict(zip(active_tasks["task"], active_tasks["synthetic"], strict=True))
+    return (
+        confusion_figure(leading, benchmark_tasks, synthetic),
+        reliability_figure(leading, benchmark_tasks, synthetic),
+    )
+
+
 def publish_benchmark(
     classification_scores: BatchFolder,
     probe_scores: BatchFolder,

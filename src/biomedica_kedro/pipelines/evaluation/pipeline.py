@@ -128,6 +128,19 @@ def create_pipeline(**_: object) -> Pipeline:
                 tags=["report"],
             ),
             Node(
+                nodes.draw_diagnostics,
+                inputs=[
+                    "predictions",
+                    "active_tasks",
+                    "benchmark_tasks",
+                    "params:evaluation.models",
+                    "params:evaluation.score_classification",
+                ],
+                outputs=["confusion_matrices", "reliability_curves"],
+                name="draw_diagnostics",
+                tags=["report"],
+            ),
+            Node(
                 nodes.publish_benchmark,
                 inputs=[
                     "classification_scores",
