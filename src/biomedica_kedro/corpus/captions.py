@@ -26,6 +26,7 @@ _DETAILS = {
     "Clinical Imaging": _CLINICAL, "Microscopy": _LABORATORY, "Immuno Assays": _LABORATORY,
     "Plots and Charts": _STATISTICAL, "Tables": _STATISTICAL, "Maps": _STATISTICAL,
 }  # fmt: skip
+_PLAIN_HEADLINES = 0.2
 _OVERVIEWS = (
     "Overview of {a}", "Findings in {a}", "Correlates of {a}", "{A} across methods", "{A}: panels from one case",
     "Combined assessment of {a}",
@@ -52,7 +53,7 @@ class Caption:
 
 def single_panel_caption(panel: Panel, rng: np.random.Generator) -> Caption:
     """Caption of a figure with one panel."""
-    headline = capitalize(panel.headline(rng)) + "."
+    headline = _headline(panel, rng) + "."
     text = " ".join([*panel.remarks(rng), *_details(panel, rng, int(rng.integers(1, 3)))])
     if chance(rng, 0.25):
         return Caption("", (f"{headline} {text}",), panel.subject)
@@ -65,14 +66,18 @@ def multi_panel_caption(panels: Sequence[Panel], rng: np.random.Generator) -> Ca
     style = pick(rng, ("({}) ", "({}) ", "{}, ", "({}): "))
     letters = "ABCDEFGH" if chance(rng, 0.8) else "abcdefgh"
     title = pick(rng, _OVERVIEWS).format(a=subject, A=capitalize(subject)) + "."
-    parts = [
-        f"{style.format(letter)}{capitalize(panel.headline(rng))}."
-        for letter, panel in zip(letters, panels, strict=False)
-    ]
+    parts = [f"{style.format(letter)}{_headline(panel, rng)}." for letter, panel in zip(letters, panels, strict=False)]
     extra = panels[0].remarks(rng)[:1] + _details(panels[0], rng, 1)
     if chance(rng, 0.3):
         return Caption(title, (" ".join(parts), " ".join(extra)), subject, letters)
     return Caption(title, (" ".join(parts + extra),), subject, letters)
+
+
+def _headline(panel: Panel, rng: np.random.Generator) -> str:
+    """What the panel shows: as a rule all that is visible, now and then the kind of image and its subject alone."""
+    if chance(rng, _PLAIN_HEADLINES):
+        return capitalize(f"{panel.kind.noun}{pick(rng, (': ', ', '))}{panel.subject}")
+    return capitalize(panel.headline(rng))
 
 
 def _details(panel: Panel, rng: np.random.Generator, count: int) -> list[str]:
