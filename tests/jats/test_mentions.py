@@ -126,6 +126,11 @@ def test_paragraph_around_a_figure_leaves_its_caption_out(parse):
     assert mentions_of(parsed)[0].text == "Before 1 after."
 
 
+def test_figures_that_share_an_id_share_its_mentions(parse):
+    parsed = parse("<p><xref rid='F1'>Figure 1</xref></p><fig id='F1'/><fig id='F1'/>")
+    assert [len(f.mentions) for f in parsed.figures] == [1, 1]
+
+
 def test_section_is_the_path_of_titles(parse):
     parsed = parse(
         f"<sec><title>Results</title><sec><title>Growth</title><p><xref rid='F1'>1</xref></p></sec></sec>{FIGURES}"

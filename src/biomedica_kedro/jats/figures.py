@@ -42,13 +42,13 @@ class FigureSet:
     Attributes:
         figures: in document order.
         by_element: the figure of each element that carries one.
-        by_id: figures by `(sub-article, @id)`.
+        by_id: figures by `(sub-article, @id)`; more than one where the file uses an id twice.
         by_group: members by `(sub-article, @id of the group)`.
     """
 
     figures: list[Figure] = field(default_factory=list)
     by_element: dict[etree._Element, Figure] = field(default_factory=dict)
-    by_id: dict[tuple[str | None, str], Figure] = field(default_factory=dict)
+    by_id: dict[tuple[str | None, str], list[Figure]] = field(default_factory=dict)
     by_group: dict[tuple[str | None, str], list[Figure]] = field(default_factory=dict)
 
 
@@ -72,7 +72,7 @@ def read_figures(scan: Scan, article_id: str) -> FigureSet:
         found.figures.append(figure)
         found.by_element[element] = figure
         if published:
-            found.by_id.setdefault((figure.sub_article_id, published), figure)
+            found.by_id.setdefault((figure.sub_article_id, published), []).append(figure)
     for group, elements in members.items():
         _read_group(group, elements, scan, found)
     _link_translations(scan, found.figures)

@@ -38,8 +38,8 @@ class _Finder:
         self.scan = scan
         self.found = found
         self.targets: dict[str, list[tuple[Figure, Via]]] = {}
-        for (_, name), figure in found.by_id.items():
-            self.targets.setdefault(name, []).append((figure, Via.DIRECT))
+        for (_, name), figures in found.by_id.items():
+            self.targets.setdefault(name, []).extend((figure, Via.DIRECT) for figure in figures)
         for (_, name), figures in found.by_group.items():
             self.targets.setdefault(name, []).extend((figure, Via.GROUP) for figure in figures)
         self.keys = {f.figure_id: label_key(f.label) if f.kind in _LABELLED else None for f in found.figures}

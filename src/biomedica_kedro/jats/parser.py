@@ -119,11 +119,13 @@ def _character_reference(match: re.Match[bytes]) -> bytes:
 
 def _replace_entities(root: etree._Element, warnings: list[str]) -> None:
     """Put characters in the place of entity nodes, which text functions of libxml2 drop without a word."""
+    document = root.getroottree().docinfo
+    if not document.doctype:
+        return  # without a document type an undefined entity is an error of syntax
     entities = list(root.iter(etree.Entity))
     if not entities:
         return
-    dtd = root.getroottree().docinfo.internalDTD
-    declared = set() if dtd is None else {entity.name for entity in dtd.entities()}  # type: ignore[attr-defined]
+    declared = {entity.name for entity in document.internalDTD.entities()}  # type: ignore[attr-defined]
     for entity in entities:
         name = (entity.text or "").strip("&;")
         if name in declared:
