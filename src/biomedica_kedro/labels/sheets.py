@@ -109,11 +109,13 @@ def draw_sheet(title: str, images: Sequence[tuple[bytes, str, str]], options: Sh
         left = _MARGIN + position % options.columns * cell_width
         top = _HEADER + position // options.columns * cell_height
         _paste(sheet, picture, left, top, options.thumbnail)
-        words = textwrap.wrap(caption, width=max(8, options.thumbnail // 5), max_lines=_CAPTION_LINES, placeholder=" …")
+        words = textwrap.wrap(
+            caption[: 2 * options.thumbnail], max(8, options.thumbnail // 6), max_lines=_CAPTION_LINES, placeholder=" …"
+        )
         color = {"boundary": "#b3261e", "random": "#555555"}.get(role, "#1a5fb4")
         draw.text((left, top + options.thumbnail + 2), role, fill=color, font=small)
-        for line, text in enumerate(words, start=1):
-            draw.text((left, top + options.thumbnail + 2 + line * _LINE), text, fill="black", font=small)
+        place = (left, top + options.thumbnail + 2 + _LINE)
+        draw.multiline_text(place, "\n".join(words), fill="black", font=small, spacing=2)
     return sheet
 
 
@@ -184,7 +186,7 @@ def _without_repeats(best: Mapping[Role, pa.Table], options: SheetOptions) -> pa
 def thumbnail(picture: Image.Image, options: SheetOptions) -> bytes:
     """Small JPEG of an image, to be kept until its sheet is drawn."""
     small = picture.copy()
-    small.thumbnail((options.thumbnail, options.thumbnail), Image.Resampling.LANCZOS)
+    small.thumbnail((options.thumbnail, options.thumbnail), Image.Resampling.BICUBIC)
     content = io.BytesIO()
     small.save(content, "JPEG", quality=92)
     return content.getvalue()
