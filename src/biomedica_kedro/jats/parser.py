@@ -120,7 +120,7 @@ def _character_reference(match: re.Match[bytes]) -> bytes:
 def _replace_entities(root: etree._Element, warnings: list[str]) -> None:
     """Put characters in the place of entity nodes, which text functions of libxml2 drop without a word."""
     document = root.getroottree().docinfo
-    if not document.doctype:
+    if not document.doctype:  # type: ignore[attr-defined]
         return  # without a document type an undefined entity is an error of syntax
     entities = list(root.iter(etree.Entity))
     if not entities:
