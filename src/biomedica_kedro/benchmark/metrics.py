@@ -121,6 +121,8 @@ def ratio(above: Floats, below: Floats) -> Floats:
 
 def log_odds(logit_NK: Floats) -> Floats:
     """Each option's log odds against the others: ordered as its probability, but never rounded to 0 or 1."""
+    if logit_NK.shape[1] == 1:
+        return np.zeros_like(logit_NK)
     others = np.full_like(logit_NK, -np.inf)
     for at in range(logit_NK.shape[1]):
         for other in range(logit_NK.shape[1]):
