@@ -49,7 +49,7 @@ def make_corpus(folder: Path, n_samples: int = 64) -> SmallCorpus:
                 jpeg(COLORS[names[index % len(names)]], index),
                 "jpg",
                 f"A {names[index % len(names)]} field, sample {index}. Seen by day.",
-                {"mentions": [f"We show {names[index % len(names)]}."]},
+                {"figure_mentions": [f"We show {names[index % len(names)]}."]},
             )
             for index in indices
         ]

@@ -160,12 +160,7 @@ class ShardSamples(Dataset[tuple[torch.Tensor, str, list[str]]]):
 
 
 def _mentions(record: dict[str, Any]) -> list[str]:
-    return [mention if isinstance(mention, str) else str(mention.get("text", "")) for mention in _listed(record)]
-
-
-def _listed(record: dict[str, Any]) -> list[Any]:
-    found = record.get("mentions") or record.get("image_context") or []
-    return found if isinstance(found, list) else []
+    return [str(mention) for mention in record.get("figure_mentions") or []]
 
 
 @dataclass(frozen=True, slots=True)

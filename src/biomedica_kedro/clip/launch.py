@@ -101,8 +101,12 @@ def launch(batch: Batch, options: TrainOptions) -> pa.Table:
         },
     )
     if options.machine.nodes > 1:
-        logger.info("waiting for %d machines: run `python -m biomedica_kedro.clip.launch %s --node RANK` on each of the "
-                    "others, RANK from 1", options.machine.nodes, job)  # fmt: skip
+        logger.info(
+            "waiting for %d machines: run `python -m %s %s --node RANK` on each of the others, RANK from 1",
+            options.machine.nodes,
+            _MODULE,
+            job,
+        )
     log: TrainingLog = batch.inputs["training_log"]
     with messages.open("rb") as file:
         process = subprocess.Popen(command(job, options.machine, node=0))
