@@ -16,6 +16,7 @@ from biomedica_kedro.benchmark.scores import ScoreOptions
 from biomedica_kedro.benchmark.task import Task, load_tasks
 from biomedica_kedro.datasets.benchmark import PublishedScoresDataset
 from biomedica_kedro.pipelines.evaluation import nodes
+from biomedica_kedro.records import DATASET_METADATA, to_table
 from tests.benchmark.samples_factory import ColorEncoder, class_rows, write_samples
 
 MODELS = [{"id": "trained", "source": "checkpoint"}, {"id": "control", "source": "untrained"}]
@@ -157,3 +158,26 @@ def test_nothing_to_measure_is_no_error(
         copies["contamination"], tasks, MODELS, SCORING,
     )  # fmt: skip
     assert table.empty
+
+
+def test_only_the_training_split_counts_as_trained_on(
+    tasks: dict[str, Task], store: SampleStore, tmp_path: Path, run_plan: Callable, evaluate: Callable
+) -> None:
+    rows = store.find("embedded_panel_type").columns(["sha256"])["sha256"].to_pylist()
+    metadata = BatchFolder(tmp_path / "metadata")
+    metadata.path.mkdir()
+    entries = [
+        {"key": f"k{at}", "sha256": sha256, "phash": "0" * 16, "split": "train" if at == 0 else "test"}
+        for at, sha256 in enumerate(rows)
+    ]
+    metadata.write_table("one", to_table(entries, DATASET_METADATA))
+    metadata.write_commit("one", inputs="x", code="0", rows=len(rows), files=[metadata.file("one")])
+    metadata.finish(["one"])
+    active = nodes.list_active_tasks(tasks, store, metadata, ActivationOptions()).set_index("task")
+    assert active.loc["embedded_panel_type", "n_in_training"] == 1
+    _, folders, _ = evaluate()
+    plan = nodes.check_contamination(
+        folders["benchmark_embeddings"], metadata, ContaminationOptions(max_distance=0), BatchOptions()
+    )
+    copies = run_plan(plan)["contamination"].to_pandas()
+    assert copies.loc[copies["task"] == "embedded_panel_type", "training_key"].tolist() == ["k0"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from biomedica_kedro.batches import Batch, BatchFolder, BatchOptions, IncompleteError, PlannedOutput, plan_batches
@@ -23,7 +24,7 @@ from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import SCORE_ROWS, ScoreOptions, Subject
 from biomedica_kedro.benchmark.task import Kind, Task
 from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, encoder_of
-from biomedica_kedro.records import REJECTS, to_table
+from biomedica_kedro.records import REJECTS, Split, to_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -39,7 +40,7 @@ def list_active_tasks(
     options: ActivationOptions,
 ) -> DataFrame:
     """Which tasks have samples, and how many of these are among the training images."""
-    hashes = dataset_metadata.table(columns=["sha256"])["sha256"] if dataset_metadata.is_complete() else None
+    hashes = _trained_on(dataset_metadata)["sha256"] if dataset_metadata.is_complete() else None
     return activation.active_tasks(benchmark_tasks, benchmark_samples, hashes, options)
 
 
@@ -256,8 +257,14 @@ def _score_retrieval(batch: Batch, options: RetrievalOptions) -> dict[str, pa.Ta
 def _check_contamination(batch: Batch, options: ContaminationOptions) -> dict[str, pa.Table]:
     cached, training = batch.inputs["embeddings"], batch.inputs["training"]
     images = cached.folder.table(cached.batch)
-    known = training.table(columns=["key", "sha256", "phash"])
-    return {"contamination": to_table(contamination.find_copies(batch.name, images, known, options), CONTAMINATION)}
+    copies = contamination.find_copies(batch.name, images, _trained_on(training), options)
+    return {"contamination": to_table(copies, CONTAMINATION)}
+
+
+def _trained_on(dataset_metadata: BatchFolder) -> pa.Table:
+    """Fingerprints of the training split; the metadata tell of held-out images too."""
+    table = dataset_metadata.table(columns=["key", "sha256", "phash", "split"])
+    return table.filter(pc.equal(table["split"], str(Split.TRAIN)))
 
 
 def _scored(
