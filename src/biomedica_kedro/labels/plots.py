@@ -10,12 +10,15 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
+from biomedica_kedro.labels.propagation import UNLABELLED
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from matplotlib.figure import Figure
 
 _LAYOUT: dict[str, Any] = {"template": "plotly_white", "margin": {"t": 60, "r": 20}}
 _MAX_COMPONENTS = 100
+_GRAY = "#c0bfbc"
 
 
 def plot_scree(explained: pa.Table) -> go.Figure:
@@ -29,7 +32,7 @@ def plot_scree(explained: pa.Table) -> go.Figure:
     figure = go.Figure(
         [
             go.Bar(x=component[kept], y=share[kept], name="kept", marker_color="#1a5fb4"),
-            go.Bar(x=component[~kept], y=share[~kept], name="left out", marker_color="#c0bfbc"),
+            go.Bar(x=component[~kept], y=share[~kept], name="left out", marker_color=_GRAY),
             go.Scatter(
                 x=component, y=shown["cumulative_share"].to_numpy(), name="cumulative", yaxis="y2", line_color="#e66100"
             ),
@@ -58,6 +61,7 @@ def plot_cluster_sizes(sizes_K: npt.NDArray[np.int64], labels: Sequence[str]) ->
             x=rank[names == name],
             y=sizes_K[order][names == name],
             name=str(name),
+            marker_color=_GRAY if name == UNLABELLED else None,
             customdata=order[names == name],
             hovertemplate="cluster %{customdata}: %{y} images",
         )
@@ -88,7 +92,7 @@ def plot_image_map(points_N2: npt.NDArray[np.float32], concepts: Sequence[str], 
             text=texts[names == name],
             mode="markers",
             name=str(name),
-            marker={"size": 5, "opacity": 0.75},
+            marker={"size": 5, "opacity": 0.75, "color": _GRAY if name == UNLABELLED else None},
         )
         for name in sorted(set(concepts))
     ]
