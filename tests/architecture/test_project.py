@@ -20,7 +20,7 @@ from biomedica_kedro.records import RejectReason
 
 PROJECT = Path(__file__).resolve().parents[2]
 # what the documented commands give by --params
-RUNTIME = {"packages": "packages", "mirror": "mirror"}
+RUNTIME = {"packages": "packages", "mirror": "mirror", "scheduler": "tcp://127.0.0.1:8786"}
 STAGES = ["ingestion", "extraction", "annotation", "serialization", "modeling", "evaluation"]
 LAYERS = ["raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting"]
 
