@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import shutil
@@ -166,6 +167,7 @@ def batches_litdata(root: Path) -> Iterator[tuple[list[str], object]]:
             row = super().__getitem__(index)
             return row["key"], transform(_pillow(row["jpg"]))
 
+    multiprocessing.set_start_method("fork", force=True)  # `optimize` leaves spawn, which cannot send a local class
     rows = Decoded(str(folder), shuffle=True, seed=1)
     yield from StreamingDataLoader(rows, batch_size=BATCH, num_workers=WORKERS)
 
