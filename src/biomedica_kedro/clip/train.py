@@ -152,7 +152,7 @@ class Trainer:
     def _towers(self, model: ClipModel) -> nn.Module:
         towers: nn.Module = TwoTowers(model)
         if self.options.compile:
-            towers.compile()  # type: ignore[no-untyped-call]
+            towers.compile()
         return towers
 
     def _step(self, step: int, batch: Batch, towers: nn.Module, parts: Trainable, geometry: Geometry) -> dict[str, Any]:
