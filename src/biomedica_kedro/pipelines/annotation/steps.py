@@ -50,7 +50,7 @@ def detect_batch(batch: Batch, options: PanelOptions) -> Tables:
             caption = row["caption"] if files[row["article_id"], row["figure_id"]] == 1 else None
             return panel_row(row["key"], read_panels(read(row), caption or "", options))
 
-        found, rejects = map_items(detect, rows, stage="detect_panels", source=lambda row: row["key"])
+        found, rejects = map_items(detect, rows, stage="detect_panels", source=lambda row: row["key"], batch=batch)
     return {"image_panels": to_table(found, IMAGE_PANELS), "unsplit_images": to_table(rejects, REJECTS)}
 
 
