@@ -12,6 +12,6 @@ def register_pipelines() -> dict[str, Pipeline]:
     Returns:
         Each of the six by its name, and their sum as `__default__`.
     """
-    pipelines: dict[str, Pipeline] = find_pipelines(raise_errors=False)
+    pipelines: dict[str, Pipeline] = find_pipelines(raise_errors=True)
     pipelines["__default__"] = sum(pipelines.values(), Pipeline([]))
     return pipelines
