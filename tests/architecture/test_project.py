@@ -5,6 +5,7 @@ from __future__ import annotations
 import graphlib
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,13 @@ def test_names_have_no_dots_and_every_entry_has_a_layer(catalog_config):
     assert [name for name in catalog_config if "." in name] == []
     layers = {name: entry["metadata"]["kedro-viz"]["layer"] for name, entry in catalog_config.items()}
     assert {name: layer for name, layer in layers.items() if layer not in LAYERS} == {}
+
+
+def test_every_node_with_parameters_has_hints_that_kedro_can_read(registry):
+    """A name imported for type checking only makes Kedro hand over an unvalidated dict."""
+    for node in registry["__default__"].nodes:
+        if any(name.startswith("params:") for name in node.inputs):
+            typing.get_type_hints(node.func)
 
 
 def test_layers_follow_each_other_without_a_cycle(registry, catalog_config):

@@ -10,6 +10,8 @@ import orjson
 import pyarrow as pa
 from pydantic import BaseModel
 
+_STABLE = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
 
 @runtime_checkable
 class HasDigest(Protocol):
@@ -31,7 +33,7 @@ def digest_of(value: object) -> str:
     """
     if isinstance(value, HasDigest):
         return value.digest()
-    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)).hexdigest()
+    return hashlib.sha256(orjson.dumps(value, default=str, option=_STABLE)).hexdigest()
 
 
 @digest_of.register
@@ -41,10 +43,8 @@ def _(value: BaseModel) -> str:
 
 @digest_of.register
 def _(value: pa.Table) -> str:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, value.schema) as writer:
-        writer.write_table(value.combine_chunks())
-    return hashlib.sha256(sink.getvalue()).hexdigest()
+    # The values, not the buffers: equal tables may differ in chunks, offsets and validity bitmaps
+    return digest_of({"schema": str(value.schema), "columns": value.to_pydict()})
 
 
 def combined(parts: dict[str, Any]) -> str:
