@@ -5,6 +5,9 @@ from pathlib import Path
 
 from biomedica_kedro.hooks import ConsoleHooks, TrackingHooks
 
+# Threads that spin while they wait slow training on a busy machine to a tenth; must be set before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # A packaged project is run from the folder that holds its conf; a checkout knows its own root.
 PROJECT_PATH = Path(os.environ.get("BIOMEDICA_PROJECT_PATH", Path(__file__).resolve().parents[2]))
 
