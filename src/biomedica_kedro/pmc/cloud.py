@@ -25,7 +25,7 @@ from biomedica_kedro.pmc.bounded import run_bounded
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID
 from biomedica_kedro.pmc.inventory import REPORTS, newest_stamp, parse_manifest, read_inventory
 from biomedica_kedro.pmc.mirror import LAYOUT_DIGEST
-from biomedica_kedro.pmc.patience import PATIENCE, Patience, gate_of, get_patiently
+from biomedica_kedro.pmc.patience import PATIENCE, Gate, Patience, gate_of, get_patiently
 from biomedica_kedro.pmc.source import SourceError, checked_key, inventory_table
 from biomedica_kedro.records import DataError, RejectReason
 
@@ -91,7 +91,7 @@ class CloudSource:
         """
         limits = _limits(self.requests_in_flight)
         async with limits.requests:
-            await gate_of(urlsplit(self.endpoint).netloc).passed()
+            await _gate(self.endpoint).passed()
             if not _PLAIN_KEY.fullmatch(key):
                 return await get_patiently(self._url(key), self.patience, max_bytes=max_bytes)
             content = await self._get_fast(key, max_bytes)
@@ -220,6 +220,11 @@ def _limits(requests_in_flight: int) -> _Limits:
     if loop not in _LIMITS:
         _LIMITS[loop] = _Limits(asyncio.Semaphore(requests_in_flight), asyncio.Semaphore(_LARGE_AT_ONCE))
     return _LIMITS[loop]
+
+
+@cache
+def _gate(endpoint: str) -> Gate:
+    return gate_of(urlsplit(endpoint).netloc)
 
 
 @cache

@@ -1,8 +1,8 @@
 """Fetch a batch's articles into the archive: metadata, then full text, then only the images a figure cites.
 
-Every file is checked (key, size, md5 from the metadata's URL, first bytes) and spooled under its own name as soon as
-it is whole, so a killed run fetches nothing complete twice; the tar is written from the spool in sorted order, so its
-bytes do not depend on how often the run was interrupted. Unchanged articles (by etag) come from the last archive.
+Every file is checked (key, size, md5 from the metadata's URL, first bytes) and spooled as soon as it is whole, so a
+killed run fetches nothing complete twice; the tar is written from the spool in sorted order, so its bytes do not depend
+on how often the run was interrupted. Unchanged articles (by etag) come from the last archive.
 
 In = archived + failures: an article whose metadata or text cannot be had is one row of `failed_downloads` and is not in
 the archive; an image that cannot be had is one row too, and its article is archived without it.
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from pydantic import Field
@@ -34,6 +34,8 @@ from biomedica_kedro.pmc.spool import ArticleStore, KeptArchive, Spool, is_intac
 from biomedica_kedro.records import REJECTS, DataError, Options, Reject, RejectReason, to_table
 
 logger = logging.getLogger(__name__)
+
+Checked = TypeVar("Checked")
 
 STAGE = "fetch_articles"
 _TRIES_ON_WRONG_MD5 = 3
@@ -100,8 +102,11 @@ def fetch_articles(batch: Batch, options: FetchOptions) -> dict[str, pa.Table]:
         SourceError: when the source is down; see `FetchOptions.max_failed_share`.
     """
     articles = batch.inputs["selected_articles"].to_pylist()
-    with KeptArchive(batch.outputs["article_archive"], batch.name, options.recipe()) as kept:
-        fetcher = _Fetcher(batch.inputs["article_source"], Spool(batch.scratch("article_archive")), kept, options)
+    with (
+        KeptArchive(batch.outputs["article_archive"], batch.name, options.recipe()) as kept,
+        Spool(batch.scratch("article_archive")) as spool,
+    ):
+        fetcher = _Fetcher(batch.inputs["article_source"], spool, kept, options)
         receipts = fetcher.fetch(articles, batch.name)
         with batch.create("article_archive", SUFFIX) as path, ArchiveWriter(path) as archive:
             for receipt in receipts:
@@ -148,8 +153,15 @@ class _Fetcher:
         receipt = Receipt(article_id, self.spool)
         try:
             files = self.source.open_article(article_id, row["location"])
-            metadata = await self._fetch_metadata(files, article_id)
-            text = await self._fetch_file(
+            known = RemoteFile(metadata_name(article_id), None)
+            _, metadata = await self._fetch_file(
+                files,
+                article_id,
+                known,
+                max_bytes=MAX_METADATA_BYTES,
+                check=lambda raw: parse_metadata(raw, article_id),
+            )
+            text, _ = await self._fetch_file(
                 files, article_id, metadata.xml, max_bytes=self.options.max_xml_bytes, check=check_article
             )
         except DataError as error:
@@ -161,13 +173,6 @@ class _Fetcher:
             receipt.failures.append(Reject(source, STAGE, RejectReason.FORBIDDEN_KEY, f"media {url!r}"))
         await self._fetch_images(files, metadata, text, receipt)
         return receipt
-
-    async def _fetch_metadata(self, files: ArticleFiles, article_id: str) -> ArticleMetadata:
-        file = RemoteFile(metadata_name(article_id), None)
-        content = await self._fetch_file(
-            files, article_id, file, max_bytes=MAX_METADATA_BYTES, check=lambda text: parse_metadata(text, article_id)
-        )
-        return parse_metadata(content, article_id)
 
     async def _fetch_images(
         self, files: ArticleFiles, metadata: ArticleMetadata, text: bytes, receipt: Receipt
@@ -196,11 +201,12 @@ class _Fetcher:
         file: RemoteFile,
         *,
         max_bytes: int,
-        check: Callable[[bytes], object],
-    ) -> bytes:
+        check: Callable[[bytes], Checked],
+    ) -> tuple[bytes, Checked]:
+        """The content, from the spool if it lies there, and what `check` makes of it."""
         spooled = self.spool.find(article_id, file)
         if spooled is not None:
-            return spooled
+            return spooled, check(spooled)
         for _ in range(_TRIES_ON_WRONG_MD5):
             content = await files.read(file.name, max_bytes=max_bytes)
             if is_intact(content, file.md5):
@@ -208,10 +214,10 @@ class _Fetcher:
         else:
             detail = f"{article_id}/{file.name}: {len(content)} bytes do not have the md5 {file.md5} of the metadata"
             raise DataError(RejectReason.CHECKSUM_MISMATCH, detail)
-        check(content)
+        checked = check(content)
         self.spool.write(article_id, file.name, content)
         self.n_bytes += len(content)
-        return content
+        return content, checked
 
 
 def _wanted_images(metadata: ArticleMetadata, text: bytes, policy: MediaPolicy) -> list[str]:

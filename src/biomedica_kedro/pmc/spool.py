@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import zlib
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self
+from uuid import uuid4
 
+import orjson
 import pyarrow as pa
 
 from biomedica_kedro.batches import BatchFolder
@@ -15,6 +22,9 @@ from biomedica_kedro.pmc.archive import SUFFIX
 from biomedica_kedro.pmc.keep import Keep
 from biomedica_kedro.pmc.metadata import RemoteFile
 from biomedica_kedro.pmc.source import checked_key
+
+_PART = ".part"
+_MAX_LINE = 4096
 
 
 class ArticleStore(Protocol):
@@ -30,37 +40,87 @@ def is_intact(content: bytes, md5: str | None) -> bool:
     return md5 is None or hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
 
 
-@dataclass(frozen=True, slots=True)
 class Spool:
-    """Whole files of unfinished batches, one file each: `{folder}/{article id}/{name}`."""
+    """Whole files of an unfinished batch, appended to one file for each run: a line that describes, then the bytes.
 
-    folder: Path
+    A killed run leaves at most one file cut short at the end of its part, which the next run, writing a part of its
+    own, does not find. A file of its own for each would cost more than all the rest of fetching it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Args: folder: of the batch's unfinished work; parts of killed runs are read, never changed."""
+        self._places: dict[str, _Place] = {}
+        self._open = ExitStack()
+        for path in sorted(folder.glob(f"*{_PART}")):
+            self._places |= dict(_places(self._open.enter_context(path.open("rb"))))
+        self._part = self._open.enter_context((folder / f"{uuid4().hex}{_PART}").open("xb+", buffering=0))
+        self._end = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     def find(self, article_id: str, file: RemoteFile) -> bytes | None:
         """A file that an interrupted run has fetched, if it is still what the metadata say."""
-        try:
-            content = self._path(article_id, file.name).read_bytes()
-        except FileNotFoundError:
-            return None
-        return content if content and is_intact(content, file.md5) else None
+        key = checked_key(article_id, file.name)
+        place = self._places.get(key)
+        content = place.read() if place is not None else b""
+        return content if place is not None and place.is_whole(key, content) and is_intact(content, file.md5) else None
 
     def read(self, article_id: str, name: str) -> bytes:
         """See `ArticleStore`."""
-        return self._path(article_id, name).read_bytes()
+        return self._places[f"{article_id}/{name}"].read()
 
     def write(self, article_id: str, name: str, content: bytes) -> None:
-        """Store a file; it appears under its name when it is whole."""
-        path = self._path(article_id, name)
-        temporary = path.with_name(".unfinished-" + hashlib.md5(name.encode(), usedforsecurity=False).hexdigest())
-        try:
-            temporary.write_bytes(content)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-        temporary.replace(path)
+        """Store a file.
 
-    def _path(self, article_id: str, name: str) -> Path:
-        return self.folder / checked_key(article_id, name)
+        Raises:
+            OSError: when the disk is full.
+        """
+        key = checked_key(article_id, name)
+        checksum = _checksum(key, content)
+        record = orjson.dumps((key, len(content), checksum), option=orjson.OPT_APPEND_NEWLINE) + content
+        n_written = 0
+        while n_written < len(record):
+            n_written += os.pwrite(self._part.fileno(), record[n_written:], self._end + n_written)
+        self._end += len(record)
+        self._places[key] = _Place(self._part, self._end - len(content), len(content), checksum)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a file's bytes lie in a part of the spool."""
+
+    file: BinaryIO | FileIO
+    start: int
+    n_bytes: int
+    checksum: int
+
+    def read(self) -> bytes:
+        return os.pread(self.file.fileno(), self.n_bytes, self.start)
+
+    def is_whole(self, key: str, content: bytes) -> bool:
+        return len(content) == self.n_bytes and _checksum(key, content) == self.checksum
+
+
+def _checksum(key: str, content: bytes) -> int:
+    return zlib.crc32(content, zlib.crc32(key.encode()))
+
+
+def _places(part: BinaryIO) -> Iterator[tuple[str, _Place]]:
+    """What a part holds, up to where it was cut short or is damaged."""
+    size = os.fstat(part.fileno()).st_size
+    while line := part.readline(_MAX_LINE):
+        try:
+            key, n_bytes, checksum = orjson.loads(line)
+        except (orjson.JSONDecodeError, ValueError, TypeError):
+            return
+        place = _Place(part, part.tell(), n_bytes, checksum)
+        if not place.start <= part.seek(place.start + n_bytes) <= size:
+            return
+        yield key, place
 
 
 class KeptArchive:
