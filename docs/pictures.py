@@ -33,29 +33,45 @@ _SECONDS = 120
 
 def main() -> None:
     """Serve, look, and save one picture a page."""
+    store = f"sqlite:///{PROJECT}/data/mlflow.db"
+    viz = ("kedro", "viz", "run", "--no-browser", "--host=127.0.0.1", "--port={port}")
+    mlflow = ("mlflow", "server", "--backend-store-uri", store, "--host=127.0.0.1", "--port={port}")
     with browser() as chrome:
-        viz = ("kedro", "viz", "run", "--no-browser", "--host=127.0.0.1", "--port={port}")
         with serving(*viz, ready="/api/main") as url:
-            chrome.get(url)
-            wait_for(chrome, ".pipeline-node__text")
-            chrome.execute_script("localStorage.clear()")
-            dismiss(chrome)
-            time.sleep(3)
-            chrome.save_screenshot(str(IMAGES / "pipelines.png"))
-        store = f"sqlite:///{PROJECT}/data/mlflow.db"
-        mlflow = ("mlflow", "server", "--backend-store-uri", store, "--host=127.0.0.1", "--port={port}")
+            take_pipelines(chrome, url)
         with serving(*mlflow, ready="/health") as url:
-            chrome.get(f"{url}/#/experiments/2/runs")
-            run = wait_for(chrome, "a[href*='/runs/']").get_attribute("href")
-            chrome.get(f"{run}/model-metrics")
-            wait_for(chrome, ".js-plotly-plot")
-            time.sleep(5)
-            chrome.save_screenshot(str(IMAGES / "training.png"))
-            chrome.get(f"{url}/#/experiments/3/runs")
-            run = wait_for(chrome, "a[href*='/runs/']").get_attribute("href")
-            chrome.get(run)
-            time.sleep(5)
-            chrome.save_screenshot(str(IMAGES / "benchmark.png"))
+            take_training(chrome, url)
+        take_benchmark(chrome)
+
+
+def take_pipelines(chrome: WebDriver, url: str) -> None:
+    """The six stages, collapsed, with their layers."""
+    chrome.set_window_size(2600, 1200)
+    chrome.get(url)
+    wait_for(chrome, ".pipeline-node__text")
+    hide(chrome, "[class^='feature-hints']", "[class^='update-reminder']", ".pipeline-minimap")
+    chrome.execute_script("document.querySelector('.pipeline-menu-button--menu')?.click()")
+    time.sleep(4)
+    chrome.save_screenshot(str(IMAGES / "pipelines.png"))
+
+
+def take_training(chrome: WebDriver, url: str) -> None:
+    """The loss curve of the newest training."""
+    chrome.set_window_size(1600, 1000)
+    chrome.get(f"{url}/#/experiments/2/runs")
+    run = wait_for(chrome, "a[href*='/runs/']").get_attribute("href")
+    chrome.get(f"{run}/model-metrics")
+    wait_for(chrome, ".js-plotly-plot")
+    wait_for(chrome, "input[placeholder*='metric charts']").send_keys("loss|R_at_1$")
+    time.sleep(5)
+    chrome.save_screenshot(str(IMAGES / "training.png"))
+
+
+def take_benchmark(chrome: WebDriver) -> None:
+    """The top of the leaderboard."""
+    chrome.set_window_size(1500, 860)
+    chrome.get((PROJECT / "data" / "08_reporting" / "leaderboard.html").as_uri())
+    chrome.save_screenshot(str(IMAGES / "benchmark.png"))
 
 
 @contextmanager
@@ -80,7 +96,7 @@ def serving(*command: str, ready: str) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     arguments = [str(BIN / command[0]), *(part.replace("{port}", str(port)) for part in command[1:])]
-    process = subprocess.Popen(arguments, cwd=PROJECT, start_new_session=True)
+    process = subprocess.Popen(arguments, cwd=PROJECT, start_new_session=True, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + _SECONDS
@@ -101,11 +117,12 @@ def wait_for(chrome: WebDriver, selector: str) -> WebElement:
     return WebDriverWait(chrome, _SECONDS).until(lambda b: b.find_elements(By.CSS_SELECTOR, selector))[0]
 
 
-def dismiss(chrome: WebDriver) -> None:
-    """Close kedro-viz's banner and tour, which cover the graph on a first visit."""
-    for selector in (".update-reminder-unexpanded__buttons-container button", ".shareable-url-modal button"):
-        for button in chrome.find_elements(By.CSS_SELECTOR, selector):
-            chrome.execute_script("arguments[0].click()", button)
+def hide(chrome: WebDriver, *selectors: str) -> None:
+    """Take overlays of a first visit off the page."""
+    script = (
+        "const style = document.createElement('style'); style.textContent = arguments[0]; document.body.append(style)"
+    )
+    chrome.execute_script(script, f"{', '.join(selectors)} {{ display: none !important }}")
 
 
 if __name__ == "__main__":
