@@ -85,3 +85,10 @@ def serve() -> Iterator[Callable[..., str]]:
     for process in started:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares costly fixtures in one worker of pytest-xdist: a file, or all that looks at the default run."""
+    for item in items:
+        folder = item.path.parent
+        item.add_marker(pytest.mark.xdist_group(folder.name if folder.name == "end_to_end" else str(item.path)))
