@@ -21,6 +21,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import torch
@@ -34,6 +35,7 @@ from biomedica_kedro.clip.images import Geometry, decode, normalize, to_square
 from biomedica_kedro.clip.log import MemoryLog
 from biomedica_kedro.clip.selection import SelectionOptions, select_samples
 from biomedica_kedro.clip.train import Outcome, Trainer
+from biomedica_kedro.datasets import tracking
 from biomedica_kedro.records import Split
 from biomedica_kedro.shards.reader import read_sample
 from biomedica_kedro.shards.writer import write_shard
@@ -41,6 +43,7 @@ from biomedica_kedro.shards.writer import write_shard
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "benchmarks" / "results"
 RESAMPLES = 2000
+_ENDS = ("", "_low", "_high")
 
 
 def main() -> None:
@@ -54,6 +57,7 @@ def main() -> None:
         runs = [measure(data, seed, shuffled=False) for seed in given.seeds]
         control = measure(data, given.seeds[0], shuffled=True)
     write_results(runs, control)
+    track([*runs, control])
 
 
 def make_shards(folder: Path) -> Path:
@@ -218,6 +222,23 @@ def write_results(runs: list[dict[str, object]], control: dict[str, object]) -> 
     classes, n_pairs = first["n_classes"], first["n_pairs"]
     lines += [f"| chance | {1 / classes:.3f} | {1 / classes:.3f} | {1 / n_pairs:.4f} | 1x | {10 / n_pairs:.3f} | |"]
     (RESULTS / "embedded_result.md").write_text("\n".join(lines) + "\n")
+
+
+def track(runs: list[dict[str, object]]) -> None:
+    """One MLflow run a seed, and one for the control, in this checkout's store."""
+    mlflow.set_tracking_uri(f"sqlite:///{PROJECT}/data/mlflow.db")
+    client, experiment_id = tracking.experiment("biomedica/embedded-result")
+    for run in runs:
+        name = "control-shuffled-captions" if run["shuffled"] else f"seed-{run['seed']}"
+        created = client.create_run(experiment_id, run_name=name, tags=tracking.active_run_tags())
+        scores = {key: value for key, value in run.items() if isinstance(value, list)}
+        values = {f"{key}{end}": v for key, three in scores.items() for end, v in zip(_ENDS, three, strict=True)}
+        values |= {f"recall/{name}": value for name, value in run["class_accuracy"].items()}
+        for key, value in {**values, "R_at_1_over_chance": run["R_at_1_over_chance"]}.items():
+            client.log_metric(created.info.run_id, key, value)
+        for key in ("seed", "shuffled", "steps", "n_training", "n_classes", "n_pairs", "fewest_images_a_class"):
+            client.log_param(created.info.run_id, key, run[key])
+        client.set_terminated(created.info.run_id)
 
 
 def _cell(values: list[float]) -> str:
