@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import time
+from itertools import groupby
 
 import pytest
 from cloud_layout import article_xml, jpeg
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from biomedica_kedro.images.graphics import FileIndex
+from biomedica_kedro.pmc.file_names import full_size_stem
 from biomedica_kedro.pmc.media import check_article, check_image, cited_images
 from biomedica_kedro.records import DataError, RejectReason
 
@@ -80,3 +85,27 @@ def test_many_hrefs_and_many_files_are_matched_in_linear_time():
     wanted = cited_images(article_xml(*(f"a-b{n}" for n in range(20_000))), [f"c-{n}.jpg" for n in range(20_000)])
     assert wanted == []
     assert time.process_time() - started < 5
+
+
+STEMS = st.sampled_from(["f1", "x-f1", "a.x-f1", "F1", "f1_small", "f1.thumbnail", "x-f1_tn", "f2", "x.f2", "f1.jpg"])
+SUFFIXES = st.sampled_from(["", ".jpg", ".JPG", ".gif", ".png", ".tif", ".pdf", ".thumbnail.jpg"])
+NAMES = st.builds("{}{}".format, STEMS, SUFFIXES)
+
+
+@settings(max_examples=200)
+@given(hrefs=st.lists(NAMES, min_size=1, max_size=3), files=st.dictionaries(NAMES, st.integers(1, 9), max_size=6))
+def test_what_the_extraction_takes_has_been_fetched(hrefs, files):
+    cited = cited_images(article_xml(*hrefs), list(files))
+    renditions = groupby(sorted(hrefs, key=image_of), key=image_of)
+    for names in (list(names) for _, names in renditions):
+        try:
+            taken = FileIndex(files).find(names)
+        except DataError:
+            continue
+        fetched = FileIndex({name: files[name] for name in cited}).find(names)
+        assert image_of(fetched) == image_of(taken)  # of renditions, the GIF beside a better one is not fetched
+
+
+def image_of(name):
+    """What the renditions of one image have in common."""
+    return full_size_stem(name).lower()

@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from biomedica_kedro.pmc.file_names import file_name_of, full_size_stem, is_thumbnail, stem_of
+from biomedica_kedro.pmc.file_names import extension_of, file_name_of, full_size_stem, is_thumbnail, stem_of
 from biomedica_kedro.pmc.source import IMAGE_SUFFIXES
 from biomedica_kedro.records import DataError, RejectReason
 
@@ -45,12 +45,14 @@ def cited_images(xml: bytes, names: Sequence[str]) -> list[str]:
     for stem in by_stem:
         for ending in _endings(stem):
             by_ending.setdefault(ending, []).append(stem)
-    cited = {stem for href in _hrefs(xml) for stem in _matching_stems(href, by_stem, by_ending)}
+    asked = {stem_of(file_name_of(href)).lower() for href in _hrefs(xml)}
+    cited = {stem for wanted in asked for stem in _matching_stems(wanted, by_stem, by_ending)}
+    full_size = asked & by_stem.keys()
     return sorted(
         name
         for stem in cited
         for name in _without_previews(by_stem[stem])
-        if not (is_thumbnail(name) and full_size_stem(name).lower() in cited)
+        if not (is_thumbnail(name) and full_size_stem(name).lower() in full_size)
     )
 
 
@@ -87,9 +89,8 @@ def _hrefs(xml: bytes) -> Iterable[str]:
             yield html.unescape(tag["href"].decode("utf-8", "replace"))
 
 
-def _matching_stems(href: str, stems: Collection[str], by_ending: Mapping[str, list[str]]) -> list[str]:
-    """The stem an href names; failing that, stems of which one ends in the other: "pone.0091296.g001" and "g001"."""
-    wanted = stem_of(file_name_of(href)).lower()
+def _matching_stems(wanted: str, stems: Collection[str], by_ending: Mapping[str, list[str]]) -> list[str]:
+    """The stem asked for; failing that, stems of which one ends in the other: "pone.0091296.g001" and "g001"."""
     if wanted in stems:
         return [wanted]
     return [*by_ending.get(wanted, ()), *(ending for ending in _endings(wanted) if ending in stems)]
@@ -101,5 +102,5 @@ def _endings(stem: str) -> list[str]:
 
 
 def _without_previews(renditions: list[str]) -> list[str]:
-    better = [name for name in renditions if not name.lower().endswith(".gif")]
+    better = [name for name in renditions if extension_of(name) != "gif"]
     return better or renditions
