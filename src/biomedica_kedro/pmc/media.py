@@ -45,15 +45,16 @@ def cited_images(xml: bytes, names: Sequence[str]) -> list[str]:
     for stem in by_stem:
         for ending in _endings(stem):
             by_ending.setdefault(ending, []).append(stem)
-    asked = {stem_of(file_name_of(href)).lower() for href in _hrefs(xml)}
-    cited = {stem for wanted in asked for stem in _matching_stems(wanted, by_stem, by_ending)}
-    full_size = asked & by_stem.keys()
-    return sorted(
-        name
-        for stem in cited
-        for name in _without_previews(by_stem[stem])
-        if not (is_thumbnail(name) and full_size_stem(name).lower() in full_size)
-    )
+    asked = {file_name_of(href).lower() for href in _hrefs(xml)}
+    stems = {name: _matching_stems(stem_of(name), by_stem, by_ending) for name in asked}
+    full_size = {full_size_stem(name) for name in asked if stem_of(name) in by_stem and not is_thumbnail(name)}
+    cited = {
+        stem
+        for name, matching in stems.items()
+        for stem in matching
+        if not (is_thumbnail(name) and full_size_stem(name) in full_size)
+    }
+    return sorted(name for stem in cited for name in _without_previews(by_stem[stem]))
 
 
 def check_article(content: bytes) -> None:
