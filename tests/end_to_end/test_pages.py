@@ -11,7 +11,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = pytest.mark.browser
 
-STAGES = ["Ingestion", "Extraction", "Annotation", "Serialization", "Modeling", "Evaluation"]
+STAGES = ["ingestion", "extraction", "annotation", "serialization", "modeling", "evaluation"]
 BIN = Path(sys.executable).parent
 
 
