@@ -48,6 +48,12 @@ def test_every_figure_of_a_paragraph_is_mentioned(parse):
     assert by_figure(parsed, "direct") == {"F1": 1, "F2": 1, "F3": 1}
 
 
+def test_boxes_in_a_paragraph_are_told_on_their_own(parse):
+    parsed = parse("<p>Before <boxed-text><sec><title>Box</title><p>Inside.</p></sec></boxed-text> after.</p>")
+    assert [(p.section, p.text) for p in parsed.article.paragraphs][1:] == [("Box", "Inside.")]
+    assert "Inside" not in parsed.article.paragraphs[0].text
+
+
 def test_paragraph_text_is_told_once_and_exactly(parse):
     parsed = parse(f"<p>A shows <xref rid='F1'>Fig 1</xref> and B <xref rid='F2'>Fig 2</xref>. End.</p>{FIGURES}")
     assert mentions_of(parsed)[0].text == "A shows Fig 1 and B Fig 2. End."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -41,6 +41,7 @@ def test_text_as_a_reader_sees_it(markup, text):
     assert text_of(etree.fromstring(markup.replace("<p>", f"<p {MML}>", 1))) == text
 
 
+@example("a\rb")
 @given(st.text(alphabet=" \n\t\r\u00a0\u2009abcé–"))
 def test_clean_text_has_single_spaces_only(text):
     assert clean(text) == " ".join(text.split())

@@ -23,6 +23,7 @@ from biomedica_kedro.jats.text import XML_LANG, children_by_tag, text_of
 NOT_A_FIG = "no <fig> element"
 
 _KIND_WORD = re.compile(r"\b(scheme|chart|plate)", re.IGNORECASE)
+_ASIDES = {"alt-text", "long-desc", "attrib", "p", "statement", "list"}
 _PANEL_LABEL = re.compile(r"\W*[A-Za-z]\W*$|\W*(?:i{1,3}|iv|v)\W*$")
 _KINDS = {
     "fig-group": Kind.FIGURE,
@@ -60,7 +61,7 @@ def read_figures(scan: Scan, article_id: str) -> FigureSet:
     for element, graphics in scan.carriers.items():
         place = scan.places.of(element)
         around = scan.places.around(element) if element.tag == "fig" else place
-        figure = _read_figure(element, graphics, place, article_id)
+        figure = _read_figure(element, graphics, place, article_id, scan)
         figure.position = len(found.figures)
         figure.sub_article_id = place.sub_article
         published = element.get("id")
@@ -79,39 +80,42 @@ def read_figures(scan: Scan, article_id: str) -> FigureSet:
     return found
 
 
-def _read_figure(element: etree._Element, graphics: list[etree._Element], place: Place, article_id: str) -> Figure:
+def _read_figure(
+    element: etree._Element, graphics: list[etree._Element], place: Place, article_id: str, scan: Scan
+) -> Figure:
     figure = Figure(article_id=article_id, figure_id="", position=0, kind=Kind.FIGURE)
     figure.graphics = read_graphics(graphics)
     children = children_by_tag(element)
     for graphic in graphics:
-        for child in graphic:
+        for child in graphic if len(graphic) else ():
             children.setdefault(child.tag, []).append(child)
     if "label" in children:
         figure.label = text_of(children["label"][0])
     figure.kind = _kind(element, figure, place)
     if "caption" in children:
-        _read_captions(figure, children["caption"], place.language)
+        _read_captions(figure, children["caption"], place.language, scan)
     elif figure.kind is Kind.GRAPHICAL_ABSTRACT and element.tag != "fig":
         figure.caption = _abstract_caption(element)
-    figure.alt_text = _joined(children, "alt-text") or _joined(children, "long-desc")
-    figure.attribution = _joined(children, "attrib")
-    if element.tag == "fig":
-        figure.note = _joined(children, "p", "statement", "list")
-    else:
+    if not _ASIDES.isdisjoint(children):
+        figure.alt_text = _joined(children, "alt-text") or _joined(children, "long-desc")
+        figure.attribution = _joined(children, "attrib")
+        if element.tag == "fig":
+            figure.note = _joined(children, "p", "statement", "list")
+    if element.tag != "fig":
         figure.warnings.append(NOT_A_FIG)
-    permissions = children.get("permissions", [None])[0]
+    permissions = children["permissions"][0] if "permissions" in children else None
     figure.license_override = license_override(permissions, figure.caption, figure.attribution, figure.note)
     if not figure.graphics:
         figure.warnings.append("no graphic")
     return figure
 
 
-def _read_captions(figure: Figure, captions: list[etree._Element], language: str) -> None:
+def _read_captions(figure: Figure, captions: list[etree._Element], language: str, scan: Scan) -> None:
     pieces: dict[str, list[str]] = {}
     titles: dict[str, str] = {}
     for caption in captions:
         spoken = caption.get(XML_LANG) or language
-        pieces.setdefault(spoken, []).append(text_of(caption))
+        pieces.setdefault(spoken, []).append(_caption_text(caption, scan))
         first = caption[0] if len(caption) else None
         titles.setdefault(spoken, text_of(first) if first is not None and first.tag == "title" else "")
     by_language = {spoken: text for spoken, texts in pieces.items() if (text := " ".join(filter(None, texts)))}
@@ -120,6 +124,23 @@ def _read_captions(figure: Figure, captions: list[etree._Element], language: str
     main = language if language in by_language else next(iter(by_language))
     figure.captions_by_language = by_language
     figure.caption, figure.title = by_language[main], titles[main]
+
+
+def _caption_text(caption: etree._Element, scan: Scan) -> str:
+    """Text of a caption; the common one, of titles and running text alone, is told paragraph by paragraph."""
+    if not len(caption) or (caption.text and not caption.text.isspace()):
+        return text_of(caption)
+    texts = []
+    for child in caption:
+        if child.tag == "p" and scan.is_running_text(child):
+            texts.append(scan.paragraph_text(child))
+        elif child.tag == "title":
+            texts.append(text_of(child))
+        else:
+            return text_of(caption)
+        if child.tail and not child.tail.isspace():
+            return text_of(caption)
+    return " ".join(filter(None, texts))
 
 
 def _kind(element: etree._Element, figure: Figure, place: Place) -> Kind:
@@ -174,7 +195,7 @@ def _read_group(group: etree._Element, elements: list[etree._Element], scan: Sca
         _join_languages(figures, [str(language) for language in languages], group_id, found)
         return
     outer = Figure(article_id="", figure_id="", position=0, kind=Kind.FIGURE)
-    _read_captions(outer, group.findall("caption"), scan.places.of(group).language)
+    _read_captions(outer, group.findall("caption"), scan.places.of(group).language, scan)
     outer.label = text_of(group.find("label"))
     main = next((f for e, f in zip(elements, figures, strict=True) if e.get("specific-use") != "child-fig"), None)
     for element, figure in zip(elements, figures, strict=True):

@@ -28,6 +28,10 @@ def read_graphics(elements: Sequence[etree._Element]) -> list[Graphic]:
     Args:
         elements: the figure's `<graphic>` and `<media>` elements, in document order.
     """
+    if len(elements) == 1:
+        href = href_of(elements[0])
+        name = file_name_of(href)
+        return [Graphic(href, name, _rendition(elements[0], name), 0)] if href else []
     graphics: list[Graphic] = []
     part_of: dict[object, int] = {}
     n_parts = 0
@@ -66,7 +70,9 @@ def is_film(graphic: Graphic) -> bool:
 
 
 def _rendition(element: etree._Element, name: str) -> str:
-    kind = " ".join(filter(None, (element.get("content-type"), element.get("specific-use"))))
+    kind, use = element.get("content-type"), element.get("specific-use")
+    if use:
+        kind = f"{kind} {use}" if kind else use
     if (kind and _THUMBNAIL_KIND.search(kind)) or is_thumbnail(name):
         return THUMBNAIL
     if element.tag == "media" and element.get("mimetype", "video") != "image":

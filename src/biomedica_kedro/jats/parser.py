@@ -8,6 +8,7 @@ rest of the package sees plain JATS names.
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass, field
 from html.entities import html5
 
@@ -54,11 +55,14 @@ def read_article(xml: bytes) -> Source:
     if len(xml) > MAX_BYTES:
         raise DataError(RejectReason.TOO_LARGE, f"the XML has {len(xml)} bytes, the limit is {MAX_BYTES}")
     warnings: list[str] = []
+    parser = _strict_parser()
     try:
-        root, recovered = etree.fromstring(xml, make_parser()), False
+        root, recovered = etree.fromstring(xml, parser), False
+        is_clean = not len(parser.error_log)
     except etree.XMLSyntaxError as error:
         root, recovered = _second_try(xml, error, warnings)
-    _replace_entities(root, warnings)
+        is_clean = False
+    _replace_entities(root, warnings, is_clean)
     article = _find_article(root)
     if recovered:
         warnings.append("malformed XML was repaired")
@@ -71,6 +75,17 @@ def make_parser(*, recover: bool = False) -> etree.XMLParser:
         resolve_entities=False, load_dtd=False, dtd_validation=False, no_network=True, huge_tree=False,
         remove_comments=True, remove_pis=True, recover=recover,
     )  # fmt: skip
+
+
+_PARSERS = threading.local()
+
+
+def _strict_parser() -> etree.XMLParser:
+    """This thread's parser; one parser shared by threads would make them wait for each other."""
+    parser: etree.XMLParser | None = getattr(_PARSERS, "strict", None)
+    if parser is None:
+        parser = _PARSERS.strict = make_parser()
+    return parser
 
 
 def _second_try(xml: bytes, error: etree.XMLSyntaxError, warnings: list[str]) -> tuple[etree._Element, bool]:
@@ -117,15 +132,20 @@ def _character_reference(match: re.Match[bytes]) -> bytes:
     return match[0] if character is None else "".join(f"&#{ord(c)};" for c in character).encode()
 
 
-def _replace_entities(root: etree._Element, warnings: list[str]) -> None:
-    """Put characters in the place of entity nodes, which text functions of libxml2 drop without a word."""
+def _replace_entities(root: etree._Element, warnings: list[str], is_clean: bool) -> None:
+    """Put characters in the place of entity nodes, which text functions of libxml2 drop without a word.
+
+    A file that the parser had nothing to say about has no undeclared entities.
+    """
     document = root.getroottree().docinfo
     if not document.doctype:  # type: ignore[attr-defined]
         return  # without a document type an undefined entity is an error of syntax
+    declared = {entity.name for entity in document.internalDTD.iterentities()}  # type: ignore[attr-defined]
+    if is_clean and not declared:
+        return
     entities = list(root.iter(etree.Entity))
     if not entities:
         return
-    declared = {entity.name for entity in document.internalDTD.entities()}  # type: ignore[attr-defined]
     for entity in entities:
         name = (entity.text or "").strip("&;")
         if name in declared:

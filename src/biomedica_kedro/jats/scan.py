@@ -12,10 +12,13 @@ from lxml import etree
 from biomedica_kedro.jats.places import Places
 from biomedica_kedro.jats.text import APART_FROM_PARAGRAPH, TEX, plain_text, text_of
 
-_SPACED = {"break", "list-item", "disp-formula"}
+_SPACED = {"break", "list-item", "disp-formula", "boxed-text"}
 _IN_PARAGRAPHS = {*APART_FROM_PARAGRAPH, *_SPACED, TEX}
-# Parents of most paragraphs; those inside them stand in no other paragraph that is told.
+# Parents of most paragraphs that stand in no other paragraph.
 _NEVER_IN_PARAGRAPHS = {"sec", "body", "abstract", "app", "ack"}
+# What stands in these needs no mark of its own: they leave theirs on the paragraph around them.
+_MARKED = {"fig", "fig-group", "table-wrap", "supplementary-material", "list-item", "boxed-text"}
+_SETTLED = _NEVER_IN_PARAGRAPHS | _MARKED
 _GRAPHICS = {"graphic", "inline-graphic", "media"}
 _WANTED = (*sorted(_IN_PARAGRAPHS | _GRAPHICS), "xref", "ref", "pub-id", "ext-link")
 
@@ -42,6 +45,10 @@ class Scan:
     _mixed: set[etree._Element] = field(default_factory=set)
     _texts: dict[etree._Element, str] = field(default_factory=dict)
 
+    def is_running_text(self, paragraph: etree._Element) -> bool:
+        """Whether nothing in a `<p>` is left out of its text or set apart in it."""
+        return paragraph not in self._mixed
+
     def paragraph_text(self, paragraph: etree._Element) -> str:
         """Text of a `<p>` without what is told elsewhere: nested paragraphs, figures, tables, supplements."""
         text = self._texts.get(paragraph)
@@ -67,9 +74,7 @@ def scan_article(root: etree._Element) -> Scan:
             identifiers.append(element)
         elif tag == "p":
             scan.paragraphs[element] = len(scan.paragraphs)
-            parent = element.getparent()
-            if parent is not None and parent.tag not in _NEVER_IN_PARAGRAPHS:
-                _mark_mixed(element, scan)
+            _mark_mixed(element, scan)
         elif tag in _GRAPHICS:
             _assign_graphic(element, scan)
         else:
@@ -83,9 +88,14 @@ def scan_article(root: etree._Element) -> Scan:
 
 def _mark_mixed(element: etree._Element, scan: Scan) -> None:
     """Remember that the paragraph around an element holds more than running text."""
-    for ancestor in element.iterancestors("p"):
-        scan._mixed.add(ancestor)
-        break
+    parent = element.getparent()
+    if parent is None or parent.tag in _SETTLED:
+        return
+    if parent.tag == "caption" and (outer := parent.getparent()) is not None and outer.tag in _MARKED:
+        return
+    paragraph = next(element.iterancestors("p"), None)
+    if paragraph is not None:
+        scan._mixed.add(paragraph)
 
 
 _FORMULAS = {"disp-formula", "inline-formula", "chem-struct", "chem-struct-wrap", "disp-formula-group"}

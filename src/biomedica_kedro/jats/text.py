@@ -39,11 +39,15 @@ BLOCKS = frozenset(
     }
 )
 TEX = "tex-math"
+_MATH = f"{MATHML}math"
+_ANNOTATIONS = (f"{MATHML}annotation", f"{MATHML}annotation-xml", TEX)
+# Every element that is more to a text than the words in it.
+_TOLD_OTHERWISE = APART_FROM_PARAGRAPH | BLOCKS | {TEX, _MATH}
 
 _DOCUMENT = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
 
 # No-break, en, em, figure, thin, hair, narrow, ideographic and the rest, commonest first.
-_WIDE_SPACES = tuple("\xa0\u2009\u202f\u2003\u2002\u200a\u2005\u3000\u2004\u2006\u2007\u2008\u2028\x85\r")
+_WIDE_SPACES = tuple("\xa0\u2009\u202f\u2003\u2002\u200a\u2005\u3000\u2004\u2006\u2007\u2008\u2028\x85")
 
 
 def clean(text: str) -> str:
@@ -53,6 +57,8 @@ def clean(text: str) -> str:
         text = text.replace("\n", " ")
     if "\t" in text:
         text = text.replace("\t", " ")
+    if "\r" in text:
+        text = text.replace("\r", " ")
     if not text.isascii():
         for space in _WIDE_SPACES:
             if space in text:
@@ -76,7 +82,12 @@ def plain_text(element: etree._Element | None) -> str:
         return ""
     if not len(element):
         return clean(element.text or "")
-    return clean(etree.tostring(element, method="text", encoding="unicode", with_tail=False))
+    return clean(all_text(element))
+
+
+def all_text(element: etree._Element) -> str:
+    """All text of an element as it stands in the file."""
+    return etree.tostring(element, method="text", encoding="unicode", with_tail=False)
 
 
 def text_of(element: etree._Element | None, apart: frozenset[str] = APART) -> str:
@@ -100,19 +111,30 @@ def _gather(element: etree._Element, pieces: list[str], apart: frozenset[str]) -
         pieces.append(element.text)
     for child in element:
         tag = child.tag
-        if tag == TEX:
-            pieces.append(_latex(child))
-        elif tag in apart:
-            if tag in BLOCKS:
-                pieces.append(" ")
-        elif tag in BLOCKS:
-            pieces.append(" ")
+        if tag in _TOLD_OTHERWISE:
+            _gather_special(child, tag, pieces, apart)
+        elif len(child):
             _gather(child, pieces, apart)
-            pieces.append(" ")
-        else:
-            _gather(child, pieces, apart)
+        elif child.text:
+            pieces.append(child.text)
         if child.tail:
             pieces.append(child.tail)
+
+
+def _gather_special(child: etree._Element, tag: str, pieces: list[str], apart: frozenset[str]) -> None:
+    if tag == TEX:
+        pieces.append(_latex(child))
+    elif tag in apart:
+        if tag in BLOCKS:
+            pieces.append(" ")
+    elif tag in BLOCKS:
+        pieces.append(" ")
+        _gather(child, pieces, apart)
+        pieces.append(" ")
+    elif tag == _MATH and next(child.iter(*_ANNOTATIONS), None) is None:
+        pieces.append(all_text(child))
+    else:
+        _gather(child, pieces, apart)
 
 
 def _latex(element: etree._Element) -> str:
