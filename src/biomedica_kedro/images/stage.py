@@ -51,7 +51,7 @@ def verify_batch(batch: Batch, limits: ImageLimits) -> Mapping[str, pa.Table]:
         verifier = _Verifier(archive, limits)
         rows, rejects = map_items(
             verifier, (part for figure in figures for part in _parts(figure)), stage="verify_images",
-            source=lambda part: part.source,
+            source=lambda part: part.source, batch=batch,
         )  # fmt: skip
     return {"figure_images": to_table(rows, FIGURE_IMAGES), "rejected_images": to_table(rejects, REJECTS)}
 
@@ -71,7 +71,7 @@ def pair_batch(batch: Batch, options: PairOptions) -> Mapping[str, pa.Table]:
 
     rows, rejects = map_items(
         pair, batch.table("figure_images").to_pylist(), stage="pair_images_with_captions",
-        source=lambda image: f"{image['article_id']}/{image['figure_id']}/{image['part']}",
+        source=lambda image: f"{image['article_id']}/{image['figure_id']}/{image['part']}", batch=batch,
     )  # fmt: skip
     return {"image_caption_pairs": to_table(rows, IMAGE_CAPTION_PAIRS), "rejected_pairs": to_table(rejects, REJECTS)}
 

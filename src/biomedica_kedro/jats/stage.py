@@ -32,7 +32,9 @@ def parse_batch(batch: Batch, _: None = None) -> Mapping[str, pa.Table]:
     articles: list[dict[str, object]] = []
     figures: list[dict[str, object]] = []
     with ArchiveReader(batch.inputs["article_archive"], batch.name) as archive:
-        parsed, rejects = map_items(_parse, _archived(archive), stage=STAGE, source=lambda item: item.article_id)
+        parsed, rejects = map_items(
+            _parse, _archived(archive), stage=STAGE, source=lambda item: item.article_id, batch=batch
+        )
     for one in parsed:
         articles.append(article_row(one.article))
         figures.extend(map(figure_row, one.figures))
