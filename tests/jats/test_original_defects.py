@@ -81,6 +81,14 @@ def test_months_of_any_length_are_months(parse):
     assert parse(front=front).article.publication_date == "2001-06"
 
 
+@pytest.mark.parametrize(
+    "name", ["G3 (Bethesda)", "Diagnostics &amp; Therapy: Advances", "J Clin. Med.", "Ciência 2.0", "3 Biotech"]
+)
+def test_journals_of_any_name_are_whole(name):
+    xml = f"<article><front><journal-meta><journal-title>{name}</journal-title></journal-meta></front></article>"
+    assert parse_article(xml.encode(), article_id="PMC1.1").article.journal == name.replace("&amp;", "&")
+
+
 def test_order_of_figures_is_that_of_the_document(parse):
     assert [f.figure_id for f in parse("<fig id='z'/><fig id='a'/><fig id='m'/>").figures] == ["z", "a", "m"]
 
