@@ -44,6 +44,19 @@ def test_entity_bombs_are_refused(depth):
     assert time.monotonic() - started < 2
 
 
+def test_document_types_are_not_read_from_disk_either(tmp_path):
+    """Some settings of libxml2 that save time read it; then the attribute below would get its default."""
+    document_type = tmp_path / "x.dtd"
+    document_type.write_text("<!ATTLIST fig id CDATA 'FROM-DISK'>")
+    for declaration in (f"SYSTEM '{document_type}'", f"[<!ENTITY % e SYSTEM '{document_type.as_uri()}'>%e;]"):
+        xml = f"<!DOCTYPE article {declaration}><article><fig><label>Figure 1</label></fig></article>"
+        try:
+            figures = parse_article(xml.encode(), article_id="PMC1.1").figures
+        except DataError:
+            continue
+        assert [figure.figure_id for figure in figures] == ["figure-1"]
+
+
 def test_document_types_are_not_fetched():
     xml = (
         b"<!DOCTYPE article PUBLIC 'x' 'http://127.0.0.1:9/x.dtd'><article><fig><caption><p>5 "
@@ -52,8 +65,9 @@ def test_document_types_are_not_fetched():
     assert caption_of(xml) == "5 μm"
 
 
-def test_oversized_files_are_refused_unread():
-    xml = b"<article><p>" + b"x" * MAX_BYTES + b"</p></article>"
+@pytest.mark.parametrize("n_bytes", [MAX_BYTES + 1, 200 << 20])
+def test_oversized_files_are_refused_unread(n_bytes):
+    xml = b"<article><p>".ljust(n_bytes, b"x")
     tracemalloc.start()
     assert reason_of(xml) is RejectReason.TOO_LARGE
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
