@@ -1,13 +1,17 @@
 """Claim: the downloader fetches at least three times the articles a second of a serial client, and of s3fs.
 
-    python benchmarks/download.py [--articles 400] [--rounds 3] [--latency 0 0.02]
+    python benchmarks/download.py [--articles 400] [--rounds 3] [--latency 0 0.005 0.02]
 
-A loopback server in the layout of PMC's cloud runs in a process of its own; each arm fetches the same articles
-(metadata, text, the cited images; not the supplement) in a process of its own, in turn, and checks every md5. Ours does
-its whole work: it spools every file and writes the archive and its index. s3fs is given the three lists of keys
-beforehand, which spares it the waiting for metadata and text of each article. Latency is what the server adds to each
-answer: 20 ms is a network; at 0 the server, which is Python too, and the client share the cores, and no client can be
-much faster than another. Writes benchmarks/results/download.{json,md}.
+A loopback server in the layout of PMC's cloud, whose answers lie ready in memory, runs in a process of its own; each
+arm fetches the same articles (metadata, text, the cited images; not the supplement) in a process of its own, in turn,
+checks every md5 and writes everything to disk. Ours does its whole work: spool, archive, index, commit. There are two
+serial clients: one writes a file for each object, as such scripts do, the other puts them into the same kind of tar as
+ours, so that only the order of requests differs. s3fs is given the three lists of keys beforehand, which spares it the
+waiting for metadata and text of each article, and asks twice for each file (HEAD, GET), as it does.
+
+Latency is what the server adds to each answer: 5 ms is a near data centre, 20 ms a network. At 0 a serial client and
+the server take turns, so that no client can be faster than it by more than there are cores (2 here).
+Writes benchmarks/results/download.{json,md}.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ import orjson
 from PIL import Image
 
 from biomedica_kedro.batches import BatchFolder, plan_batches
+from biomedica_kedro.pmc.archive import ArchiveWriter
 from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.fetch import FetchOptions, fetch_articles
 from biomedica_kedro.pmc.media import cited_images
@@ -82,8 +87,25 @@ def fetch_ours(url: str, root: Path, out: Path) -> None:
     _check(archive.num_rows, articles.num_rows)
 
 
-def fetch_serially(url: str, root: Path, out: Path) -> None:
-    """One request after the other over one connection that is kept alive."""
+def fetch_into_files(url: str, root: Path, out: Path) -> None:
+    """One request after the other, a file for each object."""
+    _fetch_serially(url, root, lambda article_id, contents: _store(out, article_id, contents))
+
+
+def fetch_into_tar(url: str, root: Path, out: Path) -> None:
+    """One request after the other, all objects in one tar with its index."""
+    with ArchiveWriter(out / "0000.tar") as archive:
+
+        def store(article_id: str, contents: dict[str, bytes]) -> int:
+            for name, content in contents.items():
+                archive.add(article_id, name, content, kind="media")
+            return len(contents)
+
+        _fetch_serially(url, root, store)
+
+
+def _fetch_serially(url: str, root: Path, store: Callable[[str, dict[str, bytes]], int]) -> None:
+    """Over one connection that is kept alive."""
     articles = sorted(path.name for path in (root / BUCKET).glob("PMC*"))
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
 
@@ -100,7 +122,7 @@ def fetch_serially(url: str, root: Path, out: Path) -> None:
         md5 = {file.name: file.md5 for file in metadata.media}
         for name in cited_images(text, metadata.image_names):
             contents[name] = _checked(get(f"{article_id}/{name}"), md5[name])
-        n_files += _store(out, article_id, contents)
+        n_files += store(article_id, contents)
     _report(started)
     _check(n_files, len(articles))
 
@@ -136,7 +158,8 @@ def fetch_by_s3fs(url: str, root: Path, out: Path) -> None:
 
 ARMS: dict[str, Callable[[str, Path, Path], None]] = {
     "ours": fetch_ours,
-    "serial": fetch_serially,
+    "serial": fetch_into_files,
+    "serial, tar": fetch_into_tar,
     "s3fs": fetch_by_s3fs,
 }
 
@@ -173,14 +196,14 @@ def main() -> None:
 
 
 def _compare(root: Path, latency: float, options: argparse.Namespace) -> dict[str, object]:
-    command = [sys.executable, str(HELPERS / "cloud_server.py"), str(root), "0", str(latency)]
+    command = [sys.executable, str(HERE / "static_server.py"), str(root), str(latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             url = server.stdout.readline().strip()
             rounds = []
             for turn in range(options.rounds):
-                names = list(ARMS)[turn % 3 :] + list(ARMS)[: turn % 3]
+                names = list(ARMS)[turn % len(ARMS) :] + list(ARMS)[: turn % len(ARMS)]
                 measured = {name: measure(name, url, root) for name in names}
                 rounds.append(measured)
                 print(f"latency {latency * 1000:.0f} ms, round {turn + 1}: " + ", ".join(
@@ -261,7 +284,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--articles", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--latency", type=float, nargs="*", default=[0.0, 0.02], help="seconds before each answer")
+    parser.add_argument(
+        "--latency", type=float, nargs="*", default=[0.0, 0.005, 0.02], help="seconds before each answer"
+    )
     parser.add_argument("--arm", choices=list(ARMS), help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)

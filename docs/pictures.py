@@ -8,9 +8,9 @@ The pages are served on loopback from this checkout's data.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -92,9 +92,7 @@ def browser() -> Iterator[WebDriver]:
 @contextmanager
 def serving(*command: str, ready: str) -> Iterator[str]:
     """Run a server of `.venv` on a free port until the block ends."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = random.randrange(20_000, 32_000)  # kedro-viz refuses ports above 49151
     arguments = [str(BIN / command[0]), *(part.replace("{port}", str(port)) for part in command[1:])]
     process = subprocess.Popen(arguments, cwd=PROJECT, start_new_session=True, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,6 +21,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from biomedica_kedro.batches import BatchFolder, PlannedOutput
 
 PROJECT = Path(__file__).resolve().parents[1]
+PORTS = range(20_000, 32_000)  # kedro-viz refuses ports above 49151
 
 
 @pytest.fixture(scope="session")
@@ -59,15 +62,19 @@ def browser() -> Iterator[WebDriver]:
     chrome.quit()
 
 
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
     """Start a server on a free loopback port, wait until it answers, and stop it with its children at the end."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*command: str, cwd: Path, path: str = "/", seconds: float = 120) -> str:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = next(port for port in random.sample(PORTS, 100) if is_free(port))
         arguments = [argument.replace("{port}", str(port)) for argument in command]
         process = subprocess.Popen(arguments, cwd=cwd, start_new_session=True, stdout=subprocess.DEVNULL)
         started.append(process)
@@ -83,7 +90,8 @@ def serve() -> Iterator[Callable[..., str]]:
 
     yield start
     for process in started:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -14,34 +13,15 @@ from pathlib import Path
 import pytest
 from cloud_layout import article_xml, jpeg, write_article, write_inventory
 from cloud_server import Fault, serve
+from fetch_all import HASTE, fetch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biomedica_kedro.batches import BatchFolder, plan_batches
 from biomedica_kedro.pmc.cloud import CloudSource
-from biomedica_kedro.pmc.fetch import FetchOptions, fetch_articles
 from biomedica_kedro.pmc.mirror import MirrorSource
-from biomedica_kedro.pmc.patience import Patience
 
 N_ARTICLES = 6
-HASTE = Patience(tries=3, first_pause=0.001, longest_pause=0.01, timeout=0.3)
-EVERYTHING = FetchOptions(max_failed_share=1.0)
-
-
-def fetch(source, root, options=EVERYTHING):
-    """The archive and the failures of all articles of a source, as one batch."""
-    plan = plan_batches(
-        fetch_articles,
-        stage="fetch_articles",
-        outputs=["article_archive", "failed_downloads"],
-        parameters=options,
-        whole={"article_source": source},
-        slices={"selected_articles": {"0000": source.list_articles()}},
-    )
-    folders = {output.name: BatchFolder(root / output.name) for output in plan}
-    for output in plan:
-        output.deliver(folders[output.name])
-    return folders
+SCRIPT = str(Path(__file__).with_name("fetch_all.py"))
 
 
 def archive_bytes(folders):
@@ -124,8 +104,8 @@ def test_wrong_md5_in_the_metadata_is_a_failure_with_its_reason(bucket, tmp_path
 
 def test_killed_run_fetches_nothing_whole_again_and_gives_the_same_bytes(bucket, tmp_path):
     with serve(bucket, latency=0.02) as server:
-        command = [sys.executable, __file__, server.url, str(tmp_path / "killed")]
-        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)})
+        command = [sys.executable, SCRIPT, server.url, str(tmp_path / "killed")]
+        process = subprocess.Popen(command)
         while len(server.requests) < 12 and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
@@ -144,10 +124,9 @@ def test_killed_run_fetches_nothing_whole_again_and_gives_the_same_bytes(bucket,
 
 def test_full_disk_stops_the_run_and_leaves_nothing_that_looks_finished(bucket, tmp_path):
     with serve(bucket) as server:
-        command = [sys.executable, __file__, server.url, str(tmp_path / "full")]
+        command = [sys.executable, SCRIPT, server.url, str(tmp_path / "full")]
         done = subprocess.run(
             command,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
             capture_output=True,
             text=True,
@@ -182,7 +161,3 @@ def test_moto_serves_what_we_ask_of_s3(bucket, tmp_path, monkeypatch):
     finally:
         server.stop()
     assert archive_bytes(folders) == archive_bytes(fetch(MirrorSource(str(bucket)), tmp_path / "mirror"))
-
-
-if __name__ == "__main__":
-    fetch(CloudSource(sys.argv[1], 2, HASTE), Path(sys.argv[2]))
