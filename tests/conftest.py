@@ -95,6 +95,7 @@ def serve() -> Iterator[Callable[..., str]]:
         process.wait()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what shares costly fixtures in one worker of pytest-xdist: a file, or all that looks at the default run."""
     for item in items:

@@ -41,7 +41,7 @@ def make_project(path: Path) -> Project:
     path.mkdir()
     for name in ("conf", "src", "notebooks"):
         shutil.copytree(PROJECT / name, path / name, ignore=shutil.ignore_patterns("__pycache__", "local"))
-    for name in ("pyproject.toml", ".telemetry"):
+    for name in ("pyproject.toml", "requirements.lock", ".telemetry"):
         shutil.copy(PROJECT / name, path / name)
     for name in ("conf/local", "data"):
         (path / name).mkdir()
