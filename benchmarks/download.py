@@ -9,8 +9,8 @@ serial clients: one writes a file for each object, as such scripts do, the other
 ours, so that only the order of requests differs. s3fs is given the three lists of keys beforehand, which spares it the
 waiting for metadata and text of each article, and asks twice for each file (HEAD, GET), as it does.
 
-Latency is what the server adds to each answer: 5 ms is a near data center. At 0 there is nothing to wait for, client and
-server share the cores, and a serial client that writes a tar is the faster one: it does less for each file.
+Latency is what the server adds to each answer: 5 ms is a near data center. At 0 there is nothing to wait for, client
+and server share the cores, and a serial client that writes a tar is the faster one: it does less for each file.
 Writes benchmarks/results/download.{json,md}.
 """
 
