@@ -57,12 +57,16 @@ def take_pipelines(chrome: WebDriver, url: str) -> None:
 
 def take_training(chrome: WebDriver, url: str) -> None:
     """The loss curve of the newest training."""
-    chrome.set_window_size(1600, 1000)
+    chrome.set_window_size(1600, 1150)
     chrome.get(f"{url}/#/experiments/2/runs")
     run = wait_for(chrome, "a[href*='/runs/']").get_attribute("href")
     chrome.get(f"{run}/model-metrics")
     wait_for(chrome, ".js-plotly-plot")
-    wait_for(chrome, "input[placeholder*='metric charts']").send_keys("loss|R_at_1$")
+    wait_for(chrome, "input[placeholder*='metric charts']").send_keys("^loss$|R_at_1$")
+    # The assistant takes a third of the page on a first visit.
+    for close in chrome.find_elements(By.CSS_SELECTOR, "button[aria-label='Close']"):
+        close.click()
+    hide(chrome, ".modebar")
     time.sleep(5)
     chrome.save_screenshot(str(IMAGES / "training.png"))
 
