@@ -39,6 +39,7 @@ class ConsoleHooks:
         self._console = Console(highlight=False, soft_wrap=True)
         self._journal = Journal()
         self._mlflow_port = "5001"
+        self._data_root = "data"
         self._n_stages = 0
         # MLflow configures its loggers when it is imported, before or after these hooks are made
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -46,10 +47,11 @@ class ConsoleHooks:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Replace the long traceback of a failed command by its message."""
+        """Replace the long traceback of a failed command by its message; learn where the results will be."""
         if Path(sys.argv[0]).name == "kedro" and not os.environ.get("BIOMEDICA_TRACEBACK"):
             sys.excepthook = self._show_failure
         self._mlflow_port = str(context.config_loader["mlflow"].get("ui", {}).get("port", self._mlflow_port))
+        self._data_root = str(context.config_loader["globals"].get("data_root", self._data_root))
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline) -> None:
@@ -89,7 +91,7 @@ class ConsoleHooks:
         table.add_row("models", f"make mlflow   {server}/2/runs")
         table.add_row("scores", f"make mlflow   {server}/3/runs")
         table.add_row("graph", "make viz      http://127.0.0.1:4141")
-        table.add_row("files", "data/08_reporting")
+        table.add_row("files", f"{self._data_root}/08_reporting")
         return Panel(table, title="biomedica-kedro", title_align="left", expand=False)
 
     def _show_failure(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None, /) -> None:
@@ -116,7 +118,9 @@ def _stage_line(stage: Stage) -> Text:
         return line.append(" up to date", style="dim")
     counts = ", ".join(f"{n:,} {_words(name)}" for name, n in stage.report.rows.items() if n)
     rate = max(stage.report.rows.values(), default=0) / max(stage.seconds, 1e-9)
-    line.append(f"{stage.seconds:8.1f} s  {counts}")
+    line.append(f"{stage.seconds:8.1f} s")
+    if counts:
+        line.append(f"  {counts}")
     return line.append(f"  ({rate:,.0f}/s)" if rate >= 1 else "", style="dim")
 
 
