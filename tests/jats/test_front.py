@@ -165,6 +165,13 @@ def test_references_carry_their_identifiers():
     assert (second.doi, second.text) == ("10.1000/y", "Doe B. Roots. link")
 
 
+def test_empty_references_are_kept_in_their_places():
+    refs = "<ref id='a'/><ref id='b'><mixed-citation>B.</mixed-citation></ref><ref id='c'/>"
+    xml = article_xml(after=f"<back><ref-list>{refs}</ref-list></back>")
+    references = parse_article(xml, article_id="PMC1.1").article.references
+    assert [(reference.id, reference.text) for reference in references] == [("a", ""), ("b", "B."), ("c", "")]
+
+
 def test_links_after_the_references_are_not_theirs():
     after = (
         "<back><ref-list><ref id='r1'><mixed-citation>Doe.</mixed-citation></ref></ref-list></back><floats-group>"

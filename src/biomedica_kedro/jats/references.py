@@ -15,8 +15,8 @@ XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
 _IN_PARTS = {"element-citation", "citation", "nlm-citation", "citation-alternatives"}
 # An XPath, because `itertext` takes three times as long.
 _texts = etree.XPath("descendant::text()", smart_strings=False)
-# No XML holds this character.
-_BETWEEN = "\x1e"
+# No XML holds this character, and it is no white space, so that empty texts at either end stay.
+_BETWEEN = "\0"
 _DOI = re.compile(r"10\.\d{4,9}/\S+")
 
 
