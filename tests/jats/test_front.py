@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from biomedica_kedro.jats import complement, parse_article
+from biomedica_kedro.records import DataError, RejectReason
 from tests.jats.conftest import article_xml
 
 
@@ -69,6 +70,8 @@ def test_journal_is_what_the_journal_says(name):
         ("<day>29</day><month>2</month><year>2020</year>", "2020-02-29"),
         ("<season>Spring</season><year>2019</year>", "2019"),
         ("<year>in press</year>", None),
+        ("<day>²</day><month>³</month><year>2019</year>", "2019"),
+        ("<year>0000</year>", None),
     ],
 )
 def test_dates_are_iso_and_never_impossible(markup, date):
@@ -147,6 +150,20 @@ def test_metadata_complement_what_the_xml_does_not_say():
     article = complement(parsed, b'{"license_code": "CC BY-NC", "is_retracted": true, "pmid": 7}').article
     assert (article.license_group, article.is_retracted, article.pmid) == ("noncommercial", True, "7")
     assert parsed.figures[0].redistributable is True
+
+
+@pytest.mark.parametrize("metadata", [b"", b"{", b"[]", b'"text"', b"3", b"null"])
+def test_metadata_that_are_no_object_are_refused(metadata):
+    parsed = parse_article(article_xml("<fig id='F'/>"), article_id="PMC1.1")
+    with pytest.raises(DataError) as caught:
+        complement(parsed, metadata)
+    assert caught.value.reason is RejectReason.INVALID_METADATA
+
+
+def test_metadata_of_odd_types_become_text_or_nothing():
+    parsed = parse_article(article_xml("<fig id='F'/>"), article_id="PMC1.1")
+    article = complement(parsed, b'{"doi": 7, "citation": ["a"], "license_code": null, "title": {}}').article
+    assert (article.doi, article.citation, article.license_code) == ("7", None, None)
 
 
 def test_references_carry_their_identifiers():

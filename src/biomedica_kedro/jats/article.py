@@ -87,18 +87,20 @@ def complement(parsed: ParsedArticle, metadata: bytes | None) -> ParsedArticle:
         facts: Mapping[str, Any] = orjson.loads(metadata)
     except orjson.JSONDecodeError as error:
         raise DataError(RejectReason.INVALID_METADATA, f"the metadata JSON cannot be read: {error}") from error
+    if not isinstance(facts, dict):
+        raise DataError(RejectReason.INVALID_METADATA, f"the metadata JSON is a {type(facts).__name__}, not an object")
+    # Numbers stand where texts are expected (a PMID).
+    texts = {name: str(value) for name, value in facts.items() if value and isinstance(value, str | int)}
     article = parsed.article
-    article.license_code = facts.get("license_code") or article.license_code
+    article.license_code = texts.get("license_code") or article.license_code
     article.license_group = license_group(article.license_code).value
     article.is_retracted = article.is_retracted or bool(facts.get("is_retracted"))
     article.is_manuscript = article.is_manuscript or bool(facts.get("is_manuscript"))
-    article.citation = facts.get("citation") or article.citation
-    article.title = article.title or str(facts.get("title") or "")
-    article.doi = article.doi or facts.get("doi")
-    if article.pmid is None and facts.get("pmid"):
-        article.pmid = str(facts["pmid"])
-    if facts.get("xml_url"):
-        article.source_uri = str(facts["xml_url"]).partition("?")[0]
+    article.citation = texts.get("citation") or article.citation
+    article.title = article.title or texts.get("title", "")
+    article.doi = article.doi or texts.get("doi")
+    article.pmid = article.pmid or texts.get("pmid")
+    article.source_uri = texts.get("xml_url", "").partition("?")[0] or article.source_uri
     _settle_redistribution(article, parsed.figures)
     return parsed
 

@@ -22,6 +22,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # Electronic publication first: it is when readers could read; `collection` is often the year of the volume only.
 _DATE_ORDER = ("epub", "electronic", "pub", "ppub", "print", "epub-ppub", "collection", "pmc-release")
+_YEAR = re.compile(r"[12][0-9]{3}")
 _RETRACTED = re.compile(r"^\W*(retracted|retraction|withdrawn|withdrawal)\b", re.IGNORECASE)
 _MESH_GROUP = re.compile(r"mesh", re.IGNORECASE)
 _NOT_KEYWORDS = re.compile(r"abbrev|mesh|research-organism", re.IGNORECASE)
@@ -136,14 +137,14 @@ def _publication_date(elements: Sequence[etree._Element]) -> str | None:
 def _date(element: etree._Element) -> str | None:
     parts = {child.tag: plain_text(child) for child in element}
     year = parts.get("year", "")
-    if not (year.isdigit() and len(year) == len("2019")):
+    if not _YEAR.fullmatch(year):
         iso = element.get("iso-8601-date") or ""
         return iso[:10] if re.match(r"\d{4}", iso) else None
     month = _month(parts.get("month", ""))
     if month is None:
         return year
     day = parts.get("day", "")
-    if day.isdigit() and 1 <= int(day) <= _DAYS_IN_MONTH[month - 1]:
+    if day.isdecimal() and 1 <= int(day) <= _DAYS_IN_MONTH[month - 1]:
         is_missing_leap_day = (month, int(day)) == (2, 29) and not _is_leap(int(year))
         if not is_missing_leap_day:
             return f"{year}-{month:02d}-{int(day):02d}"
@@ -151,7 +152,7 @@ def _date(element: etree._Element) -> str | None:
 
 
 def _month(text: str) -> int | None:
-    if text.isdigit():
+    if text.isdecimal():
         return int(text) if 1 <= int(text) <= len(_MONTHS) else None
     name = text[:3].lower()
     return _MONTHS.index(name) + 1 if name in _MONTHS else None

@@ -122,10 +122,10 @@ def _citation(head: str) -> str | None:
     dates = []
     for block in _DATE.findall(head):
         year, month, day = (_element(block, part) or "" for part in ("year", "month", "day"))
-        number = int(month) if month.isdigit() and 1 <= int(month) <= 12 else 0
+        number = int(month) if month.isdecimal() and 1 <= int(month) <= 12 else 0
         name = calendar.month_abbr[number] if number else month[:3].capitalize()
-        if year.isdigit():
-            dates.append(" ".join(part for part in (year, name, day if day.isdigit() and name else "") if part))
+        if year.isdecimal():
+            dates.append(" ".join(part for part in (year, name, day if day.isdecimal() and name else "") if part))
     date = max(dates, key=lambda text: (len(text.split()), text), default="")
     return f"{journal.replace('. ', ' ')}. {date}".strip()
 

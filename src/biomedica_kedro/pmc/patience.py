@@ -182,7 +182,7 @@ def _retry_after(value: str | None) -> float:
     """Seconds of a Retry-After header, which holds seconds or a date."""
     if value is None:
         return 0.0
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     date = email.utils.parsedate_to_datetime(value) if value[:1].isalpha() else None
     return max(0.0, date.timestamp() - time.time()) if date is not None else 0.0

@@ -160,7 +160,7 @@ def _stem(pair: Row) -> str:
 
 def _unix_seconds(date: str | None) -> str | None:
     """Seconds since 1970 in UTC, as text; dates may lack month or day."""
-    parts = [int(part) for part in (date or "").split("-") if part.isdigit()]
+    parts = [int(part) for part in (date or "").split("-") if part.isdecimal()]
     if not parts:
         return None
     year, month, day = (*parts, 1, 1)[:3]
