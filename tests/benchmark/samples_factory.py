@@ -24,9 +24,12 @@ class ColorEncoder:
     logit_scale = 20.0
     dimensions = 16
 
-    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        rows = [np.asarray(image.resize((4, 4)).convert("L"), dtype=np.float32).ravel() - 100.0 for image in images]
-        return _normalised(np.stack(rows))
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        small = Image.fromarray(image).resize((4, 4)).convert("L")
+        return np.asarray(small, dtype=np.float32).ravel() - 100.0
+
+    def encode_images(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        return _normalised(np.stack(prepared))
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") for text in texts]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from biomedica_kedro.batches import BatchFolder, BatchOptions
 from biomedica_kedro.benchmark.activation import ActivationOptions
@@ -15,13 +17,21 @@ from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import ScoreOptions
 from biomedica_kedro.benchmark.task import Task, load_tasks
 from biomedica_kedro.datasets.benchmark import PublishedScoresDataset
+from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
 from biomedica_kedro.pipelines.evaluation import nodes
-from biomedica_kedro.records import DATASET_METADATA, to_table
 from tests.benchmark.samples_factory import ColorEncoder, class_rows, write_samples
+from tests.benchmark.training_factory import write_training
 
 MODELS = [{"id": "trained", "source": "checkpoint"}, {"id": "control", "source": "untrained"}]
 PROBING = ProbeOptions(penalties=(0.1,), repeats=2, n_resamples=100, n_resamples_ranked=50)
 SCORING = ScoreOptions(n_resamples=200, n_resamples_ranked=50)
+
+
+def check_contamination(active: object, store: SampleStore, metadata: BatchFolder, *others: BatchFolder) -> list:
+    shards, embeddings = others or (metadata, metadata)
+    encoder = EncoderHandle(EncoderChoice())
+    options = ContaminationOptions(min_similarity=0.98)
+    return nodes.check_contamination(active, store, metadata, shards, embeddings, encoder, options, BatchOptions())
 
 
 @pytest.fixture
@@ -68,7 +78,7 @@ def evaluate(
     def run() -> tuple:
         built.clear()
         absent = BatchFolder(checkpoint.path.parent / "absent")
-        active = nodes.list_active_tasks(tasks, store, absent, ActivationOptions())
+        active = nodes.list_active_tasks(tasks, store, ActivationOptions())
         plan = nodes.embed_benchmark(active, tasks, store, checkpoint, MODELS, EmbedOptions(), BatchOptions())
         embedded = run_plan(plan)
         embeddings = embedded["benchmark_embeddings"]
@@ -77,7 +87,7 @@ def evaluate(
             nodes.score_retrieval(embeddings, active, tasks, RetrievalOptions(n_resamples=100), BatchOptions())
         )
         probed = run_plan(nodes.score_probes(embeddings, active, tasks, PROBING, BatchOptions()))
-        copies = run_plan(nodes.check_contamination(embeddings, absent, ContaminationOptions(), BatchOptions()))
+        copies = run_plan(check_contamination(active, store, absent))
         return active, {**embedded, **scored, **retrieved, **probed, **copies}, list(built)
 
     return run
@@ -128,6 +138,7 @@ def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callab
         folders["classification_scores"],
         folders["probe_scores"],
         folders["retrieval_scores"],
+        folders["contamination"],
         averages,
         active,
         tasks,
@@ -139,20 +150,20 @@ def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callab
     assert {"zs/embedded/embedded_figure_type/acc", "zs/embedded/embedded_figure_type/acc_lo"} <= metrics.keys()
     assert "ret/embedded_retrieval/i2t_R_at_1" in metrics
     assert "avg/synthetic_other/all/score" in metrics
+    assert not [name for name in metrics if name.startswith("contam/")], "there is no training set to check against"
 
 
 def test_nothing_to_measure_is_no_error(
     tasks: dict[str, Task], checkpoint: BatchFolder, run_plan: Callable, tmp_path: Path
 ) -> None:
     store = SampleStore(())
-    active = nodes.list_active_tasks(tasks, store, checkpoint.__class__(tmp_path / "absent"), ActivationOptions())
+    active = nodes.list_active_tasks(tasks, store, ActivationOptions())
     folders = run_plan(nodes.embed_benchmark(active, tasks, store, checkpoint, MODELS, EmbedOptions(), BatchOptions()))
     embeddings = folders["benchmark_embeddings"]
     scored = run_plan(nodes.score_classification(embeddings, active, tasks, SCORING, BatchOptions()))
     retrieved = run_plan(nodes.score_retrieval(embeddings, active, tasks, RetrievalOptions(), BatchOptions()))
     probed = run_plan(nodes.score_probes(embeddings, active, tasks, PROBING, BatchOptions()))
-    absent = BatchFolder(tmp_path / "absent")
-    copies = run_plan(nodes.check_contamination(embeddings, absent, ContaminationOptions(), BatchOptions()))
+    copies = run_plan(check_contamination(active, store, BatchFolder(tmp_path / "absent")))
     table, *_ = nodes.compare_models(
         scored["classification_scores"], probed["probe_scores"], retrieved["retrieval_scores"], scored["predictions"],
         copies["contamination"], tasks, MODELS, SCORING,
@@ -160,24 +171,24 @@ def test_nothing_to_measure_is_no_error(
     assert table.empty
 
 
-def test_only_the_training_split_counts_as_trained_on(
+def test_every_copy_of_the_training_split_counts_in_the_table_and_in_the_metric(
     tasks: dict[str, Task], store: SampleStore, tmp_path: Path, run_plan: Callable, evaluate: Callable
 ) -> None:
-    rows = store.find("embedded_panel_type").columns(["sha256"])["sha256"].to_pylist()
-    metadata = BatchFolder(tmp_path / "metadata")
-    metadata.path.mkdir()
-    entries = [
-        {"key": f"k{at}", "sha256": sha256, "phash": "0" * 16, "split": "train" if at == 0 else "test"}
-        for at, sha256 in enumerate(rows)
-    ]
-    metadata.write_table("one", to_table(entries, DATASET_METADATA))
-    metadata.write_commit("one", inputs="x", code="0", rows=len(rows), files=[metadata.file("one")])
-    metadata.finish(["one"])
-    active = nodes.list_active_tasks(tasks, store, metadata, ActivationOptions()).set_index("task")
-    assert active.loc["embedded_panel_type", "n_in_training"] == 1
-    _, folders, _ = evaluate()
-    plan = nodes.check_contamination(
-        folders["benchmark_embeddings"], metadata, ContaminationOptions(max_distance=0), BatchOptions()
+    rows = store.find("embedded_panel_type").columns(["image"])["image"].to_pylist()
+    brighter = io.BytesIO()
+    Image.open(io.BytesIO(rows[1])).point(lambda value: 40 + value * 0.8).save(brighter, "PNG")
+    known = write_training(
+        tmp_path / "training", {"k0": rows[0], "k1": brighter.getvalue(), "k2": rows[2]}, frozenset({"k2"})
     )
-    copies = run_plan(plan)["contamination"].to_pandas()
-    assert copies.loc[copies["task"] == "embedded_panel_type", "training_key"].tolist() == ["k0"]
+    active, folders, _ = evaluate()
+    plan = check_contamination(active, store, known.metadata, known.shards, known.embeddings)
+    copies = run_plan(plan, tmp_path / "checked")["contamination"]
+    found = copies.to_pandas().query("task == 'embedded_panel_type'")
+    assert found[["training_key", "evidence"]].to_numpy().tolist() == [["k0", "same bytes"], ["k1", "same picture"]]
+    scored = [folders[name] for name in ("classification_scores", "probe_scores", "retrieval_scores")]
+    table, averages, *_ = nodes.compare_models(*scored, folders["predictions"], copies, tasks, MODELS, SCORING)
+    assert table.loc[table["task"] == "embedded_panel_type", "n_copied"].unique().tolist() == [2]
+    runs = nodes.publish_benchmark(*scored, copies, averages, active, tasks, "", SCORING)
+    shares = table.groupby("task")["n_copied"].first() / active.set_index("task")["n"]
+    published = {name: value for name, value in runs[0].metrics.items() if name.startswith("contam/")}
+    assert published == {f"contam/{task}/frac": share for task, share in shares.dropna().items()}

@@ -1,4 +1,4 @@
-"""Which tasks can run: samples present or missing, and how many of them the training images contain.
+"""Which tasks can run: those whose samples are present.
 
 A missing data set is never an error: the task is listed with where to get the data and under which license.
 """
@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from biomedica_kedro.benchmark.samples import SampleStore, TaskSamples
 from biomedica_kedro.benchmark.task import Task, find_task
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 
 READY, MISSING = "ready", "missing"
 COLUMNS = (
-    "task", "title", "domain", "kind", "status", "n", "n_expected", "n_in_training", "synthetic", "digest", "access",
+    "task", "title", "domain", "kind", "status", "n", "n_expected", "synthetic", "digest", "access",
     "license", "url", "wording", "note",
 )  # fmt: skip
 
@@ -35,27 +32,24 @@ class ActivationOptions(Options):
     tasks: tuple[str, ...] = ("all",)
 
 
-def active_tasks(
-    tasks: Mapping[str, Task], store: SampleStore, training_hashes: pa.ChunkedArray | None, options: ActivationOptions
-) -> pd.DataFrame:
-    """List the tasks wanted, whether their samples are at hand, and their overlap with the training images.
+def active_tasks(tasks: Mapping[str, Task], store: SampleStore, options: ActivationOptions) -> pd.DataFrame:
+    """List the tasks wanted, and whether their samples are at hand.
 
     Args:
         tasks: the registry.
         store: where samples lie.
-        training_hashes: sha256 of the images trained on; None when there is no record of them.
         options: which tasks are wanted.
     Returns:
-        Columns `COLUMNS`; `n_in_training` is null where it was not checked.
+        Columns `COLUMNS`.
     Raises:
         TaskFileError: when a task is asked for that does not exist.
     """
     import pandas as pd
 
     wanted = sorted(tasks) if "all" in options.tasks else sorted(find_task(tasks, name).id for name in options.tasks)
-    rows = [_describe(tasks[name], store.find(name), training_hashes) for name in wanted]
+    rows = [_describe(tasks[name], store.find(name)) for name in wanted]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.astype({"n": "Int64", "n_expected": "Int64", "n_in_training": "Int64"})
+    return frame.astype({"n": "Int64", "n_expected": "Int64"})
 
 
 def ready_tasks(active: pd.DataFrame) -> list[str]:
@@ -63,10 +57,10 @@ def ready_tasks(active: pd.DataFrame) -> list[str]:
     return [str(name) for name in active.loc[active["status"] == READY, "task"]]
 
 
-def _describe(task: Task, samples: TaskSamples | None, training_hashes: pa.ChunkedArray | None) -> dict[str, object]:
+def _describe(task: Task, samples: TaskSamples | None) -> dict[str, object]:
     row: dict[str, object] = {
         "task": task.id, "title": task.title, "domain": task.domain, "kind": str(task.kind), "status": MISSING,
-        "n": None, "n_expected": task.n_expected, "n_in_training": None, "synthetic": task.synthetic, "digest": "",
+        "n": None, "n_expected": task.n_expected, "synthetic": task.synthetic, "digest": "",
         "access": str(task.source.access), "license": task.source.license, "url": task.source.url,
         "wording": task.wording, "note": "",
     }  # fmt: skip
@@ -77,13 +71,4 @@ def _describe(task: Task, samples: TaskSamples | None, training_hashes: pa.Chunk
     row |= {"status": READY, "n": n, "digest": samples.digest(), "synthetic": task.synthetic or samples.is_synthetic}
     if task.n_expected not in (None, n) and not samples.is_synthetic:
         row["note"] = f"{n} samples, {task.n_expected} were published"
-    if training_hashes is not None:
-        row["n_in_training"] = _shared(samples.columns(["sha256"]), training_hashes)
     return row
-
-
-def _shared(table: pa.Table, training_hashes: pa.ChunkedArray) -> int | None:
-    if "sha256" not in table.column_names:
-        return None
-    found = pc.is_in(table["sha256"], value_set=training_hashes)
-    return int(pc.sum(found).as_py() or 0)

@@ -6,30 +6,27 @@ a blank gray image, whose answers show what the prompts alone prefer).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 from pydantic import Field
 
 from biomedica_kedro.batches import BatchFolder, map_items
-from biomedica_kedro.benchmark.contamination import gray_entropy
 from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
-from biomedica_kedro.benchmark.samples import Sample, TaskSamples, check_sample
+from biomedica_kedro.benchmark.samples import Pixels, Sample, TaskSamples, check_sample
 from biomedica_kedro.benchmark.task import Task
-from biomedica_kedro.images.fingerprints import perceptual_hash
 from biomedica_kedro.records import DataError, Options, Reject, RejectReason
 
 STAGE = "embed_benchmark"
 ANCHORS = ".anchors.parquet"
-_NO_IMAGE = Image.new("RGB", (1, 1))  # pixels are not needed after embedding, and would fill the memory
-BLANK_SIZE = 224
-BLANK_GRAY = (128, 128, 128)
+_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # pixels are not needed after embedding, and would fill the memory
+BLANK = np.full((224, 224, 3), 128, np.uint8)
 
 Vectors = npt.NDArray[np.float32]
 
@@ -39,9 +36,11 @@ class EmbedOptions(Options):
 
     Attributes:
         batch_size: images, or texts, a forward pass.
+        threads: threads that decode and resize the next images while the model treats the last ones.
     """
 
     batch_size: int = Field(default=64, ge=1)
+    threads: int = Field(default=2, ge=1)
 
 
 class Encoder(Protocol):
@@ -57,8 +56,12 @@ class Encoder(Protocol):
         """Factor between cosine similarity and logit, for calibration."""
         ...
 
-    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
-        """N x E vectors of RGB images."""
+    def prepare(self, image: Pixels) -> Any:
+        """One RGB image of any size as `encode_images` takes it; called in several threads."""
+        ...
+
+    def encode_images(self, prepared: Sequence[Any]) -> Vectors:
+        """N x E vectors of prepared images."""
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
@@ -142,7 +145,7 @@ class CachedEmbeddings:
 
 
 def embed_task(
-    task: Task, samples: TaskSamples, encoder: Encoder, *, batch_size: int = 64
+    task: Task, samples: TaskSamples, encoder: Encoder, options: EmbedOptions | None = None
 ) -> tuple[pa.Table, pa.Table, list[Reject]]:
     """Embed a task's images and texts.
 
@@ -150,28 +153,31 @@ def embed_task(
         task: what the samples are checked against.
         samples: where they lie.
         encoder: the model.
-        batch_size: images a forward pass.
+        options: see `EmbedOptions`.
     Returns:
         The images table, the anchors table, and one reject per row that could not be used; rows in = rows + rejects.
     """
+    options = options or EmbedOptions()
+    size = options.batch_size
     rejects: list[Reject] = []
     kept: list[Sample] = []
-    looks: list[tuple[str, float]] = []
     vectors: list[Vectors] = []
-    check = _Checker(task)
-    for rows in samples.rows(batch_size):
-        checked, refused = map_items(check, rows, stage=STAGE, source=lambda row: f"{task.id}/{row.get('sample_id')}")
+
+    def open_row(row: Mapping[str, Any]) -> tuple[Sample, Any]:
+        sample = check_sample(row, task)
+        return replace(sample, image=_NO_IMAGE), encoder.prepare(sample.image)
+
+    take = _Taker()
+    for opened in _ahead(samples.rows(size), open_row, options.threads):
+        taken, refused = map_items(take, opened, stage=STAGE, source=lambda item: f"{task.id}/{item[0]}")
         rejects += refused
-        if checked:
-            vectors.append(np.asarray(encoder.encode_images([sample.image for sample in checked]), dtype=np.float32))
-            looks += [(perceptual_hash(sample.image), gray_entropy(sample.image)) for sample in checked]
-            kept += [replace(sample, image=_NO_IMAGE) for sample in checked]
+        if taken:
+            vectors.append(np.asarray(encoder.encode_images([image for _, image in taken]), dtype=np.float32))
+            kept += [sample for sample, _ in taken]
     texts = sorted({*texts_of(prompt_sets(task)), *_texts_of_samples(kept)}) if encoder.reads_text else []
-    blank_E = encoder.encode_images([Image.new("RGB", (BLANK_SIZE, BLANK_SIZE), BLANK_GRAY)])[0]
-    text_TE = [encoder.encode_texts(texts[at : at + batch_size]) for at in range(0, len(texts), batch_size)]
+    blank_E = encoder.encode_images([encoder.prepare(BLANK)])[0]
+    text_TE = [encoder.encode_texts(texts[at : at + size]) for at in range(0, len(texts), size)]
     images = _images_table(kept, vectors, len(blank_E), encoder.logit_scale)
-    images = images.append_column("phash", pa.array([phash for phash, _ in looks], pa.string()))
-    images = images.append_column("entropy", pa.array([entropy for _, entropy in looks], pa.float32()))
     return images, _anchors_table(texts, text_TE, blank_E), rejects
 
 
@@ -202,19 +208,36 @@ def _texts_of_samples(samples: Iterable[Sample]) -> set[str]:
     return {text for sample in samples for text in (*sample.options, sample.caption) if text}
 
 
-class _Checker:
-    """Check rows one after the other; a sample_id that came before is a reject."""
+Opened: TypeAlias = tuple[str, "Future[tuple[Sample, Any]]"]
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+
+def _ahead(
+    chunks: Iterable[Sequence[Mapping[str, Any]]], function: Callable[[Mapping[str, Any]], Any], threads: int
+) -> Iterator[list[Opened]]:
+    """Rows on their way through `function`, with the chunk after them on its way, too; never more than two chunks."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: list[Opened] = []
+        for rows in chunks:
+            submitted = [(str(row.get("sample_id")), pool.submit(function, row)) for row in rows]
+            if waiting:
+                yield waiting
+            waiting = submitted
+        if waiting:
+            yield waiting
+
+
+class _Taker:
+    """Take opened rows one after the other; a sample_id that came before is a reject."""
+
+    def __init__(self) -> None:
         self._seen: set[str] = set()
 
-    def __call__(self, row: Mapping[str, Any]) -> Sample:
-        sample = check_sample(row, self._task)
+    def __call__(self, opened: Opened) -> tuple[Sample, Any]:
+        sample, image = opened[1].result()
         if sample.sample_id in self._seen:
             raise DataError(RejectReason.DUPLICATE_KEY, "this sample_id came before")
         self._seen.add(sample.sample_id)
-        return sample
+        return sample, image
 
 
 def _images_table(samples: Sequence[Sample], vectors: Sequence[Vectors], width: int, logit_scale: float) -> pa.Table:

@@ -71,6 +71,7 @@ def benchmark_runs(
     active: pd.DataFrame,
     tasks: Mapping[str, Task],
     *,
+    copied: Mapping[str, int],
     prompt_set: str,
     artifacts: Mapping[str, bytes],
 ) -> list[BenchmarkRun]:
@@ -81,6 +82,7 @@ def benchmark_runs(
         averages: of `tables.domain_averages`.
         active: of `activation.active_tasks`.
         tasks: the registry.
+        copied: samples that are in the training set, of each task that was checked.
         prompt_set: the set whose zero-shot scores are published.
         artifacts: files that go with every run.
     """
@@ -90,7 +92,7 @@ def benchmark_runs(
     runs = []
     for model_id, rows in shown.groupby("model_id", sort=True):
         metrics = dict(_metrics(rows)) | dict(_averages(averages[averages["model_id"] == model_id]))
-        metrics |= dict(_contamination(active))
+        metrics |= dict(_contamination(active, copied))
         task_metrics = list(_task_metrics(rows, position))
         names = sorted(rows["task"].unique())
         tags = {
@@ -134,10 +136,10 @@ def _averages(averages: pd.DataFrame) -> Iterator[tuple[str, float]]:
         yield f"avg/{_NOT_IN_KEY.sub('_', f'{kind}/{domain}')}/score", float(row["value"])
 
 
-def _contamination(active: pd.DataFrame) -> Iterator[tuple[str, float]]:
-    known = active[active["n_in_training"].notna() & (active["status"] == "ready")]
-    for row in known.to_dict("records"):
-        yield f"contam/{row['task']}/frac", float(row["n_in_training"]) / max(1, int(row["n"]))
+def _contamination(active: pd.DataFrame, copied: Mapping[str, int]) -> Iterator[tuple[str, float]]:
+    """The share of a task's samples that `contamination` lists, whatever the evidence."""
+    for row in active[active["task"].isin(list(copied))].to_dict("records"):
+        yield f"contam/{row['task']}/frac", copied[str(row["task"])] / max(1, int(row["n"]))
 
 
 def _task_metrics(rows: pd.DataFrame, position: Mapping[str, int]) -> Iterator[TaskMetric]:

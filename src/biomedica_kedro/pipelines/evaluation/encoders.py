@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -17,6 +17,10 @@ from biomedica_kedro.batches.files import sha256_of
 from biomedica_kedro.benchmark.encode import Encoder, Vectors
 from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
 from biomedica_kedro.benchmark.nomination import UNTRAINED
+from biomedica_kedro.benchmark.samples import Pixels
+
+if TYPE_CHECKING:
+    from biomedica_kedro.clip.images import Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,9 @@ class OpenClipEncoder:
 
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = model.to(self._device).eval()
+        self._model.visual.to(memory_format=torch.channels_last)
         self._preprocess = preprocess
+        self._geometry = _geometry_of(model)
         self._tokenizer = tokenizer
 
     @property
@@ -67,11 +73,25 @@ class OpenClipEncoder:
         """Factor between cosine and logit."""
         return float(self._model.logit_scale.exp().item())
 
-    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+    def prepare(self, image: Pixels) -> Any:
+        """The square the model sees: uint8 (3, S, S), or float32 where open_clip's own transform makes it."""
+        import torch
+
+        if self._geometry is None:
+            return self._preprocess(Image.fromarray(image))
+        from biomedica_kedro.clip.images import to_square
+
+        return to_square(torch.from_numpy(image).permute(2, 0, 1), self._geometry)
+
+    def encode_images(self, prepared: Sequence[Any]) -> Vectors:
         """N x E, float32, L2-normalised."""
         import torch
 
-        pixels = torch.stack([self._preprocess(image) for image in images])
+        pixels = torch.stack(list(prepared)).to(self._device)
+        if self._geometry is not None:
+            from biomedica_kedro.clip.images import normalize
+
+            pixels = normalize(pixels, self._geometry)
         return self._vectors(self._model.encode_image, pixels)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
@@ -92,11 +112,15 @@ class DescriptorImages:
     reads_text = False
     logit_scale = 1.0
 
-    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+    def prepare(self, image: Pixels) -> Image.Image:
+        """Pillow's image."""
+        return Image.fromarray(image)
+
+    def encode_images(self, prepared: Sequence[Image.Image]) -> Vectors:
         """N x E, float32, L2-normalised."""
         from biomedica_kedro.labels.encoders import DescriptorEncoder
 
-        vectors = DescriptorEncoder().encode(images).astype(np.float32)
+        vectors = DescriptorEncoder().encode(prepared).astype(np.float32)
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
@@ -125,6 +149,17 @@ def _cached(handle: ModelHandle, digest: str) -> Encoder:
     if choice.source is ModelSource.UNTRAINED:
         model = _untrained(choice.weights or str(handle.checkpoint.path), choice.seed)
     return OpenClipEncoder(model, preprocess, tokenizer)
+
+
+def _geometry_of(model: Any) -> Geometry | None:
+    """What our faster preprocessing needs; None for a model whose preprocessing is another one."""
+    from biomedica_kedro.clip.images import Geometry
+
+    stated = getattr(model.visual, "preprocess_cfg", None) or {}
+    size = stated.get("size", 0)
+    is_square = isinstance(size, int) or len(set(size)) == 1
+    is_ours = (stated.get("mode"), stated.get("interpolation")) == ("RGB", "bicubic")
+    return Geometry.of(stated) if is_square and is_ours else None
 
 
 def _untrained(checkpoint: str, seed: int) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from biomedica_kedro.batches import Batch, BatchFolder, BatchOptions, IncompleteError, PlannedOutput, plan_batches
@@ -23,8 +22,10 @@ from biomedica_kedro.benchmark.retrieval import RetrievalOptions
 from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import SCORE_ROWS, ScoreOptions, Subject
 from biomedica_kedro.benchmark.task import Kind, Task
+from biomedica_kedro.benchmark.training_images import TrainingImages
+from biomedica_kedro.labels.encoders import EncoderHandle
 from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, encoder_of
-from biomedica_kedro.records import REJECTS, Split, to_table
+from biomedica_kedro.records import REJECTS, to_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,12 +37,10 @@ else:  # kedro resolves a node's annotations to validate its parameters; importi
 def list_active_tasks(
     benchmark_tasks: Mapping[str, Task],
     benchmark_samples: SampleStore,
-    dataset_metadata: BatchFolder,
     options: ActivationOptions,
 ) -> DataFrame:
-    """Which tasks have samples, and how many of these are among the training images."""
-    hashes = _trained_on(dataset_metadata)["sha256"] if dataset_metadata.is_complete() else None
-    return activation.active_tasks(benchmark_tasks, benchmark_samples, hashes, options)
+    """Which tasks have samples."""
+    return activation.active_tasks(benchmark_tasks, benchmark_samples, options)
 
 
 def embed_benchmark(
@@ -115,18 +114,23 @@ def score_retrieval(
 
 
 def check_contamination(
-    benchmark_embeddings: BatchFolder,
+    active_tasks: DataFrame,
+    benchmark_samples: SampleStore,
     dataset_metadata: BatchFolder,
+    dataset_shards: BatchFolder,
+    image_embeddings: BatchFolder,
+    vision_encoder: EncoderHandle,
     options: ContaminationOptions,
     batches: BatchOptions,
 ) -> list[PlannedOutput]:
     """Benchmark images that the training set holds as well; nothing to do where there is no training set."""
-    first = {model_and_task(name)[1]: name for name in reversed(benchmark_embeddings.names())}
-    checked = first if dataset_metadata.is_complete() else {}
+    checked = activation.ready_tasks(active_tasks) if dataset_metadata.is_complete() else []
+    whole: dict[str, Any] = {"metadata": dataset_metadata, "shards": dataset_shards}
+    if options.min_similarity is not None:
+        whole |= {"embeddings": image_embeddings, "encoder": vision_encoder}
     return plan_batches(
         _check_contamination, stage="check_contamination", outputs=["contamination"], parameters=options,
-        whole={"training": dataset_metadata} if checked else {},
-        slices={"embeddings": {task: CachedEmbeddings(benchmark_embeddings, name) for task, name in checked.items()}},
+        whole=whole if checked else {}, slices={"samples": {task: benchmark_samples.find(task) for task in checked}},
         options=batches,
     )  # fmt: skip
 
@@ -202,6 +206,7 @@ def publish_benchmark(
     classification_scores: BatchFolder,
     probe_scores: BatchFolder,
     retrieval_scores: BatchFolder,
+    copies: BatchFolder,
     domain_averages: DataFrame,
     active_tasks: DataFrame,
     benchmark_tasks: Mapping[str, Task],
@@ -209,9 +214,10 @@ def publish_benchmark(
     options: ScoreOptions,
 ) -> list[BenchmarkRun]:
     """One run a model for the tracker."""
+    copied = {task: copies.table(task).num_rows for task in copies.names()}
     return benchmark_runs(
         _scores(classification_scores, probe_scores, retrieval_scores), domain_averages, active_tasks, benchmark_tasks,
-        prompt_set=options.prompt_set, artifacts={"leaderboard.html": leaderboard_page.encode()},
+        copied=copied, prompt_set=options.prompt_set, artifacts={"leaderboard.html": leaderboard_page.encode()},
     )  # fmt: skip
 
 
@@ -224,9 +230,7 @@ def nominate_champion(model_comparison: DataFrame, clip_checkpoint: BatchFolder,
 
 def _embed(batch: Batch, options: EmbedOptions) -> dict[str, pa.Table]:
     encoder = encoder_of(batch.inputs["model"])
-    images, anchors, rejects = embed_task(
-        batch.inputs["task"], batch.inputs["samples"], encoder, batch_size=options.batch_size
-    )
+    images, anchors, rejects = embed_task(batch.inputs["task"], batch.inputs["samples"], encoder, options)
     with batch.create("benchmark_embeddings", ANCHORS) as path:
         pq.write_table(anchors, path, compression="zstd", write_page_checksum=True)
     return {"benchmark_embeddings": images, "rejected_samples": to_table(rejects, REJECTS)}
@@ -255,16 +259,11 @@ def _score_retrieval(batch: Batch, options: RetrievalOptions) -> dict[str, pa.Ta
 
 
 def _check_contamination(batch: Batch, options: ContaminationOptions) -> dict[str, pa.Table]:
-    cached, training = batch.inputs["embeddings"], batch.inputs["training"]
-    images = cached.folder.table(cached.batch)
-    copies = contamination.find_copies(batch.name, images, _trained_on(training), options)
+    inputs = batch.inputs
+    training = TrainingImages(inputs["metadata"], inputs["shards"], inputs.get("embeddings"))
+    encode = inputs["encoder"].build().encode if "encoder" in inputs else None
+    copies = contamination.find_copies(batch.name, inputs["samples"], training, options, encode)
     return {"contamination": to_table(copies, CONTAMINATION)}
-
-
-def _trained_on(dataset_metadata: BatchFolder) -> pa.Table:
-    """Fingerprints of the training split; the metadata tell of held-out images too."""
-    table = dataset_metadata.table(columns=["key", "sha256", "phash", "split"])
-    return table.filter(pc.equal(table["split"], str(Split.TRAIN)))
 
 
 def _scored(

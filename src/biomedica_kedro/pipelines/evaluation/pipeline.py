@@ -16,7 +16,6 @@ def create_pipeline(**_: object) -> Pipeline:
                 inputs=[
                     "benchmark_tasks",
                     "benchmark_samples",
-                    "dataset_metadata",
                     "params:evaluation.list_active_tasks",
                 ],
                 outputs="active_tasks",
@@ -80,8 +79,12 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(
                 nodes.check_contamination,
                 inputs=[
-                    "benchmark_embeddings",
+                    "active_tasks",
+                    "benchmark_samples",
                     "dataset_metadata",
+                    "dataset_shards",
+                    "image_embeddings",
+                    "vision_encoder",
                     "params:evaluation.check_contamination",
                     "params:batches",
                 ],
@@ -146,6 +149,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "classification_scores",
                     "probe_scores",
                     "retrieval_scores",
+                    "contamination",
                     "domain_averages",
                     "active_tasks",
                     "benchmark_tasks",
