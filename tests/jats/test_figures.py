@@ -107,6 +107,7 @@ def test_renditions_are_one_image(parse, graphics):
         ("info:doi/10.1371/journal.pone.0046041.g001", "journal.pone.0046041.g001"),
         ("https://minio.example.org/a/b/f00.jpg?x=1", "f00.jpg"),
         ("images/Fig%201.TIF", "Fig 1.TIF"),
+        ("http://[no-host/f1.jpg", "f1.jpg"),
     ],
 )
 def test_file_name_of_an_href(parse, href, file_name):

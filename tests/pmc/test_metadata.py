@@ -45,9 +45,10 @@ def test_full_text_outside_of_the_article_is_refused(tmp_path, url, reason):
 
 def test_forbidden_media_are_reported_beside_the_allowed_ones(tmp_path):
     urls = [f"s3://{BUCKET}/PMC7.1/good.jpg", "s3://attacker/PMC7.1/bad.jpg", f"s3://{BUCKET}/PMC7.1/../x.jpg"]
+    urls.append("s3://[x/PMC7.1/bad.jpg")
     metadata = parse_metadata(json.dumps(write_article(tmp_path, "PMC7.1", media_urls=urls)).encode(), "PMC7.1")
     assert metadata.image_names == ["good.jpg"]
-    assert len(metadata.forbidden) == 2
+    assert len(metadata.forbidden) == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"[]", b'{"pmcid": "PMC8", "version": 1}', b"\xff"])

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from biomedica_kedro.pmc.file_names import extension_of, is_thumbnail, stem_of
+from biomedica_kedro.pmc.file_names import DECODABLE_EXTENSIONS, extension_of, is_thumbnail, stem_of
 from biomedica_kedro.records import DataError, RejectReason
-
-_DECODABLE = ("jpg", "jpeg", "png", "tif", "tiff", "gif")
 
 
 class FileIndex:
@@ -39,7 +37,7 @@ class FileIndex:
         full_size = [name for name in names if not is_thumbnail(name)] or names
         for candidates in (full_size, names):
             found = {file for name in candidates for file in self._files_for(name)}
-            images = [file for file in found if extension_of(file) in _DECODABLE]
+            images = [file for file in found if extension_of(file) in DECODABLE_EXTENSIONS]
             if images:
                 return self._best(images)
         found = {file for name in names for file in self._files_for(name)}
@@ -48,10 +46,10 @@ class FileIndex:
         raise DataError(RejectReason.MISSING_FILE, f"no file for {', '.join(names)} among {len(self._sizes)} files")
 
     def _files_for(self, name: str) -> Iterable[str]:
-        if name in self._sizes and extension_of(name) in _DECODABLE:
+        if name in self._sizes and extension_of(name) in DECODABLE_EXTENSIONS:
             return [name]
         exact = self._by_name.get(name.lower(), [])
-        if any(extension_of(file) in _DECODABLE for file in exact):
+        if any(extension_of(file) in DECODABLE_EXTENSIONS for file in exact):
             return exact
         stem = stem_of(name).lower()
         return [*self._by_stem.get(stem, []), *exact] or self._by_ending(stem)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "tif", "tiff", "bmp", "webp", "svg", "eps", "pdf", "ps", "emf", "wmf")
+DECODABLE_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "tif", "tiff")
+IMAGE_EXTENSIONS = (*DECODABLE_EXTENSIONS, "bmp", "webp", "svg", "eps", "pdf", "ps", "emf", "wmf")
 FILM_EXTENSIONS = ("mp4", "mov", "avi", "mpg", "mpeg", "wmv", "webm", "flv", "mkv", "m4v", "ogv", "swf", "mp3", "wav")
 
 _EXTENSIONS = frozenset((*IMAGE_EXTENSIONS, *FILM_EXTENSIONS))
@@ -14,7 +15,8 @@ _THUMBNAIL = re.compile(r"[._-](?:thumb(?:nail)?|small|tn)$", re.IGNORECASE)
 
 def file_name_of(href: str) -> str:
     """Name of the file an href asks for: without URL, query, DOI prefix and folders; extension kept if there is one."""
-    path = urlsplit(href).path if "://" in href else href
+    # Not `urlsplit`: it refuses hosts that no one here wants to know.
+    path = re.split("[?#]", href.partition("://")[2].partition("/")[2])[0] if "://" in href else href
     return unquote(path).replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 

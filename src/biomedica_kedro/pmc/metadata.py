@@ -162,7 +162,10 @@ def _media_files(raw: Mapping[str, Any], article_id: str) -> tuple[tuple[RemoteF
 
 
 def _remote_file(url: object, article_id: str) -> RemoteFile:
-    parts = urlsplit(str(url))
+    try:
+        parts = urlsplit(str(url))
+    except ValueError as error:
+        raise DataError(RejectReason.FORBIDDEN_KEY, f"{str(url)[:300]!r} is no URL: {error}") from error
     folder, _, name = unquote(parts.path).removeprefix("/").partition("/")
     if parts.scheme != "s3" or parts.netloc != BUCKET or folder != article_id:
         raise DataError(RejectReason.FORBIDDEN_KEY, f"{str(url)[:300]!r} is not below s3://{BUCKET}/{article_id}/")

@@ -16,12 +16,13 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from biomedica_kedro.pmc.file_names import DECODABLE_EXTENSIONS
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID
 from biomedica_kedro.records import DataError, RejectReason
 
 BUCKET = "pmc-oa-opendata"
 LISTED, REMOVED = "listed", "removed"
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".tif", ".tiff")
+IMAGE_SUFFIXES = tuple(f".{extension}" for extension in DECODABLE_EXTENSIONS)
 
 # One row per article version: `etag` changes when any file of the article does; `location` is the source's own.
 INVENTORY = pa.schema(
