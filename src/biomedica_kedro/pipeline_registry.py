@@ -10,8 +10,15 @@ def register_pipelines() -> dict[str, Pipeline]:
     """Find the pipelines under `biomedica_kedro.pipelines`.
 
     Returns:
-        Each of the six by its name, and their sum as `__default__`.
+        Each of the six by its name, and their sum as `__default__`; nothing when the one that was asked for does not
+        exist, upon which Kedro names the close match.
     """
-    pipelines: dict[str, Pipeline] = find_pipelines(raise_errors=True)
+    try:
+        pipelines: dict[str, Pipeline] = find_pipelines(raise_errors=True)
+    except ImportError as error:
+        # Without a cause there is no such folder; an import that failed has one.
+        if error.__cause__ is not None:
+            raise
+        return {}
     pipelines["__default__"] = sum(pipelines.values(), Pipeline([]))
     return pipelines

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from biomedica_kedro.hooks import ConsoleHooks, TrackingHooks
+from biomedica_kedro.hooks import ArgumentHooks, ConsoleHooks, TrackingHooks
 
 # Threads that spin while they wait slow training on a busy machine to a tenth; must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -20,4 +20,4 @@ CONFIG_LOADER_ARGS = {
     "custom_resolvers": {"project_path": lambda: str(PROJECT_PATH)},
 }
 
-HOOKS = (ConsoleHooks(), TrackingHooks())
+HOOKS = (ArgumentHooks(), ConsoleHooks(), TrackingHooks())

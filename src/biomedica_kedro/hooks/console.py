@@ -41,15 +41,16 @@ class ConsoleHooks:
         self._mlflow_port = "5001"
         self._data_root = "data"
         self._n_stages = 0
+        if Path(sys.argv[0]).name == "kedro" and not os.environ.get("BIOMEDICA_TRACEBACK"):
+            # Replaces the long traceback of a failed command by its message.
+            sys.excepthook = self._show_failure
         # MLflow configures its loggers when it is imported, before or after these hooks are made
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         logging.getLogger("mlflow").setLevel(logging.WARNING)
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Replace the long traceback of a failed command by its message; learn where the results will be."""
-        if Path(sys.argv[0]).name == "kedro" and not os.environ.get("BIOMEDICA_TRACEBACK"):
-            sys.excepthook = self._show_failure
+        """Learn where the results will be."""
         self._mlflow_port = str(context.config_loader["mlflow"].get("ui", {}).get("port", self._mlflow_port))
         self._data_root = str(context.config_loader["globals"].get("data_root", self._data_root))
 
@@ -79,7 +80,8 @@ class ConsoleHooks:
     def _closing_panel(self) -> Panel:
         table = Table.grid(padding=(0, 2))
         if self._journal.is_nothing_done:
-            table.add_row("done", f"Nothing to do: all {self._n_stages} stages are up to date.", style="bold")
+            stages = "the stage is" if self._n_stages == 1 else f"all {self._n_stages} stages are"
+            table.add_row("done", f"Nothing to do: {stages} up to date.", style="bold")
         rows = self._journal.rows()
         counts = [f"{rows[name]:,} {words}" for name, words in _SHOWN_ROWS.items() if name in rows]
         if counts:

@@ -1,0 +1,89 @@
+"""The command line, checked before anything is loaded: what nothing would read is refused with the close match.
+
+Kedro takes any parameter and any environment: a misspelt `--params` key would train for hours with the defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kedro.config import AbstractConfigLoader
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import settings
+
+# A value that configuration takes from the command line: `${runtime_params:name}` or `${runtime_params:name,default}`.
+_RUNTIME = re.compile(r"\$\{runtime_params:\s*([\w.]+)\s*(,)?")
+
+
+class ArgumentHooks:
+    """Refuse an unknown environment, an unknown parameter, and an environment that lacks a parameter it needs."""
+
+    @hook_impl(tryfirst=True)
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check before other hooks read the configuration.
+
+        Raises:
+            ValueError: naming what was given, what there is, and the close match.
+        """
+        loader = context.config_loader
+        source = Path(loader.conf_source)
+        # Archives and URLs of configuration are left to Kedro.
+        if source.is_dir():
+            environment = str(context.env or settings.CONFIG_LOADER_ARGS["default_run_env"])
+            _check_environment(environment, source)
+            _check_parameters(environment, source, loader)
+
+
+def _check_environment(environment: str, source: Path) -> None:
+    known = sorted(folder.name for folder in source.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    if environment not in known and environment != settings.CONFIG_LOADER_ARGS["default_run_env"]:
+        raise ValueError(f"there is no environment {environment!r} below {source}: {_choices(environment, known)}")
+
+
+def _check_parameters(environment: str, source: Path, loader: AbstractConfigLoader) -> None:
+    given: Mapping[str, Any] = loader.runtime_params or {}
+    taken = dict(
+        _taken_from_command_line(source / name for name in {settings.CONFIG_LOADER_ARGS["base_env"], environment})
+    )
+    for name, is_needed in taken.items():
+        if is_needed and name not in given:
+            raise ValueError(f"the environment {environment!r} needs a value: add --params={name}=VALUE")
+    unread = {name: value for name, value in given.items() if name not in taken}
+    if not unread:
+        return
+    plain = settings.CONFIG_LOADER_CLASS(
+        conf_source=str(source),
+        env=environment,
+        runtime_params={name: given[name] for name in given.keys() & taken.keys()},
+        **settings.CONFIG_LOADER_ARGS,
+    )["parameters"]
+    for stage, value in unread.items():
+        _check_known(stage, {*plain, *taken})
+        nodes = plain[stage]
+        # What a node takes is checked by its own options; below `batches` there are no nodes.
+        if isinstance(value, Mapping) and any(isinstance(options, Mapping) for options in nodes.values()):
+            for node in value:
+                _check_known(f"{stage}.{node}", [f"{stage}.{known}" for known in nodes])
+
+
+def _taken_from_command_line(folders: Iterable[Path]) -> Iterable[tuple[str, bool]]:
+    """Names of runtime parameters in the configuration, and whether there is no default for them."""
+    for folder in folders:
+        for file in folder.rglob("*.yml"):
+            for name, comma in _RUNTIME.findall(file.read_text(encoding="utf-8")):
+                yield name, not comma
+
+
+def _check_known(name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise ValueError(f"unknown parameter {name!r}: {_choices(name, known)}")
+
+
+def _choices(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
