@@ -26,6 +26,8 @@ CAPTION = "Overview of the case. (A) Hematoxylin and eosin histology, ×400. (B)
         "中文 测试 😀 end",
         "a\tb\nc\r\nd",
         "word " * 200,
+        "<start_of_text> a <END_OF_TEXT> b",
+        "×² ≈° Β°Γ",
     ],
 )
 def test_ids_are_those_of_open_clip(text):
@@ -35,6 +37,12 @@ def test_ids_are_those_of_open_clip(text):
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cn", "Co", "Cs"])))  # unassigned characters have no fixed class
 def test_ids_are_those_of_open_clip_for_any_text(text):
+    assert torch.equal(Tokenizer(77)([text]), REFERENCE([text]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("abZ 019.,;'’\t\n–—′°±×−∼µ≤≥αβςωΔΣΩ&<>²“é"))
+def test_ids_are_those_of_open_clip_for_the_characters_of_captions(text):
     assert torch.equal(Tokenizer(77)([text]), REFERENCE([text]))
 
 

@@ -20,15 +20,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from biomedica_kedro.clip.checkpoints import TextTokenizer
-from biomedica_kedro.clip.config import AugmentationOptions, FeedOptions
+from biomedica_kedro.clip.config import AugmentationOptions, FeedOptions, TextSource
 from biomedica_kedro.clip.images import Geometry, decode, jitter, random_square, to_square
 from biomedica_kedro.clip.order import Draw, random_for
 from biomedica_kedro.clip.text import choose_text
 from biomedica_kedro.records import DataError, Split
-from biomedica_kedro.shards.reader import ShardError, read_sample
+from biomedica_kedro.shards.reader import ShardError, parse_sample
+from biomedica_kedro.shards.samples import Sample
 
 _NEIGHBOURS_TRIED = 16
 _SKIPPED_NAMED = 5
+_MENTIONS = "figure_mentions"
 
 
 class FeedError(Exception):
@@ -40,7 +42,7 @@ class Batch:
     """One step's input of one process.
 
     Attributes:
-        images: uint8 (N, 3, S, S).
+        images: uint8 (N, 3, S, S), channels last in memory.
         tokens: int64 (N, context_length).
         skipped: what was wrong with each sample that could not be read.
     """
@@ -140,10 +142,7 @@ class ShardSamples(Dataset[tuple[torch.Tensor, str, list[str]]]):
         if index in self._kept:
             image, caption, mentions = self._kept[index]
         else:
-            places = self.places
-            sample = read_sample(
-                places.shards[places.shard[index]], int(places.offset[index]), int(places.n_bytes[index])
-            )
+            sample = self._read(index)
             image, caption, mentions = decode(sample.image), sample.caption, _mentions(sample.record)
             if not cropped:
                 image = to_square(image, self.geometry)
@@ -155,12 +154,20 @@ class ShardSamples(Dataset[tuple[torch.Tensor, str, list[str]]]):
             image = random_square(image, self.geometry, options, random)
         return jitter(image, options, random), choose_text(caption, mentions, options.text, random)
 
+    def _read(self, index: int) -> Sample:
+        # A record holds its article's text: it is parsed only where the mentions are wanted.
+        wanted = self.augmentation is not None and self.augmentation.text.get(TextSource.CAPTION_AND_MENTION, 0) > 0
+        places = self.places
+        with places.shards[places.shard[index]].open("rb") as file:
+            file.seek(places.offset[index])
+            return parse_sample(file.read(places.n_bytes[index]), (_MENTIONS,) if wanted else ())
+
     def _place(self, index: int) -> str:
         return f"{self.places.shards[self.places.shard[index]].name} at byte {self.places.offset[index]}"
 
 
 def _mentions(record: dict[str, Any]) -> list[str]:
-    return [str(mention) for mention in record.get("figure_mentions") or []]
+    return [str(mention) for mention in record.get(_MENTIONS) or []]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +179,11 @@ class Collate:
     def __call__(self, samples: Sequence[tuple[torch.Tensor, str, list[str]]]) -> Batch:
         """One batch."""
         images, texts, skipped = zip(*samples, strict=True)
-        return Batch(
-            torch.stack(images), self.tokenizer(texts), [message for messages in skipped for message in messages]
-        )
+        # Pixel after pixel, as decoding gives them and as convolutions and `normalize` want them.
+        batch = torch.empty((len(images), *images[0].shape), dtype=torch.uint8, memory_format=torch.channels_last)
+        for place, image in enumerate(images):
+            batch[place] = image
+        return Batch(batch, self.tokenizer(texts), [message for messages in skipped for message in messages])
 
 
 @dataclass(slots=True)
