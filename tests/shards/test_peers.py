@@ -1,16 +1,27 @@
-"""Our shards in other people's readers."""
+"""Our shards in other people's readers.
 
+webdataset and open_clip are dependencies. HF datasets, and the older webdataset that open_clip's training loader needs,
+live in environments that benchmarks/streaming.py makes; without them those tests are skipped.
+"""
+
+import io
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.shards.reader import read_shard
 from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.shards.writer import write_shard
 
+from .conftest import Corpus, figures
+
+PEERS = Path(os.environ.get("BIOMEDICA_PEERS", Path.home() / ".cache/biomedica-kedro/peers"))
 SAMPLES = [
     Sample(
         f"PMC{n}_1-F{n}-0", bytes([n]) * (500 * n + 1), extension, f"Caption {n} — é 🧬", {"schema_version": 1, "n": n}
@@ -18,11 +29,66 @@ SAMPLES = [
     for n, extension in enumerate(["jpg", "png", "tif", "jpg"])
 ]
 
+# open_clip's own loader, by its own code: images become squares, captions the tokens of a stand-in tokenizer
+OPEN_CLIP = """
+import sys, json, torch
+from types import SimpleNamespace
+from open_clip import image_transform
+from open_clip_train.data import get_wds_dataset
+
+kind, shard, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
+args = SimpleNamespace(
+    train_data=shard, val_data=shard, train_num_samples=n, val_num_samples=n, batch_size=2, workers=0, world_size=1,
+    seed=0, dataset_resampled=False, train_data_upsampling_factors=None,
+)
+captions = []
+tokenizer = lambda text: captions.append(text) or torch.zeros(1, 4)
+loader = get_wds_dataset(args, image_transform(32, is_train=False), kind == "train", tokenizer=tokenizer).dataloader
+shapes = [list(image.shape) for images, _ in loader for image in images]
+print(json.dumps([sorted(set(captions)), shapes]))
+"""
+HUGGING_FACE = """
+import sys, json, datasets
+kind, files = sys.argv[1], sys.argv[2]
+rows = datasets.load_dataset(kind, data_files=files, split="train", streaming=True)
+shown = {"webdataset": ["__key__", "txt", "json"], "parquet": ["key", "caption", "primary_labels", "offset"]}[kind]
+print(json.dumps([[row[name] for name in shown] for row in rows]))
+"""
+
 
 @pytest.fixture
 def shard(tmp_path):
     write_shard(tmp_path / "x.tar", SAMPLES)
     return tmp_path / "x.tar"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A shard of four images that open."""
+    samples = [Sample(f"s{n}", picture(n), "jpg", f"Caption {n}", {"schema_version": 1}) for n in range(4)]
+    write_shard(tmp_path / "pictures.tar", samples)
+    return tmp_path / "pictures.tar"
+
+
+def picture(n):
+    file = io.BytesIO()
+    Image.new("RGB", (40 + n, 30), (60 * n, 0, 0)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def peer(name):
+    python = PEERS / name / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"needs the environment {name!r}, which benchmarks/streaming.py makes in {PEERS}")
+    return python
+
+
+def read_by(python, script, *arguments, secure="1"):
+    env = {**os.environ, "WDS_SECURE": secure, "HF_HUB_OFFLINE": "1"}
+    command = [python, "-c", script, *map(str, arguments)]
+    read = subprocess.run(command, env=env, capture_output=True, check=False, text=True)
+    assert read.returncode == 0, read.stderr
+    return json.loads(read.stdout.splitlines()[-1])
 
 
 def test_webdataset_reads_keys_bytes_captions_and_records_in_its_secure_mode(shard):
@@ -33,9 +99,7 @@ print(json.dumps([
     for s in webdataset.WebDataset(sys.argv[1], shardshuffle=False)
 ]))
 """
-    env = {**os.environ, "WDS_SECURE": "1"}
-    read = subprocess.run([sys.executable, "-c", script, shard], env=env, capture_output=True, check=True, text=True)
-    assert json.loads(read.stdout) == [[s.key, s.extension, s.caption, s.record] for s in SAMPLES]
+    assert read_by(sys.executable, script, shard) == [[s.key, s.extension, s.caption, s.record] for s in SAMPLES]
 
 
 def test_tar_extracts_the_members(shard, tmp_path):
@@ -44,7 +108,26 @@ def test_tar_extracts_the_members(shard, tmp_path):
     assert list(read_shard(shard)) == SAMPLES
 
 
-def test_hugging_face_datasets_reads_shards_and_metadata(shard):
-    datasets = pytest.importorskip("datasets", reason="HF datasets is not a dependency; benchmarks/streaming.py has it")
-    rows = list(datasets.load_dataset("webdataset", data_files=str(shard), split="train", streaming=True))
-    assert [row["__key__"] for row in rows] == [s.key for s in SAMPLES]
+def test_open_clips_evaluation_loader_reads_images_and_captions(pictures):
+    # webdataset 1.0 opens no local file for it in the secure mode
+    captions, shapes = read_by(sys.executable, OPEN_CLIP, "evaluation", pictures, 4, secure="0")
+    assert captions == [f"Caption {n}" for n in range(4)]
+    assert shapes == [[3, 32, 32]] * 4
+
+
+def test_open_clips_training_loader_reads_images_and_captions(pictures):
+    captions, shapes = read_by(peer("open_clip"), OPEN_CLIP, "train", pictures, 4)
+    assert captions == [f"Caption {n}" for n in range(4)]
+    assert shapes == [[3, 32, 32]] * 4
+
+
+def test_hugging_face_webdataset_builder_reads_shards(pictures):
+    rows = read_by(peer("hf_datasets"), HUGGING_FACE, "webdataset", pictures)
+    assert rows == [[f"s{n}", f"Caption {n}", {"schema_version": 1}] for n in range(4)]
+
+
+def test_hugging_face_parquet_builder_reads_the_metadata_table(serialize, tmp_path):
+    metadata: BatchFolder = serialize(Corpus(figures(range(4))), tmp_path)["dataset_metadata"]
+    rows = read_by(peer("hf_datasets"), HUGGING_FACE, "parquet", metadata.path / "*.parquet")
+    wanted = metadata.table(columns=["key", "caption", "primary_labels", "offset"]).to_pylist()
+    assert sorted(rows) == sorted(list(row.values()) for row in wanted)

@@ -31,7 +31,9 @@ def read_sample(path: str | Path, offset: int, n_bytes: int) -> Sample:
     Raises:
         ShardError: when the bytes there are not one whole sample.
     """
-    with fsspec.open(str(path), "rb") as file:
+    url = str(path)
+    # The built-in file costs a tenth of fsspec's, once a sample.
+    with open(url, "rb") if "://" not in url else fsspec.open(url, "rb") as file:
         file.seek(offset)
         run = file.read(n_bytes)
     try:
