@@ -33,7 +33,7 @@ def read_sample(path: str | Path, offset: int, n_bytes: int) -> Sample:
     """
     url = str(path)
     # The built-in file costs a tenth of fsspec's, once a sample.
-    with open(url, "rb") if "://" not in url else fsspec.open(url, "rb") as file:
+    with Path(url).open("rb") if "://" not in url else fsspec.open(url, "rb") as file:
         file.seek(offset)
         run = file.read(n_bytes)
     try:
