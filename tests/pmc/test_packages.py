@@ -191,6 +191,12 @@ def test_package_without_article_says_so(tmp_path):
         metadata(tmp_path, listed(tmp_path)[0])
 
 
+def test_folder_without_packages_is_an_error_that_says_what_was_expected(tmp_path):
+    (tmp_path / "notes.txt").write_text("no article")
+    with pytest.raises(SourceError, match=r"nothing to read in .* expected tar\.gz"):
+        PackagesSource(tmp_path).list_articles()
+
+
 def test_absent_folder_is_an_error_that_names_it(tmp_path):
     with pytest.raises(SourceError, match="nowhere"):
         PackagesSource(tmp_path / "nowhere").list_articles()

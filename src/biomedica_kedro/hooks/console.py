@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -104,12 +105,18 @@ class ConsoleHooks:
         lines.append(f"{_message(error)}\n\n")
         if unfinished is not None:
             lines.append("To resume, run the same command again (what is finished is kept), or start at this stage:\n")
-            lines.append(f"  kedro run --from-nodes={unfinished.node}\n")
+            lines.append(f"  {_command_from(unfinished.node)}\n")
         lines.append("For the traceback set BIOMEDICA_TRACEBACK=1.")
         Console(stderr=True, highlight=False).print(
             Panel(lines, title=kind.__name__, title_align="left", border_style="red")
         )
         logging.getLogger(__name__).debug("%s", "".join(traceback.format_exception(kind, error, trace)))
+
+
+def _command_from(node: str) -> str:
+    """The command that was given, started at a node."""
+    kept = [argument for argument in sys.argv[1:] if not argument.startswith("--from-nodes=")]
+    return shlex.join(["kedro", *kept, f"--from-nodes={node}"])
 
 
 def _stage_line(stage: Stage) -> Text:

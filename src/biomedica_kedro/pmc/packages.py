@@ -62,7 +62,10 @@ class PackagesSource:
             raise SourceError(
                 f"no folder of packages at {self.path}: expected tar.gz or zip files, or unpacked articles"
             )
-        rows = [row for row in _walk(self.path) if pmcids is None or pmcid_of(row[0]) in pmcids]
+        found = list(_walk(self.path))
+        if not found:
+            raise SourceError(f"nothing to read in {self.path}: expected tar.gz or zip files, or unpacked articles")
+        rows = [row for row in found if pmcids is None or pmcid_of(row[0]) in pmcids]
         table = inventory_table(rows)
         if len(rows) > table.num_rows:
             logger.info("%d packages hold an article that another one holds too", len(rows) - table.num_rows)
