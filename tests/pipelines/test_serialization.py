@@ -93,7 +93,7 @@ def test_contact_sheet_is_drawn(catalog):
 
 
 def test_nothing_is_pushed_unless_a_repository_is_named(catalog):
-    assert catalog.load("hub_receipt") == {"repository": None, "commit": None}
+    assert catalog.load("hub_receipt") == {"repository": None, "commit": None, "url": None}
 
 
 def test_second_run_computes_no_batch(catalog, monkeypatch):

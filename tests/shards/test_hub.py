@@ -32,7 +32,7 @@ def test_published_folder_streams_by_itself_and_leaves_empty_tables_out(serializ
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     f = serialize(Corpus(figures(range(6))), tmp_path)
     options = HubOptions(repository="someone/pairs", endpoint="http://127.0.0.1:9")
-    assert push(f, options) == {"repository": "someone/pairs", "commit": "abc"}
+    assert push(f, options) == {"repository": "someone/pairs", "commit": "abc", "url": None}
     assert Hub.created == (
         "http://127.0.0.1:9",
         "someone/pairs",
@@ -46,4 +46,15 @@ def test_published_folder_streams_by_itself_and_leaves_empty_tables_out(serializ
 def test_without_a_repository_no_client_is_made(serialize, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "HfApi", None)
     f = serialize(Corpus(figures(range(2))), tmp_path)
-    assert push(f, HubOptions()) == {"repository": None, "commit": None}
+    assert push(f, HubOptions()) == {"repository": None, "commit": None, "url": None}
+
+
+def test_published_url_streams_by_itself_and_only_changed_files_are_copied_again(serialize, tmp_path, monkeypatch):
+    url = f"memory://{tmp_path.name}/published"
+    f = serialize(Corpus(figures(range(6))), tmp_path)
+    assert push(f, HubOptions(url=url))["files"] > 3
+    assert {sample.key for sample in stream(url)} == {figure.key for figure in figures(range(6))}
+    copied = []
+    monkeypatch.setattr("biomedica_kedro.shards.targets.atomic_target", lambda path: copied.append(path))
+    push(f, HubOptions(url=url))
+    assert copied == []

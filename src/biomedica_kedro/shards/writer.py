@@ -13,8 +13,8 @@ from typing import BinaryIO, NamedTuple, Protocol, Self
 
 import orjson
 
-from biomedica_kedro.batches.files import atomic_file
 from biomedica_kedro.shards.samples import Sample, check_names
+from biomedica_kedro.shards.targets import atomic_target
 
 SUFFIX = ".tar"
 
@@ -105,17 +105,18 @@ class ShardWriter:
             self.finish()
 
 
-def write_shard(target: Path | BinaryIO, samples: Iterable[Sample]) -> list[Place]:
+def write_shard(target: Path | str | BinaryIO, samples: Iterable[Sample]) -> list[Place]:
     """Write a shard.
 
     Args:
-        target: a path, under which the shard appears only when it is complete; or a file opened for writing.
+        target: a path or any URL of fsspec, under which the shard appears only when it is complete; or a file opened
+            for writing.
         samples: what goes in, in order.
     Returns:
         For each sample its key, and the offset and number of bytes of its run of members.
     """
-    if isinstance(target, Path):
-        with atomic_file(target) as file:
+    if isinstance(target, Path | str):
+        with atomic_target(str(target)) as file:
             return write_shard(file, samples)
     with ShardWriter(target) as writer:
         for sample in samples:
