@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import huggingface_hub
+import pytest
 
 from biomedica_kedro.shards.hub import HubOptions, push_to_hub
 from biomedica_kedro.shards.stream import stream
@@ -58,3 +59,30 @@ def test_published_url_streams_by_itself_and_only_changed_files_are_copied_again
     monkeypatch.setattr("biomedica_kedro.shards.targets.atomic_target", lambda path: copied.append(path))
     push(f, HubOptions(url=url))
     assert copied == []
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """An empty bucket of an S3 server on this machine."""
+    pytest.importorskip("s3fs", reason="the extra s3 brings s3fs")
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
+    yield "s3://bucket"
+    server.stop()
+
+
+def test_published_bucket_streams_by_itself_chosen_by_a_condition(serialize, tmp_path, s3):
+    f = serialize(Corpus(figures(range(6))), tmp_path)
+    push(f, HubOptions(url=f"{s3}/published"))
+    found = stream(f"{s3}/published", where="license_group = 'commercial'", seed=1)
+    assert {sample.key for sample in found} == {x.key for x in figures(range(6)) if x.license_group == "commercial"}
