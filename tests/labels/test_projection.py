@@ -25,6 +25,16 @@ def test_streamed_components_equal_those_of_scikit_learn(vectors_ND):
     assert explained["is_kept"].to_pylist() == [True] * 4 + [False] * 8
 
 
+def test_float32_products_keep_small_eigenvalues_far_from_the_origin():
+    rng = np.random.default_rng(0)
+    vectors_ND = (rng.normal(size=(20_000, 40)) * np.geomspace(8, 0.25, 40) + 30).astype(np.float16)
+
+    fitted = project(gather_moments(np.array_split(vectors_ND, 3)), components=25)
+
+    exact = np.linalg.eigvalsh(np.cov(vectors_ND.astype(np.float64).T))[::-1]
+    np.testing.assert_allclose(fitted.variance, exact, rtol=1e-5)
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.integers(1, 399), min_size=1, max_size=5, unique=True))
 def test_any_cut_into_chunks_gives_the_same_moments(cuts):
