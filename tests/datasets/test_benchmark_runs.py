@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -71,6 +72,13 @@ def test_models_are_ranked_task_by_task(client: MlflowClient, tmp_path: Path) ->
         order_by=[{"field_name": "metrics.acc", "ascending": False, "dataset_name": "task01"}],
     )  # fmt: skip
     assert [model.name for model in ranked] == ["strong", "weak"]
+
+
+def test_run_shows_the_mean_of_its_tasks_and_not_the_last_one(client: MlflowClient, tmp_path: Path) -> None:
+    run = _run("a", 3)
+    means = {**run.metrics, "acc": 0.51}
+    BenchmarkRunsDataset(filepath=str(tmp_path / "runs.json")).save([dataclasses.replace(run, metrics=means)])
+    assert _runs(client)[0].data.metrics["acc"] == 0.51
 
 
 def test_runs_are_recorded_without_a_tracker(tmp_path: Path) -> None:

@@ -134,6 +134,9 @@ def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callab
     assert {trace.name for trace in figure.data} == {"trained", "control", "chance"}
     assert page.count("synthetic") > 6
     assert "http" not in page.replace("https://example.org", "").split("<style>")[0]
+    cards, texts = nodes.write_tables(table, averages, recalls, active, tasks)
+    assert set(cards) == {"embedded_figure_type", "embedded_panel_type", "embedded_retrieval"}
+    assert set(texts) == {"scores.md", "scores.tex"}
     runs = nodes.publish_benchmark(
         folders["classification_scores"],
         folders["probe_scores"],
@@ -143,6 +146,8 @@ def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callab
         active,
         tasks,
         page,
+        {name: lambda text=text: text for name, text in cards.items()},
+        {name: lambda text=text: text for name, text in texts.items()},
         SCORING,
     )
     assert {run.model_id for run in runs} == {"trained", "control"}
@@ -150,6 +155,11 @@ def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callab
     assert {"zs/embedded/embedded_figure_type/acc", "zs/embedded/embedded_figure_type/acc_lo"} <= metrics.keys()
     assert "ret/embedded_retrieval/i2t_R_at_1" in metrics
     assert "avg/synthetic_other/all/score" in metrics
+    scored = ("embedded_figure_type", "embedded_panel_type")
+    assert metrics["acc"] == pytest.approx(sum(metrics[f"zs/embedded/{task}/acc"] for task in scored) / 2)
+    assert {"leaderboard.html", "results.json", "scores.tex", "cards/embedded_panel_type.md"} <= runs[
+        0
+    ].artifacts.keys()
     assert not [name for name in metrics if name.startswith("contam/")], "there is no training set to check against"
 
 
@@ -188,7 +198,7 @@ def test_every_copy_of_the_training_split_counts_in_the_table_and_in_the_metric(
     scored = [folders[name] for name in ("classification_scores", "probe_scores", "retrieval_scores")]
     table, averages, *_ = nodes.compare_models(*scored, folders["predictions"], copies, tasks, MODELS, SCORING)
     assert table.loc[table["task"] == "embedded_panel_type", "n_copied"].unique().tolist() == [2]
-    runs = nodes.publish_benchmark(*scored, copies, averages, active, tasks, "", SCORING)
+    runs = nodes.publish_benchmark(*scored, copies, averages, active, tasks, "", {}, {}, SCORING)
     shares = table.groupby("task")["n_copied"].first() / active.set_index("task")["n"]
     published = {name: value for name, value in runs[0].metrics.items() if name.startswith("contam/")}
     assert published == {f"contam/{task}/frac": share for task, share in shares.dropna().items()}

@@ -121,7 +121,7 @@ def _probe_logits(fit_NE: Vectors, fit_N: Integers, test_NE: Vectors, n_classes:
     if len(known) < 2:
         return _spread(np.ones((len(test_NE), 1)), known, n_classes)
     probe: BaseEstimator = _logistic(options.penalties[0])
-    # Products of matrices this small wait for BLAS's threads longer than they take: 95 s instead of 8 s beside other work.
+    # Products of matrices this small wait for BLAS's threads longer than they take: 95 s for 8 s beside others.
     with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", UserWarning)

@@ -1,7 +1,9 @@
 """What is published of a benchmark: one run a model, flat unique keys, task metrics with their data set.
 
 Keys: `zs/<domain>/<task>/acc`, `ret/<task>/i2t_R_at_1`, `probe/<domain>/<task>/bacc`, `avg/<samples>/<domain>`,
-`contam/<task>/frac`. Which tracker receives them is not known here.
+`contam/<task>/frac`; and, for each metric that is also given by data set (`acc`, `auroc`, ...), its plain name: the
+mean over the tasks with real samples, or over the synthetic ones where there are no others. Which tracker receives
+them is not known here.
 """
 
 from __future__ import annotations
@@ -94,6 +96,7 @@ def benchmark_runs(
         metrics = dict(_metrics(rows)) | dict(_averages(averages[averages["model_id"] == model_id]))
         metrics |= dict(_contamination(active, copied))
         task_metrics = list(_task_metrics(rows, position))
+        metrics |= _means(rows, task_metrics)
         names = sorted(rows["task"].unique())
         tags = {
             "bench.suite": SUITE, "bench.version": registry, "bench.prompt_set": prompt_set,
@@ -149,6 +152,16 @@ def _task_metrics(rows: pd.DataFrame, position: Mapping[str, int]) -> Iterator[T
         task = str(row["task"])
         if name:
             yield TaskMetric(name, float(row["value"]), task, position[task], str(row["dataset_digest"]))
+
+
+def _means(rows: pd.DataFrame, task_metrics: Sequence[TaskMetric]) -> dict[str, float]:
+    """Without these, a tracker that keeps one value a key would show the last task's as the run's."""
+    real = set(rows.loc[~rows["synthetic"].astype(bool), "task"])
+    values: dict[str, list[float]] = {}
+    for entry in task_metrics:
+        if not real or entry.task in real:
+            values.setdefault(entry.name, []).append(entry.value)
+    return {name: sum(found) / len(found) for name, found in values.items()}
 
 
 def _key(tags: Mapping[str, str], params: Mapping[str, str], metrics: Mapping[str, float]) -> str:

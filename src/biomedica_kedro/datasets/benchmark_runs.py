@@ -99,11 +99,15 @@ def publish(client: MlflowClient, experiment_id: str, run: BenchmarkRun) -> str:
 
 
 def _metrics(run: BenchmarkRun, logged_model: str) -> list[Metric]:
-    """The run's flat metrics and the model's task metrics; the step keeps the latter's rows in the store apart."""
+    """The run's flat metrics and the model's task metrics; the step keeps the latter's rows in the store apart.
+
+    The run shows the value of the last step, so the flat ones come after all tasks.
+    """
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    flat = [Metric(key, value, now, 0) for key, value in run.metrics.items()]
+    last = 1 + max((entry.step for entry in run.task_metrics), default=0)
+    flat = [Metric(key, value, now, last) for key, value in run.metrics.items()]
     by_task = [
         Metric(
             entry.name, entry.value, now, entry.step,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -182,6 +182,25 @@ def draw_leaderboard(
     return leaderboard_figure(benchmark_table), page
 
 
+def write_tables(
+    benchmark_table: DataFrame,
+    domain_averages: DataFrame,
+    class_recalls: DataFrame,
+    active_tasks: DataFrame,
+    benchmark_tasks: Mapping[str, Task],
+) -> tuple[dict[str, str], dict[str, str]]:
+    """A card a measured task, and the scores for a paper or a README."""
+    from biomedica_kedro.benchmark.cards import scores_latex, scores_markdown, task_card
+
+    active = active_tasks.set_index("task", drop=False).to_dict("index")
+    cards = {
+        task: task_card(benchmark_tasks[task], active[task], benchmark_table, class_recalls)
+        for task in activation.ready_tasks(active_tasks)
+    }
+    scores = (benchmark_table, domain_averages)
+    return cards, {"scores.md": scores_markdown(*scores), "scores.tex": scores_latex(*scores)}
+
+
 def draw_diagnostics(
     predictions: BatchFolder,
     active_tasks: DataFrame,
@@ -211,13 +230,18 @@ def publish_benchmark(
     active_tasks: DataFrame,
     benchmark_tasks: Mapping[str, Task],
     leaderboard_page: str,
+    task_cards: Mapping[str, Callable[[], str]],
+    score_tables: Mapping[str, Callable[[], str]],
     options: ScoreOptions,
 ) -> list[BenchmarkRun]:
     """One run a model for the tracker."""
+    texts = {name: load() for name, load in score_tables.items()}
+    texts |= {f"cards/{name}.md": load() for name, load in task_cards.items()}
+    artifacts = {name: text.encode() for name, text in {"leaderboard.html": leaderboard_page, **texts}.items()}
     copied = {task: copies.table(task).num_rows for task in copies.names()}
     return benchmark_runs(
         _scores(classification_scores, probe_scores, retrieval_scores), domain_averages, active_tasks, benchmark_tasks,
-        copied=copied, prompt_set=options.prompt_set, artifacts={"leaderboard.html": leaderboard_page.encode()},
+        copied=copied, prompt_set=options.prompt_set, artifacts=artifacts,
     )  # fmt: skip
 
 

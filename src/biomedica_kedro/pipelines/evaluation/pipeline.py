@@ -131,6 +131,13 @@ def create_pipeline(**_: object) -> Pipeline:
                 tags=["report"],
             ),
             Node(
+                nodes.write_tables,
+                inputs=["benchmark_table", "domain_averages", "class_recalls", "active_tasks", "benchmark_tasks"],
+                outputs=["task_cards", "score_tables"],
+                name="write_tables",
+                tags=["report"],
+            ),
+            Node(
                 nodes.draw_diagnostics,
                 inputs=[
                     "predictions",
@@ -154,6 +161,8 @@ def create_pipeline(**_: object) -> Pipeline:
                     "active_tasks",
                     "benchmark_tasks",
                     "leaderboard_page",
+                    "task_cards",
+                    "score_tables",
                     "params:evaluation.score_classification",
                 ],
                 outputs="benchmark_runs",
