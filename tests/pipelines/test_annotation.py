@@ -7,10 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from biomedica_kedro.batches import WHOLE, BatchFolder, BatchOptions, PlannedOutput, TaskError
+from biomedica_kedro.batches import WHOLE, BatchFolder, BatchOptions, PlannedOutput
 from biomedica_kedro.datasets.expert_votes import ExpertVotesDataset
 from biomedica_kedro.images.panels import PanelOptions
-from biomedica_kedro.labels import embedding
 from biomedica_kedro.labels.clusters import ClusterOptions
 from biomedica_kedro.labels.embedding import EmbedOptions
 from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
@@ -152,25 +151,3 @@ def test_broken_images_become_rejects_and_the_rest_is_embedded(tmp_path):
     embedded = embeddings.table()["key"].to_pylist()
     assert sorted(rejects.table()["source"].to_pylist()) == keys[:3]
     assert sorted(embedded + keys[:3]) == keys
-
-
-def test_killed_embedding_goes_on_without_embedding_a_batch_twice(upstream, tmp_path, monkeypatch):
-    calls = []
-    real = embedding.embed_images
-
-    def killed_in_the_second_batch(*arguments):
-        calls.append(1)
-        if len(calls) == 2:
-            raise RuntimeError("killed")
-        return real(*arguments)
-
-    whole = Annotation(*upstream, tmp_path / "whole").embed()[0]
-    monkeypatch.setattr(embedding, "embed_images", killed_in_the_second_batch)
-    annotation = Annotation(*upstream, tmp_path / "killed")
-    with pytest.raises(TaskError, match="embed_images"):
-        annotation.embed()
-    continued = annotation.embed()[0]
-
-    assert annotation.computed["unusable_images"] == 2
-    assert len(calls) == 4
-    assert continued.digest() == whole.digest()
