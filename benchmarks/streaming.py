@@ -1,13 +1,14 @@
 """Claim: decoded samples into batches at 224 px, at least twice as fast as every peer, at equal pixels.
 
-    python benchmarks/streaming.py [--samples 600] [--rounds 3] [--images FOLDER] [--peers DIRECTORY]
+    python benchmarks/streaming.py [--samples 800] [--rounds 5] [--images FOLDER] [--peers FOLDER]
 
 Each peer runs in a virtual environment of its own, which this script makes with uv, and reads the same JPEG files in
 its own format with 2 workers: webdataset with open_clip's own steps and transform, HF datasets streaming, mosaicml
-streaming and litdata with open_clip's transform. Ours is `shards.stream` in `ShardDataset` with `clip.images`. Arms
-run in turn; a figure is samples per second of wall time over an epoch after the first batch, workers started.
-Pixels are compared with open_clip's transform (PSNR of the uint8 images; p5 is the fifth percentile).
-The decode-only floor is one process that decodes with simplejpeg and does nothing else, times 2.
+streaming and litdata with open_clip's transform. Ours is `shards.stream` in `ShardDataset` with `clip.images`; `decode`
+only decodes the files with simplejpeg in 2 workers, the floor under ours. The arms run in turn, an epoch a turn, the
+order rotated. Wall rates are taken from the fourth batch to the last, when all workers are at work; CPU seconds are
+those of the arm and its workers over the whole epoch, their start included. Both count, as ratios within a round.
+Pixels are compared with open_clip's transform by Pillow (PSNR of the uint8 images; p5 is the fifth percentile).
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from pathlib import Path
 BATCH = 50
 WORKERS = 2
 SIZE = 224
+WARM_BATCHES = 4
 TORCH = ["torch==2.15.0", "torchvision==0.29.2", "open_clip_torch==3.3.0"]
 PEERS = {
     "open_clip": ["webdataset==0.2.86", "braceexpand", "pandas", "scipy", "ftfy", *TORCH],
@@ -74,7 +74,7 @@ class DecodeOurs:
 
 
 def batches_ours(root: Path) -> Iterator[tuple[list[str], object]]:
-    """Normalized float32 batches, as the model takes them."""
+    """Normalized float32 batches, as the model takes them; uint8 on the way from the workers, as in training."""
     import torch
     from torch.utils.data import DataLoader
 
@@ -86,9 +86,36 @@ def batches_ours(root: Path) -> Iterator[tuple[list[str], object]]:
     chosen = stream(root / "shards", seed=1, block=BATCH, columns=[])
 
     def collate(items: list) -> tuple[list[str], object]:
-        return [key for key, _ in items], normalize(torch.stack([square for _, square in items]), transform.geometry)
+        return [key for key, _ in items], torch.stack([square for _, square in items])
 
-    yield from DataLoader(ShardDataset(chosen, transform), BATCH, num_workers=WORKERS, collate_fn=collate)
+    for keys, squares in DataLoader(ShardDataset(chosen, transform), BATCH, num_workers=WORKERS, collate_fn=collate):
+        yield keys, normalize(squares, transform.geometry)
+
+
+def batches_decode(root: Path) -> Iterator[tuple[list[str], object]]:
+    """The floor: the same files decoded by simplejpeg in the same number of workers, and nothing else."""
+    from torch.utils.data import DataLoader
+
+    paths = sorted((root / "images").iterdir())
+    for keys in DataLoader(DecodeOnly(paths), BATCH, num_workers=WORKERS, collate_fn=list):
+        yield keys, None
+
+
+class DecodeOnly:
+    """Decodes a file, gives its name."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> str:
+        """Decode."""
+        import simplejpeg
+
+        simplejpeg.decode_jpeg(self.paths[index].read_bytes(), "RGB", fastdct=False, fastupsample=False)
+        return self.paths[index].stem
 
 
 # ---- peers, in environments of their own
@@ -187,27 +214,39 @@ def _pillow(content: bytes) -> object:
 # ---- measuring
 
 
-def run_arm(name: str, root: Path, epochs: int) -> None:
-    """Inside an arm's environment: stream `epochs` epochs, write the pixels of the first, print what was measured."""
+def run_arm(name: str, root: Path) -> None:
+    """Inside an arm's environment: answer each line on the standard input with an epoch and what it took."""
     import numpy as np
     import torch
 
     torch.set_num_threads(1)
     batches = globals()[f"batches_{name}"]
-    rates, keys, pixels = [], [], []
-    for epoch in range(epochs):
-        n_samples, started = 0, 0.0
-        for got, images in batches(root):
-            if started:
-                n_samples += len(images)
-            else:
-                started = time.perf_counter()
-            if epoch == 0:
-                keys += list(got)
-                pixels.append(_uint8(images))
-        rates.append(n_samples / (time.perf_counter() - started))
-    np.savez(root / f"{name}.npz", keys=np.array(keys), pixels=np.concatenate(pixels))
-    print(json.dumps({"rates": rates}))
+    keys, pixels = [], []
+    for got, images in batches(root):
+        keys += list(got)
+        pixels += [] if images is None else [_uint8(images)]
+    if pixels:
+        np.savez(root / f"{name}.npz", keys=np.array(keys), pixels=np.concatenate(pixels))
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(_epoch(batches(root))), flush=True)
+
+
+def _epoch(batches: Iterator[tuple[list[str], object]]) -> dict[str, float]:
+    """Wall samples a second between `WARM_BATCHES` and the end, and CPU seconds a sample of all of it."""
+    sizes, started, cpu = [], 0.0, _cpu_seconds()
+    for keys, _ in batches:
+        sizes.append(len(keys))
+        if len(sizes) == WARM_BATCHES:
+            started = time.perf_counter()
+    seconds = time.perf_counter() - started
+    del batches  # joins the workers: only then are their seconds counted
+    return {"rate": sum(sizes[WARM_BATCHES:]) / seconds, "cpu": (_cpu_seconds() - cpu) / sum(sizes)}
+
+
+def _cpu_seconds() -> float:
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _uint8(images: object) -> object:
@@ -218,15 +257,53 @@ def _uint8(images: object) -> object:
     return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
 
 
-def decode_floor(images: list[Path]) -> float:
-    """Images per second and process, decoded only."""
-    import simplejpeg
+def environment(name: str, folder: Path) -> Path:
+    """Python of a peer's environment, made when it is not there."""
+    python = folder / name / "bin" / "python"
+    if not python.exists():
+        uv = [sys.executable, "-m", "uv"]
+        subprocess.run([*uv, "venv", "--quiet", "--python", "3.11", folder / name], check=True)
+        subprocess.run([*uv, "pip", "install", "--quiet", "--python", python, *PEERS[name]], check=True)
+    return python
 
-    contents = [path.read_bytes() for path in images]
-    started = time.perf_counter()
-    for content in contents:
-        simplejpeg.decode_jpeg(content, "RGB")
-    return len(contents) / (time.perf_counter() - started)
+
+def start_arms(root: Path, peers: Path) -> dict[str, subprocess.Popen]:
+    """All arms, started one after the other; each has then streamed an epoch and kept its pixels."""
+    pythons = {"ours": Path(sys.executable), "decode": Path(sys.executable)}
+    pythons |= {name: environment(name, peers) for name in PEERS}
+    arms = {}
+    for name, python in pythons.items():
+        with (root / f"{name}.log").open("w") as log:
+            arms[name] = subprocess.Popen(
+                # -P: a peer's package has the name of this file
+                [python, "-P", __file__, "--arm", name, "--root", root],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "WDS_SECURE": "1"},
+            )  # fmt: skip
+        answer(arms[name], root / f"{name}.log", "ready")
+    return arms
+
+
+def answer(arm: subprocess.Popen, log: Path, beginning: str) -> str:
+    """The arm's next line that begins so; peers print others of their own."""
+    for line in arm.stdout:
+        if line.startswith(beginning):
+            return line
+    sys.exit(f"{log.stem} failed:\n{log.read_text()[-3000:]}")
+
+
+def measure(arms: dict[str, subprocess.Popen], root: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """What each arm took in each round."""
+    taken: dict[str, list[dict[str, float]]] = {name: [] for name in arms}
+    names = list(arms)
+    for turn in range(rounds):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            print("epoch", file=arms[name].stdin, flush=True)
+            taken[name].append(json.loads(answer(arms[name], root / f"{name}.log", "{")))
+    for arm in arms.values():
+        arm.stdin.close()
+        arm.wait()
+    return taken
 
 
 def psnr(root: Path, name: str) -> tuple[int, float]:
@@ -243,66 +320,76 @@ def psnr(root: Path, name: str) -> tuple[int, float]:
     return len(set(mine["keys"].tolist())), float(np.percentile(values, 5))
 
 
-def environment(name: str, folder: Path) -> Path:
-    """Python of a peer's environment, made when it is not there."""
-    python = folder / name / "bin" / "python"
-    if not python.exists():
-        subprocess.run(["uv", "venv", "--quiet", "--python", "3.11", folder / name], check=True)
-        subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, *PEERS[name]], check=True)
-    return python
+def summary(taken: dict[str, list[dict[str, float]]], root: Path) -> dict[str, dict]:
+    """Rates, ratios to ours within each round (median, least, most) and the agreement of pixels, by arm."""
+    import numpy as np
+
+    arms = {}
+    for name, rounds in taken.items():
+        pairs = list(zip(rounds, taken["ours"], strict=True))
+        wall = [ours["rate"] / other["rate"] for other, ours in pairs]
+        cpu = [other["cpu"] / ours["cpu"] for other, ours in pairs]
+        samples, decibels = (None, None) if name == "decode" else psnr(root, name)
+        arms[name] = {
+            "samples_per_second": float(np.median([other["rate"] for other in rounds])),
+            "cpu_ms_per_sample": float(np.median([other["cpu"] for other in rounds])) * 1000,
+            "wall_ratio": [float(np.median(wall)), min(wall), max(wall)],
+            "cpu_ratio": [float(np.median(cpu)), min(cpu), max(cpu)],
+            "psnr_p5": decibels, "samples": samples,
+        }  # fmt: skip
+    return arms
+
+
+def row(name: str, arm: dict) -> dict[str, object]:
+    """An arm's line of the table."""
+    wall, cpu = ("{:.2f} [{:.2f}, {:.2f}]".format(*arm[kind]) for kind in ("wall_ratio", "cpu_ratio"))
+    return {
+        "arm": name,
+        "samples/s": round(arm["samples_per_second"]),
+        "ours is faster by, wall": wall,
+        "CPU ms a sample": f"{arm['cpu_ms_per_sample']:.2f}",
+        "ours uses less CPU by": cpu,
+        "PSNR p5, dB": "" if arm["psnr_p5"] is None else f"{arm['psnr_p5']:.1f}",
+    }
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and write benchmarks/results/streaming.{md,json}."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=600)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2, help="epochs a round")
+    parser.add_argument("--samples", type=int, default=800)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=Path, help="folder of JPEG files; synthetic ones otherwise")
     parser.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "biomedica-kedro" / "peers")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, default=Path("/tmp/biomedica-streaming"), help="scratch folder")
     options = parser.parse_args()
-    if options.arm:
-        run_arm(options.arm, options.root, options.epochs)
-        return
-    from pictures import load_images
-
     root = options.root
+    if options.arm:
+        run_arm(options.arm, root)
+        return
+    import numpy as np
+    from pictures import load_images
+    from PIL import Image
+    from report import machine, write_result
+
     shutil.rmtree(root, ignore_errors=True)
     (root / "images").mkdir(parents=True)
     for index, image in enumerate(load_images(options.images, options.samples)):
         (root / "images" / f"i{index:06d}.jpg").write_bytes(image)
     images = sorted((root / "images").iterdir())
     write_ours(images, root)
-    pythons = {name: environment(name, options.peers) for name in PEERS} | {"ours": Path(sys.executable)}
-    rates: dict[str, list[float]] = {name: [] for name in pythons}
-    ratios: dict[str, list[float]] = {name: [] for name in pythons}
-    for turn in range(options.rounds):
-        names = list(pythons)[turn:] + list(pythons)[:turn]
-        medians = {}
-        for name in names:
-            # -P: a peer's package has the name of this file
-            command = [pythons[name], "-P", __file__, "--arm", name, "--root", root, "--epochs", str(options.epochs)]
-            env = {**os.environ, "OMP_NUM_THREADS": "1", "WDS_SECURE": "1"}
-            done = subprocess.run(command, env=env, capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(f"arm {name} failed:\n{done.stderr[-3000:]}")
-            medians[name] = statistics.median(json.loads(done.stdout.splitlines()[-1])["rates"])
-        for name in pythons:
-            rates[name].append(medians[name])
-            ratios[name].append(medians["ours"] / medians[name])
-    mean_bytes = statistics.mean(path.stat().st_size for path in images)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"{len(images)} JPEG files of {mean_bytes / 1000:.0f} kB, batches of {BATCH}, {WORKERS} workers")
-    for name in pythons:
-        count, decibels = psnr(root, name)
-        print(
-            f"{name:12} {statistics.median(rates[name]):7.1f} samples/s   "
-            f"ours is {statistics.median(ratios[name]):.2f} x "
-            f"[{min(ratios[name]):.2f}, {max(ratios[name]):.2f}]   PSNR p5 {decibels:.1f} dB   {count} samples"
-        )
-    print(f"decode only  {WORKERS * decode_floor(images[:200]):7.1f} samples/s ({WORKERS} processes, simplejpeg)")
+    taken = measure(start_arms(root, options.peers), root, options.rounds)
+    width, height = np.median([Image.open(path).size for path in images], axis=0)
+    described = (
+        f"`python benchmarks/streaming.py --samples {options.samples} --rounds {options.rounds}`, {machine()}; "
+        f"{len(images)} {'synthetic ' if options.images is None else ''}JPEG files, median {width:.0f} x {height:.0f} "
+        f"px and {np.median([path.stat().st_size for path in images]) / 1000:.0f} kB; batches of {BATCH}, {WORKERS} "
+        f"workers; {options.rounds} interleaved rounds; ratios are median [least, most] of the rounds."
+    )
+    arms = summary(taken, root)
+    title = "Streaming: decoded samples into batches at 224 px, ours and four peers"
+    write_result("streaming", title, described, [row(name, arm) for name, arm in arms.items()])
+    shutil.rmtree(root)
 
 
 if __name__ == "__main__":
