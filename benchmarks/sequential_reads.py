@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import random
 import shutil
 import statistics
@@ -20,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pictures import load_images
+from report import machine, write_result
 
 from biomedica_kedro.shards.index import locate
 from biomedica_kedro.shards.order import Shuffle
@@ -40,7 +40,7 @@ def forget(paths: Iterable[Path]) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and write benchmarks/results/sequential_reads.{md,json}."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -78,14 +78,27 @@ def main() -> None:
             if read() != n_bytes:
                 raise RuntimeError(f"{name} read other bytes than were written")
             seconds[name].append(time.perf_counter() - started)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"{len(samples)} images, {n_bytes / 1e6:.0f} MB, cold page cache, wall time")
-    base = statistics.median(seconds["small files, random"])
-    for name, values in seconds.items():
-        median = statistics.median(values)
-        rates = f"{len(samples) / median:8.0f} samples/s {n_bytes / median / 1e6:6.0f} MB/s"
-        print(f"{name:26} {rates} {base / median:5.2f} x")
+    rows = [
+        {
+            "arm": name,
+            "samples/s": f"{len(samples) / statistics.median(values):,.0f}",
+            "MB/s": f"{n_bytes / statistics.median(values) / 1e6:,.0f}",
+            "times small files, median [least, most] of the rounds": _spread(seconds["small files, random"], values),
+        }
+        for name, values in seconds.items()
+    ]
+    described = (
+        f"`python benchmarks/sequential_reads.py --samples {options.samples} --rounds {options.rounds}`, {machine()}; "
+        f"{len(samples)} images, {n_bytes / 1e6:.0f} MB; wall time, the page cache of this machine dropped before each "
+        "arm."
+    )
+    write_result("sequential_reads", "Shards against small files at random", described, rows)
     shutil.rmtree(options.folder)
+
+
+def _spread(base: list[float], values: list[float]) -> str:
+    ratios = [other / own for other, own in zip(base, values, strict=True)]
+    return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
 
 
 if __name__ == "__main__":

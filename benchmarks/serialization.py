@@ -3,8 +3,9 @@
     python benchmarks/serialization.py [--samples 2000] [--rounds 5] [--images FOLDER]
 
 Arms write the same samples, in turn, in one process; times are CPU seconds (user and system), so a busy machine changes
-them little. The floor is the standard library's `tarfile.addfile` of members that are encoded already. The last arm is
-the whole stage: random reads from the archive, records, index and commit files, everything flushed to the disk.
+them little. The floor is the standard library's `tarfile.addfile` of members that are encoded already; `bytes alone`
+writes the same members one after the other into a file, without headers. The last arm is the whole stage: random reads
+from the archive, records, index and commit files, everything flushed to the disk.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import argparse
 import hashlib
 import io
 import os
-import platform
 import shutil
 import statistics
 import tarfile
@@ -25,6 +25,7 @@ from pathlib import Path
 import orjson
 import webdataset
 from pictures import load_images, make_samples
+from report import machine, write_result
 
 from biomedica_kedro.batches import BatchFolder, BatchOptions
 from biomedica_kedro.pipelines.serialization import nodes
@@ -39,6 +40,16 @@ from biomedica_kedro.shards.writer import write_shard
 
 BATCHES = 8
 SAMPLES_OF_PMC = 24_000_000
+
+
+def write_bytes(folder: Path, samples: list[Sample], encoded: list[bytes]) -> None:
+    """The bytes of the members alone."""
+    with (folder / "x").open("wb") as file:
+        for sample, record in zip(samples, encoded, strict=True):
+            file.write(sample.image)
+            file.write(sample.caption.encode())
+            file.write(record)
+        os.fsync(file.fileno())
 
 
 def copy_into_tar(folder: Path, samples: list[Sample], encoded: list[bytes]) -> None:
@@ -130,7 +141,7 @@ def _rows(sample: Sample, archive: ArchiveWriter) -> tuple[dict, dict, dict]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and write benchmarks/results/serialization.{md,json}."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -139,11 +150,16 @@ def main() -> None:
     samples = make_samples(load_images(options.images, options.samples))
     encoded = [orjson.dumps(sample.record) for sample in samples]
     n_bytes = sum(len(s.image) + len(s.caption) + len(r) for s, r in zip(samples, encoded, strict=True))
-    arms = {"floor": copy_into_tar, "ours": write_ours, "webdataset.ShardWriter": write_webdataset}
+    arms = {
+        "bytes alone": write_bytes,
+        "floor": copy_into_tar,
+        "ours": write_ours,
+        "webdataset.ShardWriter": write_webdataset,
+    }
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     ratios: dict[str, list[float]] = {name: [] for name in arms}
     for turn in range(options.rounds + 1):
-        names = list(arms)[turn % 3 :] + list(arms)[: turn % 3]
+        names = list(arms)[turn % len(arms) :] + list(arms)[: turn % len(arms)]
         measured = {}
         for name in names:
             with tempfile.TemporaryDirectory() as folder:
@@ -154,24 +170,36 @@ def main() -> None:
             for name in arms:
                 seconds[name].append(measured[name])
                 ratios[name].append(measured[name] / measured["ours"])
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"{len(samples)} samples, {n_bytes / 1e6:.0f} MB, {options.rounds} rounds, CPU seconds (median)")
-    for name in arms:
-        median = statistics.median(seconds[name])
-        print(
-            f"{name:24} {median:6.3f} s  {len(samples) / median:8.0f} samples/s  {n_bytes / median / 1e6:6.0f} MB/s  "
-            f"{statistics.median(ratios[name]):5.2f} x ours [{min(ratios[name]):.2f}, {max(ratios[name]):.2f}]"
-        )
+    rows = [
+        {
+            "arm": name,
+            "CPU s": f"{(median := statistics.median(seconds[name])):.3f}",
+            "samples/s": f"{len(samples) / median:,.0f}",
+            "MB/s": f"{n_bytes / median / 1e6:,.0f}",
+            "times ours, median [least, most] of the rounds": (
+                f"{statistics.median(ratios[name]):.2f} [{min(ratios[name]):.2f}, {max(ratios[name]):.2f}]"
+            ),
+        }
+        for name in arms
+    ]
     root = Path(tempfile.mkdtemp())
     try:
         stage = run_stage(root, write_corpus(root, samples))
     finally:
         shutil.rmtree(root)
-    total = sum(stage.values())
-    for name, value in stage.items():
-        print(f"{name:24} {value:6.3f} s  {len(samples) / value:8.0f} samples/s")
-    hours = total / len(samples) * SAMPLES_OF_PMC / 3600
-    print(f"whole stage: {hours:.1f} core-hours for 24M samples of this size (the original: 150 days)")
+    described = (
+        f"`python benchmarks/serialization.py --samples {options.samples} --rounds {options.rounds}`, {machine()}; "
+        f"{len(samples)} samples, {n_bytes / 1e6:.0f} MB; CPU seconds of {options.rounds} interleaved rounds. The "
+        "floor is `tarfile.addfile` of members that are encoded already."
+    )
+    speeds = ", ".join(f"{name} {len(samples) / value:,.0f}" for name, value in stage.items())
+    hours = sum(stage.values()) / len(samples) * SAMPLES_OF_PMC / 3600
+    note = (
+        "The whole stage, with random reads from the archive, records, checksums, index and commit files, in samples a "
+        f"CPU second: {speeds}; {hours:.1f} core-hours for 24 million samples of this size. The original states 150 "
+        "days of serial time."
+    )
+    write_result("serialization", "Serialization: ours, a plain copy, webdataset's writer", described, rows, note)
 
 
 if __name__ == "__main__":
