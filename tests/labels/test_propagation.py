@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
-from biomedica_kedro.labels.propagation import PropagateOptions, propagate_labels
+from biomedica_kedro.labels.propagation import PropagateOptions, fit_probe, propagate_labels
 from biomedica_kedro.labels.votes import CLUSTER_LABELS
 
 LABELS = pa.Table.from_pylist(
@@ -86,3 +86,50 @@ def test_unsure_panel_detector_does_not():
 
 def test_panel_detector_speaks_where_nobody_voted():
     assert label(2, 0.1, 0, 5.0, panels=panels(False, 0.55))["panel_subtype"] == "single panel"
+
+
+TABLES = (("Tables",), ("table",))
+
+
+def probed(*place: float, score: float) -> dict:
+    found = [(TABLES, score)]
+    return propagate_labels(assignment(*place), LABELS, RADII, PropagateOptions(), None, found).to_pylist()[0]
+
+
+def test_sure_probe_overrules_the_cluster_and_gives_its_score_as_confidence():
+    row = probed(0, 0.9, 1, 1.0, score=0.9)
+
+    assert (row["primary_labels"], row["secondary_labels"]) == (["Tables"], ["table"])
+    assert abs(row["confidence"] - 0.9) < 1e-6
+
+
+def test_unsure_probe_leaves_the_labels_of_the_cluster():
+    assert probed(0, 0.5, 1, 5.0, score=0.6)["primary_labels"] == ["Maps"]
+
+
+def test_probe_counts_for_less_far_from_every_cluster():
+    assert probed(0, 4.0, 1, 40.0, score=0.99)["primary_labels"] == ["unlabelled"]
+
+
+def test_probe_learns_from_so_many_confident_images_of_each_set_and_reads_no_further():
+    read = []
+
+    def batches():
+        for n in range(5):
+            read.append(n)
+            yield (
+                pa.concat_tables([assignment(0, 0.5, 1, 5.0), assignment(1, 0.5, 0, 5.0), assignment(0, 9.0, 1, 9.0)]),
+                np.array([[n, 0], [0, n], [50, 50]], dtype=np.float32),
+            )
+
+    probe = fit_probe(batches(), LABELS, RADII, PropagateOptions(probe_images=2))
+
+    assert read == [0, 1]
+    assert [label for label, _ in probe.read(np.array([[9, 0], [0, 9]], np.float32))] == [
+        (("Maps",), ("map",)),
+        TABLES,
+    ]
+
+
+def test_no_probe_is_made_unless_asked_for():
+    assert fit_probe(iter([None]), LABELS, RADII, PropagateOptions()).labels == ()

@@ -44,6 +44,10 @@ class Annotation:
     def embed(self) -> list[BatchFolder]:
         return self.deliver(nodes.embed_images(self.pairs, self.archive, ENCODER, EmbedOptions(), HERE))
 
+    def propagate(self, *inputs: BatchFolder, **options: float) -> BatchFolder:
+        _, image_labels = self.deliver(nodes.propagate_labels(*inputs, PropagateOptions(**options), HERE))
+        return image_labels
+
     def run(self, votes: str = "votes.csv") -> dict[str, BatchFolder]:
         embeddings, _ = self.embed()
         panels, _ = self.deliver(nodes.detect_panels(self.pairs, self.archive, PanelOptions(), HERE))
@@ -55,8 +59,7 @@ class Annotation:
         given = ExpertVotesDataset(path=str(self.root / "none"), default=str(self.root / votes)).load()
         resolved = nodes.resolve_expert_votes(given, load_taxonomy(), profile, assignments, VoteOptions())
         labels, agreement = self.deliver(resolved)
-        propagated = nodes.propagate_labels(assignments, labels, profile, panels, PropagateOptions(), HERE)
-        (image_labels,) = self.deliver(propagated)
+        image_labels = self.propagate(assignments, labels, profile, panels, embeddings, projection)
         (groups,) = self.deliver(nodes.group_duplicates(self.pairs, embeddings, DuplicateOptions()))
         made = [embeddings, panels, projection, assignments, profile, sheets, labels, agreement, image_labels, groups]
         return {folder.name: folder for folder in made}
@@ -130,6 +133,29 @@ def test_same_inputs_give_the_same_bytes(annotated, upstream, votes, tmp_path):
     assert {name: folder.digest() for name, folder in again.items()} == {
         name: folder.digest() for name, folder in annotated[1].items()
     }
+
+
+def test_probe_names_images_of_clusters_without_votes(annotated, upstream, tmp_path):
+    _, made = annotated
+    names = [
+        "cluster_assignments",
+        "cluster_labels",
+        "cluster_profile",
+        "image_panels",
+        "image_embeddings",
+        "projection",
+    ]
+
+    refined = Annotation(*upstream, tmp_path).propagate(
+        *(made[name] for name in names), probe_images=50, min_probe_score=0.6
+    )
+
+    labelled = [
+        sum(labels != ["unlabelled"] for labels in folder.table()["primary_labels"].to_pylist())
+        for folder in (made["image_labels"], refined)
+    ]
+    assert labelled[0] < labelled[1] <= refined.table().num_rows
+    assert refined.table()["key"].equals(made["image_labels"].table()["key"])
 
 
 def test_without_votes_everything_is_unlabelled_and_the_stages_still_run(upstream, tmp_path):

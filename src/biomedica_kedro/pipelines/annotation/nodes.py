@@ -144,19 +144,30 @@ def propagate_labels(
     cluster_labels: BatchFolder,
     cluster_profile: BatchFolder,
     image_panels: BatchFolder,
+    image_embeddings: BatchFolder,
+    projection: BatchFolder,
     options: PropagateOptions,
     batches: BatchOptions,
 ) -> list[PlannedOutput]:
-    """Give each image the labels of its cluster with a confidence, and its own panel type."""
-    return plan_batches(
+    """Give each image the labels of its cluster with a confidence, refined by a probe, and its own panel type."""
+    clusters = {"labels": cluster_labels, "profile": cluster_profile, "projection": projection}
+    probe = plan_batches(
+        steps.fit_probe,
+        stage="fit_probe",
+        outputs=["label_probe"],
+        parameters=options,
+        whole={"embeddings": image_embeddings, "assignments": cluster_assignments, **clusters},
+    )
+    labels = plan_batches(
         steps.propagate_batch,
         stage="propagate_labels",
         outputs=["image_labels"],
         parameters=options,
-        aligned={"assignments": cluster_assignments, "panels": image_panels},
-        whole={"labels": cluster_labels, "profile": cluster_profile},
+        aligned={"assignments": cluster_assignments, "panels": image_panels, "embeddings": image_embeddings},
+        whole={"probe": steps.Delivered(probe[0]), **clusters},
         options=batches,
     )
+    return [*probe, *labels]
 
 
 def group_duplicates(

@@ -19,6 +19,7 @@ from biomedica_kedro.images.panels import IMAGE_PANELS, PanelOptions, panel_row,
 from biomedica_kedro.labels import clusters, embedding, plots, projection, propagation, sheets, votes
 from biomedica_kedro.labels.agreement import AGREEMENT, measure_agreement
 from biomedica_kedro.labels.embedding import EmbedOptions, stream_vectors
+from biomedica_kedro.labels.probe import LabelProbe
 from biomedica_kedro.labels.votes import VoteOptions
 from biomedica_kedro.pmc.archive import ArchiveReader
 from biomedica_kedro.quality.duplicates import DuplicateOptions, group_duplicates
@@ -158,12 +159,30 @@ def _clusters_of(keys: pa.ChunkedArray, assignments: BatchFolder) -> dict[str, i
     return found
 
 
+def fit_probe(batch: Batch, options: propagation.PropagateOptions) -> Tables:
+    """Linear probe of the labelled clusters; without rows where none is asked for."""
+    axes = projection_of(batch.inputs["projection"])
+    embeddings, assignments = batch.inputs["embeddings"], batch.inputs["assignments"]
+    batches = (
+        (assignments.table(name), axes.apply(embedding.vectors_of(embeddings.table(name)["embedding"])))
+        for name in assignments.names()
+    )
+    radius = batch.inputs["profile"].table(WHOLE)["radius"].to_numpy()
+    probe = propagation.fit_probe(batches, batch.inputs["labels"].table(WHOLE), radius, options)
+    return {"label_probe": probe.table()}
+
+
 def propagate_batch(batch: Batch, options: propagation.PropagateOptions) -> Tables:
     """Labels of the images of one batch."""
     radius = batch.inputs["profile"].table(WHOLE)["radius"].to_numpy()
     assignments, panels = batch.table("assignments"), batch.table("panels", ["key", "is_multiple", "score"])
     labels = batch.inputs["labels"].table(WHOLE)
-    labelled = propagation.propagate_labels(assignments, labels, radius, options, panels)
+    probe = LabelProbe.of(batch.inputs["probe"].folder().table(WHOLE))
+    probed = []
+    if probe.labels:
+        vectors = embedding.vectors_of(batch.table("embeddings", ["embedding"])["embedding"])
+        probed = probe.read(projection_of(batch.inputs["projection"]).apply(vectors))
+    labelled = propagation.propagate_labels(assignments, labels, radius, options, panels, probed)
     return {"image_labels": labelled}
 
 
