@@ -1,18 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from biomedica_kedro.benchmark.encode import TaskEmbeddings, embed_task, read_embeddings
-from biomedica_kedro.benchmark.prepare import prepare_task
+from biomedica_kedro.benchmark.encode import TaskEmbeddings
 from biomedica_kedro.benchmark.probes import ProbeOptions, score_probes
-from biomedica_kedro.benchmark.samples import TaskSamples
-from biomedica_kedro.benchmark.scores import Protocol, Subject
-from biomedica_kedro.benchmark.task import Kind, Task, read_task
-from biomedica_kedro.pipelines.evaluation.encoders import DescriptorImages
+from biomedica_kedro.benchmark.scores import Subject
+from biomedica_kedro.benchmark.task import Kind, Task
 
 SUBJECT = Subject(model_id="m", task="colors", domain="paint", synthetic=False, dataset_digest="d", seed=0)
 OPTIONS = ProbeOptions(penalties=(0.01, 0.1), shots=(1, 8), repeats=2, n_resamples=100, n_resamples_ranked=50)
@@ -74,28 +70,3 @@ def test_own_train_split_is_the_only_one_fitted(color_task: Task) -> None:
 def test_tasks_without_single_classes_are_not_probed(color_task: Task) -> None:
     task = color_task.model_copy(update={"kind": Kind.MULTILABEL})
     assert score_probes(task, _embedded(LABELS, np.eye(8)[LABELS]), SUBJECT, OPTIONS) == []
-
-
-@pytest.mark.parametrize(
-    ("task_id", "classes", "floor"),
-    [
-        ("brain_tumor_mri", ("glioma", "meningioma", "no_tumor", "pituitary_tumor"), 0.61),
-        ("malaria_cells", ("parasitized", "uninfected"), 0.79),
-        ("wbc_bccd", ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil"), 0.56),
-    ],
-)
-def test_users_task_file_and_no_code_beat_color_histograms(
-    task_id: str, classes: tuple[str, ...], floor: float, shared_data: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / f"{task_id}.yml"
-    names = "".join(f"  - {{name: {name}}}\n" for name in classes)
-    path.write_text(
-        f"id: {task_id}\ntitle: Own\ndomain: own\nmodality: picture\nkind: multiclass\nwording: verified\n"
-        f"source: {{url: local, license: private, access: open}}\nloader: {{kind: folder}}\nclasses:\n{names}"
-    )
-    task = read_task(path)
-    prepared = prepare_task(task, shared_data / "bench" / task_id, tmp_path / "samples")
-    assert prepared.rejects == []
-    images, anchors, _ = embed_task(task, TaskSamples(tmp_path / "samples" / task_id), DescriptorImages())
-    rows = score_probes(task, read_embeddings(images, anchors), SUBJECT, OPTIONS)
-    assert _values(rows, "balanced_accuracy")[Protocol.LINEAR_PROBE] > floor

@@ -113,7 +113,7 @@ def _logits(
 
 def _probe_logits(fit_NE: Vectors, fit_N: Integers, test_NE: Vectors, n_classes: int, options: ProbeOptions) -> Floats:
     """Logistic regression; the penalty is chosen by folds of the fitted part."""
-    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
     from sklearn.model_selection import GridSearchCV
     from threadpoolctl import threadpool_limits
 
@@ -124,6 +124,7 @@ def _probe_logits(fit_NE: Vectors, fit_N: Integers, test_NE: Vectors, n_classes:
     # Products of matrices this small wait for BLAS's threads longer than they take: 95 s for 8 s beside others.
     with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", FitFailedWarning)  # folds of a few rows that lack a class
         warnings.simplefilter("ignore", UserWarning)
         if len(options.penalties) > 1 and counts.max() >= 3:
             grid = {"logisticregression__C": list(options.penalties)}

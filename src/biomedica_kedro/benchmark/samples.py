@@ -111,7 +111,7 @@ class TaskSamples:
 
     def rows(self, batch_size: int = 64) -> Iterator[list[dict[str, Any]]]:
         """Raw rows in file order, some at a time."""
-        with pq.ParquetFile(self.folder / ROWS) as file:
+        with pq.ParquetFile(self.folder / ROWS, memory_map=True) as file:
             for batch in file.iter_batches(batch_size=batch_size):
                 yield batch.to_pylist()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -130,21 +131,35 @@ def test_one_hot_table_of_real_dermoscopy(shared_data: Path, tmp_path: Path) -> 
 
 def test_numbered_table_of_real_blood_cells_with_missing_files(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "bench" / "fixtures" / "wbc_csv_bmp"
-    padded = tmp_path / "bmp"
-    padded.mkdir()
-    table = pd.read_csv(folder / "Class Labels of Dataset 1.csv")
-    table["file"] = table["image ID"].map("{:03d}".format)
-    table.to_csv(padded / "labels.csv", index=False)
-    for image in folder.glob("*.bmp"):
-        (padded / image.name).write_bytes(image.read_bytes())
     task = _table_task(
-        ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil"), file="labels.csv", image_column="file",
-        label_columns=("class label",), image_pattern="{}.bmp",
+        ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "basophil"), file="Class Labels of Dataset 1.csv",
+        image_column="image ID", label_columns=("class label",), image_pattern="{:03}.bmp",
         label_map={"1": "neutrophil", "2": "lymphocyte", "3": "monocyte", "4": "eosinophil", "5": "basophil"},
     )  # fmt: skip
-    prepared = prepare_task(task, padded, tmp_path / "out")
+    prepared = prepare_task(task, folder, tmp_path / "out")
     assert prepared.n_rows == len(list(folder.glob("*.bmp")))
     assert {reject.reason for reject in prepared.rejects} == {RejectReason.MISSING_FILE}
+
+
+def test_json_lines_with_captions_are_pairs(tmp_path: Path) -> None:
+    line = {"image": "dev/a.jpg", "caption": "A mass.", "case": 7}
+    (tmp_path / "pairs.jsonl").write_text(
+        "\n".join(json.dumps({**line, "image": name}) for name in ("dev/a.jpg", "b.jpg"))
+    )
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    loader = TableOptions(
+        kind="table", file="pairs.jsonl", image_column="image", caption_column="caption", group_column="case"
+    )
+    task = TASKS["biomedflickr"].model_copy(update={"loader": loader})
+    row, missing = read_distributed(task, tmp_path)
+    assert (row["caption"], row["group_id"]) == ("A mass.", "7")
+    assert missing.reason is RejectReason.MISSING_FILE
+
+
+def test_table_has_labels_or_captions() -> None:
+    for given in ({}, {"label_columns": ("a",), "caption_column": "b"}):
+        with pytest.raises(ValueError, match="one of the two"):
+            TableOptions(kind="table", file="x.csv", image_column="image", **given)
 
 
 def test_gray_arrays_are_read(tmp_path: Path) -> None:

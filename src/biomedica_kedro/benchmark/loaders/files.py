@@ -56,7 +56,8 @@ def read_table(
     """
     path = existing(folder, options.file)
     table = _read_table(path, options.sheet)
-    columns = [options.image_column, *options.label_columns, *options.where, *filter(None, [options.group_column])]
+    optional = filter(None, [options.caption_column, options.group_column])
+    columns = [options.image_column, *options.label_columns, *options.where, *optional]
     need_columns(path, columns, list(table.columns))
     for column, value in options.where.items():
         table = table[table[column] == value]
@@ -65,7 +66,7 @@ def read_table(
         row = {str(name): str(value) for name, value in record.items()}
         image = _find_image(folder, options, row[options.image_column])
         if image is None:
-            wanted = options.image_pattern.replace("{}", row[options.image_column])
+            wanted = options.image_name(row[options.image_column])
             yield reject(row[options.image_column], RejectReason.MISSING_FILE, f"{wanted} does not exist in {folder}")
             continue
         named.add(image)
@@ -144,12 +145,14 @@ def _frames(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
 
 
 def _read_table(path: Path, sheet: str) -> pd.DataFrame:
-    """CSV, TSV or XLSX with every cell a string, "" where blank."""
+    """CSV, TSV, XLSX or JSON Lines with every cell a string, "" where blank."""
     import pandas as pd
 
     try:
         if path.suffix.lower() in {".xlsx", ".xls"}:
             return pd.read_excel(path, sheet_name=sheet or 0, dtype=str).fillna("")
+        if path.suffix.lower() in {".jsonl", ".ndjson"}:
+            return pd.read_json(path, lines=True, dtype=False).astype("string").fillna("").astype(str)
         separator = "\t" if path.suffix.lower() == ".tsv" else ","
         return pd.read_csv(path, dtype=str, sep=separator, keep_default_na=False)
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
@@ -158,7 +161,7 @@ def _read_table(path: Path, sheet: str) -> pd.DataFrame:
 
 def _find_image(folder: Path, options: TableOptions, value: str) -> Path | None:
     """The image a cell names; the leading folders of the cell may be absent in the copy at hand."""
-    named = Path(options.image_pattern.replace("{}", value))
+    named = Path(options.image_name(value))
     for skipped in range(len(named.parts)):
         candidate = folder.joinpath(*named.parts[skipped:])
         if candidate.is_file() and candidate.resolve().is_relative_to(folder.resolve()):
@@ -167,7 +170,9 @@ def _find_image(folder: Path, options: TableOptions, value: str) -> Path | None:
 
 
 def _answer(row: Mapping[str, str], options: TableOptions, findings: Sequence[str]) -> Row:
-    """Label of one row: a name, the one column that is set, or all columns of a multilabel table."""
+    """Answer of one row: a caption, a name, the one column that is set, or all columns of a multilabel table."""
+    if options.caption_column:
+        return {"caption": row[options.caption_column]}
     if len(options.label_columns) == 1:
         value = row[options.label_columns[0]]
         return {"label_name": options.label_map.get(value, value)}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from biomedica_kedro.records import Options
+
+_PADDED = re.compile(r"\{:0(\d+)\}")
 
 
 class NpzOptions(Options):
@@ -46,13 +49,15 @@ class FolderOptions(Options):
 
 
 class TableOptions(Options):
-    """A CSV or XLSX table of labels beside the image files.
+    """A CSV, TSV, XLSX or JSON Lines table of labels or captions beside the image files.
 
     Attributes:
         file: the table, relative to the data's folder.
         image_column: column that holds the file's name, path or number.
         label_columns: one column with the label, or several: one-hot columns named by the classes.
-        image_pattern: path of the image with `{}` for the column's value, e.g. "images/{}.jpg".
+        caption_column: for retrieval, the column of the caption, instead of labels.
+        image_pattern: path of the image with `{}` for the column's value, e.g. "images/{}.jpg"; `{:03}` for numbers
+            whose files have leading zeros.
         label_map: value of the label column -> class name.
         group_column: column of the patient, slide or video.
         group_pattern: or a regular expression that finds the group in the image's path.
@@ -62,13 +67,27 @@ class TableOptions(Options):
     kind: Literal["table"]
     file: str
     image_column: str
-    label_columns: tuple[str, ...] = Field(min_length=1)
+    label_columns: tuple[str, ...] = ()
+    caption_column: str = ""
     image_pattern: str = "{}"
     label_map: Mapping[str, str] = Field(default_factory=dict)
     group_column: str = ""
     group_pattern: str = ""
     where: Mapping[str, str] = Field(default_factory=dict)
     sheet: str = ""
+
+    @model_validator(mode="after")
+    def _holds_answers(self) -> Self:
+        if bool(self.label_columns) == bool(self.caption_column):
+            raise ValueError("a table has label_columns or a caption_column, one of the two")
+        return self
+
+    def image_name(self, value: str) -> str:
+        """Path of the image a cell names."""
+        padded = _PADDED.search(self.image_pattern)
+        if padded is None:
+            return self.image_pattern.replace("{}", value)
+        return self.image_pattern.replace(padded.group(0), value.zfill(int(padded.group(1))))
 
 
 class DicomOptions(Options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -81,6 +82,7 @@ class OpenClipEncoder:
             return self._preprocess(Image.fromarray(image))
         from biomedica_kedro.clip.images import to_square
 
+        _keep_to_one_core()
         return to_square(torch.from_numpy(image).permute(2, 0, 1), self._geometry)
 
     def encode_images(self, prepared: Sequence[Any]) -> Vectors:
@@ -149,6 +151,17 @@ def _cached(handle: ModelHandle, digest: str) -> Encoder:
     if choice.source is ModelSource.UNTRAINED:
         model = _untrained(choice.weights or str(handle.checkpoint.path), choice.seed)
     return OpenClipEncoder(model, preprocess, tokenizer)
+
+
+def _keep_to_one_core() -> None:
+    """Threads that prepare images are the parallelism: torch's own beside them would wait for each other.
+
+    OpenMP keeps the number per thread, so that the model's thread is not changed.
+    """
+    import torch
+
+    if threading.current_thread() is not threading.main_thread() and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 def _geometry_of(model: Any) -> Geometry | None:
