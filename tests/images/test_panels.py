@@ -89,22 +89,54 @@ def test_boxes_are_in_pixels_of_the_original_whatever_its_size():
         ("(a): one (b): two", "AB"),
         ("a) one; b) two", "AB"),
         ("Effect of vitamin A and B. No panels here.", ""),
-        ("(A-C) Many. (D) One.", ""),
+        ("(A-C) Many. (D) One.", "ABCD"),
+        ("A–C, Many. D, One.", "ABCD"),
+        ("(A, C) Controls. (B and D) Treated.", "ABCD"),
+        ("(a to c): many; (d & e): two", "ABCDE"),
+        ("(A–B, D) Some. (C) Another.", "ABCD"),
+        ("(A, D) Some. (B) Another.", "AB"),
+        ("(C–A) Backwards. (A) One.", ""),
+        ("(A) One. (B) Two, as in (A). (A–B) Both.", "AB"),
         ("Cells (n = 3) and (i) more.", ""),
         ("", ""),
     ],
-    ids=["round", "bare", "lower", "half", "vitamins", "range", "numbers", "empty"],
+    ids=[
+        "round",
+        "bare",
+        "lower",
+        "half",
+        "vitamins",
+        "range",
+        "bare range",
+        "lists",
+        "words",
+        "both",
+        "gap",
+        "backwards",
+        "again",
+        "numbers",
+        "empty",
+    ],
 )
 def test_panel_letters_are_found(caption: str, letters: str):
     assert "".join(part.letter for part in split_caption(caption)) == letters
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.text(alphabet="AaBbCc(),.: xyz", max_size=60))
-def test_parts_are_pieces_of_the_caption_in_order(caption: str):
-    position = 0
-    for part in split_caption(caption):
-        position = caption.index(part.text, position) + len(part.text)
+@given(st.text(alphabet="AaBbCc(),.:– xyz", max_size=60))
+def test_parts_are_pieces_of_the_caption(caption: str):
+    parts = split_caption(caption)
+
+    assert all(part.text in caption for part in parts)
+    assert "".join(part.letter for part in parts) == "ABC"[: len(parts)]
+
+
+def test_letters_that_share_a_mark_share_its_words():
+    parts = split_caption("Slices. (A, C) Before. (B, D) After.")
+
+    assert [(part.letter, part.text) for part in parts] == [
+        ("A", "Before"), ("B", "After"), ("C", "Before"), ("D", "After")
+    ]  # fmt: skip
 
 
 def test_row_holds_boxes_and_words_of_each_panel():

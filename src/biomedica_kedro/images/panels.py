@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from string import ascii_uppercase
 
 import numpy as np
 import numpy.typing as npt
@@ -158,34 +159,54 @@ def panel_row(key: str, reading: PanelReading) -> dict[str, object]:
 
 
 _MAX_DEPTH = 6
+_JOIN = r"\s*(?:[-–—,&]|and|to)\s*"
 _LETTERS = re.compile(
-    r"(?:(?<=^)|(?<=[\s.;:,]))(?:\((?P<round>[A-Za-z])(?:\s*[-–,&]\s*[A-Za-z])*\)|(?P<bare>[A-Za-z])(?=[,.:)]\s))"
+    rf"(?:(?<=^)|(?<=[\s.;:,]))(?:\((?P<round>[A-Za-z](?:{_JOIN}[A-Za-z])*)\)"
+    r"|(?P<bare>[A-Za-z](?:[-–—][A-Za-z])?)(?=[,.:)]\s))"
 )
+_RUN = re.compile(r"([A-Za-z])\s*(?:[-–—]|to)\s*([A-Za-z])|(?<![A-Za-z])([A-Za-z])(?![A-Za-z])")
 
 
 def split_caption(caption: str) -> list[SubCaption]:
-    """Parts of a caption that begin with panel letters, in order: "(A) … (B) …", "A, … B, …", "a) … b) …".
+    """Parts of a caption that begin with panel letters, by letter: "(A) … (B) …", "A, … B, …", "(A–C) … (D, F) …".
 
-    Letters count only as an unbroken run from A (or a) on, so that "vitamin C." or "(n = 3)" start no part. Fewer than
-    two parts are none.
+    Letters count only when together they are an unbroken run from A (or a) on, each mark beginning with the first
+    letter not yet named, so that "vitamin C." or "(n = 3)" start no part. Letters that share a mark share its words.
+    Fewer than two letters are none.
     """
     best: list[SubCaption] = []
     for case in (str.isupper, str.islower):
-        marks = []
-        expected = 0
+        marks: list[tuple[int, int, str]] = []
+        named: set[str] = set()
         for match in _LETTERS.finditer(caption):
-            letter = match["round"] or match["bare"]
-            if case(letter) and ord(letter.lower()) - ord("a") == expected:
-                marks.append((match.start(), match.end(), letter))
-                expected += 1
+            letters = match["round"] or match["bare"]
+            names = _names(letters) if case(letters.replace("and", "").replace("to", "")) else ""
+            if names[:1] == _first_missing(named) and not named & set(names):
+                marks.append((match.start(), match.end(), names))
+                named |= set(names)
         ends = [*(start for start, _, _ in marks[1:]), len(caption)]
         parts = [
-            SubCaption(letter.upper(), caption[after:end].strip(" ,.:;)"))
-            for (_, after, letter), end in zip(marks, ends, strict=False)
+            SubCaption(name, caption[after:end].strip(" ,.:;)"))
+            for (_, after, names), end in zip(marks, ends, strict=False)
+            for name in names
+            if name < _first_missing(named)
         ]
         if len(parts) > max(1, len(best)):
-            best = parts
+            best = sorted(parts, key=lambda part: part.letter)
     return best
+
+
+def _names(letters: str) -> str:
+    """Capital letters that a mark names: "a–c, e" are A, B, C and E; nothing where a letter is named twice."""
+    names = "".join(
+        "".join(map(chr, range(ord(first), ord(last) + 1))) or " " if first else one
+        for first, last, one in _RUN.findall(letters.upper().replace("AND", ",").replace("TO", "-"))
+    )
+    return names if len(set(names)) == len(names) and names.isalpha() else ""
+
+
+def _first_missing(named: set[str]) -> str:
+    return next((letter for letter in ascii_uppercase if letter not in named), "[")
 
 
 @dataclass(frozen=True, slots=True)
