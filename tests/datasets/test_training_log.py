@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,15 @@ def test_failed_training_is_marked(client):
     log.start(RUN)
     log.finish(failed=True)
     assert runs(client)[0].info.status == "FAILED"
+
+
+def test_load_of_the_machine_is_logged_while_a_training_runs(client, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    log = TrainingLogDataset().load()
+    log.start(RUN)
+    deadline = time.monotonic() + 30
+    while not any(name.startswith("system/") for name in runs(client)[0].data.metrics) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    log.finish()
+    metrics = runs(client)[0].data.metrics
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(metrics)

@@ -1,12 +1,11 @@
 """Training runs in MLflow, live: one run in `biomedica/train` a training, however often it is killed and resumed.
 
-Metrics are sent in batches (one call takes some 20 ms on sqlite, whatever its size). A tracking server that goes away
-costs metrics, never the training.
+Metrics are sent in batches (one call takes some 20 ms on sqlite, whatever its size); load of processor, memory, disk,
+network and GPU by MLflow's own monitor. A tracking server that goes away costs metrics, never the training.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -16,17 +15,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
+from biomedica_kedro.batches.files import sha256_of
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
 from biomedica_kedro.datasets.tracking import TRAINING_EXPERIMENT, active_run_tags, experiment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_CALLS = 2.0
 _METRICS_A_CALL = 1000
+_SECONDS_BETWEEN_SYSTEM_METRICS = 10
 _KEY_TAG = "training.key"
 
 
@@ -46,6 +48,7 @@ class MlflowTrainingLog:
         self._run_id = ""
         self._waiting: list[Metric] = []
         self._last_call = 0.0
+        self._monitor: SystemMetricsMonitor | None = None
 
     def digest(self) -> str:
         """See `TrainingLog`."""
@@ -53,6 +56,13 @@ class MlflowTrainingLog:
 
     def start(self, run: RunDescription) -> None:
         """See `TrainingLog`."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        self._open(run)
+        self._monitor = SystemMetricsMonitor(self._run_id, _SECONDS_BETWEEN_SYSTEM_METRICS, resume_logging=True)
+        self._monitor.start()
+
+    def _open(self, run: RunDescription) -> None:
         from mlflow.entities import Param, RunTag
         from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
@@ -97,8 +107,7 @@ class MlflowTrainingLog:
         client = self._client
         if client is None:
             return
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        tags = {"weights.sha256": digest, "weights.path": str(weights)}
+        tags = {"weights.sha256": sha256_of(weights), "weights.path": str(weights)}
         logged = client.create_logged_model(
             self._experiment_id, name="clip", source_run_id=self._run_id, tags=tags, model_type="clip"
         )
@@ -115,6 +124,8 @@ class MlflowTrainingLog:
         """See `TrainingLog`."""
         if self._client is None:
             return
+        if self._monitor is not None:
+            self._monitor.finish()
         self._send()
         self._client.set_terminated(self._run_id, status="FAILED" if failed else "FINISHED")
         self._client = None
