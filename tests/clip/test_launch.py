@@ -20,18 +20,19 @@ OPTIONS = TrainOptions(
 )
 
 
-def test_two_processes_learn_what_one_learns(small_corpus, run_plan, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("shard_weights", "accumulate"), [(False, 1), (True, 1), (True, 2)])
+def test_two_processes_learn_what_one_learns(small_corpus, run_plan, tmp_path, monkeypatch, shard_weights, accumulate):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     manifest = run_plan(select_training_samples(small_corpus.metadata_folder, SelectionOptions()))["training_manifest"]
 
-    def train(processes: int) -> tuple[list[float], list[float], MemoryLog]:
+    def train(machine: MachineOptions) -> tuple[list[float], list[float], MemoryLog]:
         log = MemoryLog()
-        options = OPTIONS.model_copy(update={"machine": MachineOptions(processes=processes)})
+        options = OPTIONS.model_copy(update={"machine": machine, "accumulate": accumulate})
         plan = train_clip(manifest, small_corpus.shards, small_vit(tmp_path), log, options)
-        history = run_plan(plan, tmp_path / str(processes))["training_history"].table()
+        history = run_plan(plan, tmp_path / str(machine.processes))["training_history"].table()
         return history["loss"].to_pylist(), history["validation/image_to_text_R_at_10"].to_pylist(), log
 
-    alone, together = train(1), train(2)
+    alone, together = train(MachineOptions()), train(MachineOptions(processes=2, shard_weights=shard_weights))
     assert together[0] == pytest.approx(alone[0], rel=1e-5)
     assert together[1] == pytest.approx(alone[1])
     assert together[2].status == "FINISHED"

@@ -125,6 +125,23 @@ def test_missing_shard_says_how_to_write_it_again(tmp_path):
         trainer(corpus, tmp_path).run()
 
 
+def test_corrupt_shard_says_that_it_does_not_match_the_manifest(tmp_path):
+    corpus = make_corpus(tmp_path / "corpus", 64)
+    for path in corpus.shards.path.glob("*train*.tar"):
+        path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(FeedError, match=r"16 samples in a row cannot be read, .* do not match the manifest; run"):
+        trainer(corpus, tmp_path).run()
+
+
+def test_full_memory_says_how_to_need_less(small_corpus, tmp_path, monkeypatch):
+    def exhausted(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("biomedica_kedro.clip.train.contrastive_backward", exhausted)
+    with pytest.raises(TrainingError, match=r"out of memory at step 0 with 16 pairs .* raise train_clip.accumulate"):
+        trainer(small_corpus, tmp_path).run()
+
+
 def test_batch_larger_than_the_training_set_says_so(small_corpus, tmp_path):
     with pytest.raises(ValueError, match="fewer than one batch of 4096"):
         trainer(small_corpus, tmp_path, OPTIONS.model_copy(update={"batch_size": 4096})).run()

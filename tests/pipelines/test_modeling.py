@@ -6,18 +6,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import orjson
 import pyarrow.compute as pc
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from biomedica_kedro.clip.checkpoints import BaseModel
 from biomedica_kedro.clip.config import CheckpointOptions, FeedOptions, OptimizerOptions, TrainOptions
 from biomedica_kedro.clip.log import MemoryLog
 from biomedica_kedro.clip.selection import SelectionOptions
-from biomedica_kedro.pipelines.modeling.nodes import plot_training, select_training_samples, train_clip
+from biomedica_kedro.pipelines.modeling.nodes import (
+    plot_selection,
+    plot_training,
+    select_training_samples,
+    train_clip,
+)
 from tests.clip.small_corpus import small_corpus
 
 __all__ = ["small_corpus"]
 
+WAYS = ("image_to_text", "text_to_image")
 OPTIONS = TrainOptions(
     steps=12,
     batch_size=16,
@@ -53,6 +62,60 @@ def test_training_learns_and_reports(trained):
     assert len(plot_training(outputs["training_history"]).data) == 6
 
 
+def test_mixture_with_the_base_that_retrieves_best_is_kept(small_corpus, run_plan, trained, tmp_path):
+    from biomedica_kedro.clip.checkpoints import load_model
+    from biomedica_kedro.clip.config import WiseFtOptions
+
+    # The base is a model that learned already; a ruinous learning rate unlearns it, so that the base is best.
+    base_outputs, _ = trained(OPTIONS.model_copy(update={"steps": 40}))
+    base = BaseModel("biomedica-tiny", str(base_outputs["clip_checkpoint"].file("all", ".safetensors")))
+    ruinous = OptimizerOptions(learning_rate=0.3, warmup_steps=0)
+    options = OPTIONS.model_copy(
+        update={"steps": 4, "optimizer": ruinous, "wise_ft": WiseFtOptions(alphas=[0.0, 0.5, 1.0])}
+    )
+    manifest = run_plan(select_training_samples(small_corpus.metadata_folder, SelectionOptions()))["training_manifest"]
+    log = MemoryLog()
+    plan = train_clip(manifest, small_corpus.shards, base, log, options)
+    checkpoint = run_plan(plan, tmp_path / "mixed")["clip_checkpoint"]
+
+    record = orjson.loads(checkpoint.file("all", ".json").read_bytes())["provenance"]
+    sweep = record["wise_ft"]["sweep"]
+    recall = {alpha: sum(scores[f"validation/{way}_R_at_1"] for way in WAYS) for alpha, scores in sweep.items()}
+    assert set(sweep) == {"0.0", "0.5", "1.0"}
+    assert record["wise_ft"]["alpha"] == float(max(recall, key=lambda alpha: (recall[alpha], float(alpha))))
+    assert (
+        record["metrics"]["validation/image_to_text_R_at_1"]
+        == sweep[str(record["wise_ft"]["alpha"])]["validation/image_to_text_R_at_1"]
+    )
+    assert recall["0.0"] > recall["1.0"]
+    assert record["wise_ft"]["alpha"] == 0.0
+    start, saved = load_model(base_outputs["clip_checkpoint"])[0], load_model(checkpoint)[0]
+    assert torch.equal(start.text_projection, saved.text_projection)
+    assert log.artifacts[-2:] == ["all.safetensors", "all.json"]
+
+
+def test_weights_of_the_best_validation_are_kept_beside_the_last(trained):
+    outputs, _ = trained()
+    history = outputs["training_history"].table().to_pylist()
+    recall = {
+        row["step"]: sum(row[f"validation/{way}_R_at_1"] for way in WAYS)
+        for row in history if row["validation/image_to_text_R_at_1"] is not None
+    }  # fmt: skip
+    record = orjson.loads(outputs["clip_checkpoint"].file("all", ".json").read_bytes())["provenance"]
+    best, last = (
+        load_file(outputs["clip_checkpoint"].file("all", end)) for end in (".best.safetensors", ".safetensors")
+    )
+    assert set(recall) == {5, 11}
+    assert record["best_step"] == max(recall, key=lambda step: (recall[step], -step))
+    same = torch.equal(best["text_projection"], last["text_projection"])
+    assert same == (record["best_step"] == 11)
+
+
+def test_share_of_the_peak_is_logged(trained):
+    _, log = trained()
+    assert all(values["feed/flops_utilization"] > 0 for _, values in log.metrics)
+
+
 def test_second_training_does_nothing(trained):
     trained()
     again = MemoryLog()
@@ -65,6 +128,17 @@ def test_test_split_is_never_selected(small_corpus, run_plan):
     splits = outputs["training_manifest"].table()["split"]
     assert set(splits.to_pylist()) == {"train", "validation"}
     assert pc.sum(outputs["training_counts"].table()["selected"]).as_py() == len(splits)
+
+
+def test_selection_tells_what_each_context_length_cuts(small_corpus, run_plan):
+    options = SelectionOptions(context_lengths=[8, 77], captions_measured=10)
+    outputs = run_plan(select_training_samples(small_corpus.metadata_folder, options))
+    short, long = outputs["caption_tokens"].table().to_pylist()
+    assert (short["captions"], short["cut_captions"], short["empty_places"]) == (10, 1.0, 0.0)
+    assert short["lost_tokens"] == pytest.approx(1 - 6 / short["mean_tokens"])
+    assert long["lost_tokens"] == 0 and long["empty_places"] == pytest.approx(1 - (long["mean_tokens"] + 2) / 77)
+    figure = plot_selection(outputs["training_counts"], outputs["caption_tokens"])
+    assert sorted(figure.data[0].x) == ["blue", "green", "red", "white"]
 
 
 def test_listing_the_pipelines_imports_neither_torch_nor_duckdb():

@@ -2,6 +2,7 @@
 
 A trained model is two files that plain open_clip loads: `all.safetensors` (the state dict) and `all.json`, which holds
 what open_clip's own `open_clip_config.json` holds (`model_cfg`, `preprocess_cfg`) and where the model comes from.
+Beside them, `all.best.safetensors` holds the weights of the step that did best on validation retrieval.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 
 WEIGHTS, CONFIG = ".safetensors", ".json"
+BEST_WEIGHTS = ".best.safetensors"
 _MODELS = Path(__file__).parent / "models"
 
 

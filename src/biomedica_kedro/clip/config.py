@@ -145,6 +145,7 @@ class MachineOptions(Options):
         processes: processes on this machine that train together, one a GPU; they are started by torchrun.
         nodes: machines that train together; the others join by `python -m biomedica_kedro.clip.launch`.
         rendezvous: host and port of the first machine, reachable from the others; null with one machine.
+        shard_weights: each process holds a share of weights, gradients and moments (FSDP2), for models that do not fit.
         devices: devices in all, for the estimate.
         teraflops: peak of a device in the chosen precision, for the estimate.
         utilization: share of the peak that is reached, for the estimate.
@@ -154,6 +155,7 @@ class MachineOptions(Options):
     processes: int = Field(default=1, ge=1)
     nodes: int = Field(default=1, ge=1)
     rendezvous: str | None = None
+    shard_weights: bool = False
     devices: int = Field(default=1, ge=1)
     teraflops: float = Field(default=0.1, gt=0)
     utilization: float = Field(default=0.4, gt=0, le=1)
@@ -196,6 +198,8 @@ class TrainOptions(Options):
 
     @model_validator(mode="after")
     def _check_shares(self) -> Self:
+        if self.machine.shard_weights and self.average_decay is not None:
+            raise ValueError("average_decay needs whole weights in each process: set machine.shard_weights to false")
         shares = self.machine.processes * self.machine.nodes
         if self.batch_size % (shares * self.accumulate):
             raise ValueError(

@@ -1,10 +1,13 @@
-"""The course of a training as an interactive figure."""
+"""What a training sees and how it goes, as interactive figures."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from biomedica_kedro.records import Split
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -37,4 +40,28 @@ def draw_curves(history: pa.Table) -> Figure:
     figure.update_xaxes(title_text="step")
     figure.update_yaxes(rangemode="tozero")
     figure.update_layout(template="plotly_white", height=420, width=1250, legend={"orientation": "h", "y": -0.25})
+    return figure
+
+
+def draw_selection(counts: pa.Table, tokens: pa.Table) -> Figure:
+    """Two panels: training samples by concept, available, selected and drawn in an epoch; shares by context length.
+
+    Args:
+        counts: `selection.COUNTS`.
+        tokens: `token_lengths.TOKENS`.
+    """
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    titles = ("training samples by concept", "caption tokens by context length, shares")
+    figure = make_subplots(rows=1, cols=2, subplot_titles=titles)
+    of_training = counts.filter(pc.equal(counts["split"], Split.TRAIN.value)).to_pydict()
+    for name in ("available", "selected", "draws_per_epoch"):
+        figure.add_trace(go.Bar(x=of_training["concept"], y=of_training[name], name=name), row=1, col=1)
+    by_length = tokens.to_pydict()
+    lengths = [str(length) for length in by_length["context_length"]]
+    for name in ("cut_captions", "lost_tokens", "empty_places"):
+        figure.add_trace(go.Bar(x=lengths, y=by_length[name], name=name), row=1, col=2)
+    figure.update_xaxes(title_text="context length", type="category", row=1, col=2)
+    figure.update_layout(template="plotly_white", height=420, width=1250, legend={"orientation": "h", "y": -0.35})
     return figure

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import distributed, nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+_BLOCK = re.compile(r"\.(resblocks|blocks|layers|stages|layer[1-4])\.\d+$")
 _CPU = torch.device("cpu")
 
 
@@ -35,6 +38,25 @@ class World:
         if on_gpu:
             towers = nn.SyncBatchNorm.convert_sync_batchnorm(towers)
         return DistributedDataParallel(towers, device_ids=[self.device] if on_gpu else None, broadcast_buffers=False)
+
+    def shard(self, towers: nn.Module) -> None:
+        """Leave each process a share of the weights (FSDP2); blocks are gathered one at a time when they compute.
+
+        Weights that are single numbers (the scales of the loss) stay whole: see `average_gradients`.
+        """
+        if self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(towers)
+        for name, module in towers.named_modules():
+            if _BLOCK.search(name):
+                fully_shard(module)
+        fully_shard(towers, ignored_params={weight for weight in towers.parameters() if weight.ndim == 0})
+
+    def average_gradients(self, towers: nn.Module) -> None:
+        """Average the gradients of weights that `shard` leaves whole, as it does those of the others itself."""
+        for weight in towers.parameters():
+            if weight.ndim == 0 and weight.grad is not None:
+                distributed.all_reduce(weight.grad)
+                weight.grad.div_(self.size)
 
     def wait(self) -> None:
         """Until all processes are here."""

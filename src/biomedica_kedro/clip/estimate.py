@@ -41,6 +41,11 @@ class Estimate:
     hours: float
     cost: float
 
+    @property
+    def training_flops_per_pair(self) -> float:
+        """Operations of one pair forward and backward; what is computed twice to save memory counts once."""
+        return _BACKWARD_AND_FORWARD * self.forward_gigaflops * 1e9
+
     def __str__(self) -> str:
         """One line for the log."""
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -13,11 +14,20 @@ import torch
 from biomedica_kedro.batches import Batch
 from biomedica_kedro.batches.digests import digest_of
 from biomedica_kedro.batches.files import write_json
-from biomedica_kedro.clip.checkpoints import CONFIG, WEIGHTS, BaseModel, base_weights, config_of, create, save_model
+from biomedica_kedro.clip.checkpoints import (
+    BEST_WEIGHTS,
+    CONFIG,
+    WEIGHTS,
+    BaseModel,
+    base_weights,
+    config_of,
+    create,
+    save_model,
+)
 from biomedica_kedro.clip.config import TrainOptions
 from biomedica_kedro.clip.curves import draw_curves
 from biomedica_kedro.clip.distributed import world
-from biomedica_kedro.clip.estimate import estimate
+from biomedica_kedro.clip.estimate import Estimate, estimate
 from biomedica_kedro.clip.feed import Places
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
 from biomedica_kedro.clip.train import Outcome, Trainer
@@ -62,7 +72,7 @@ def train_from_shards(batch: Batch, options: TrainOptions) -> pa.Table:
             world=processes,
         )
         if processes.is_main:
-            _tell_estimate(base, options, len(trainer.training))
+            trainer.flops_per_pair = _tell_estimate(base, options, len(trainer.training)).training_flops_per_pair
             log.start(_description(batch, base, options, len(trainer.training)))
         try:
             history = _train_and_save(batch, trainer)
@@ -79,11 +89,12 @@ class EstimateOnlyError(Exception):
     """The estimate was asked for, not the training."""
 
 
-def _tell_estimate(base: BaseModel, options: TrainOptions, n_samples: int) -> None:
+def _tell_estimate(base: BaseModel, options: TrainOptions, n_samples: int) -> Estimate:
     expected = estimate(config_of(base, options.model), options, n_samples)
     if options.estimate_only:
         raise EstimateOnlyError(f"{expected}. Nothing was trained: set train_clip.estimate_only to false to begin")
     logger.info("training %s: %s", base.architecture, expected)
+    return expected
 
 
 def _train_and_save(batch: Batch, trainer: Trainer) -> pa.Table:
@@ -96,6 +107,10 @@ def _train_and_save(batch: Batch, trainer: Trainer) -> pa.Table:
     metrics = {name: value for name, value in outcome.history[-1].items() if name in _NUMBERS}
     state, merged = _interpolated(trainer, outcome)
     provenance = {**_provenance(batch, trainer, {**metrics, **merged.get("scores", {})}), "wise_ft": merged}
+    if outcome.best is not None:
+        provenance["best_step"] = outcome.best[0]
+        with batch.create("clip_checkpoint", BEST_WEIGHTS) as temporary:
+            shutil.copyfile(outcome.best[1], temporary)
     with batch.create("clip_checkpoint", WEIGHTS) as temporary:
         save_model(temporary, state)
     with batch.create("clip_checkpoint", CONFIG) as temporary:

@@ -69,9 +69,13 @@ class SelectionOptions(Options):
     Attributes:
         recipe: name of the one in use.
         recipes: by name.
+        context_lengths: of text towers, for the report of what each would cut from the captions.
+        captions_measured: most captions that report looks at, chosen by a hash of the key.
     """
 
     recipe: str = "full"
+    context_lengths: list[int] = Field(default=[77, 256, 512])
+    captions_measured: int = Field(default=5000, ge=1)
     recipes: dict[str, Recipe] = Field(default={"full": Recipe()})
 
     def chosen(self) -> Recipe:
@@ -126,6 +130,21 @@ def select_samples(metadata: pa.Table, options: SelectionOptions) -> tuple[pa.Ta
     counts = connection.sql(_COUNTED).to_arrow_table().cast(COUNTS)
     return manifest, counts
 
+
+def sampled_captions(metadata: pa.Table, manifest: pa.Table, count: int) -> list[str]:
+    """Captions of at most `count` training samples of a manifest, always the same ones."""
+    import duckdb
+
+    connection = duckdb.connect(config={"threads": 1})
+    connection.register("dataset_metadata", metadata)
+    connection.register("manifest", manifest)
+    return [caption for (caption,) in connection.execute(_SAMPLED, {"n": count}).fetchall()]
+
+
+_SAMPLED = f"""
+SELECT caption FROM dataset_metadata
+WHERE key IN (SELECT key FROM manifest WHERE split = '{Split.TRAIN.value}') ORDER BY sha256(key), key LIMIT $n
+"""
 
 # Duplicates and the cap concern training only: a validation split must not depend on the recipe's balance.
 _SELECTED = f"""

@@ -18,6 +18,9 @@ import orjson
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from biomedica_kedro.batches.files import atomic_path
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.checkpoints import ClipModel
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PREFIX = "step-"
+_BEST_PREFIX = "best-"
 
 
 @dataclass(slots=True)
@@ -36,7 +40,30 @@ class Trainable:
     average: nn.Module | None = None
 
 
-def save_state(folder: Path, step: int, parts: Trainable, history: list[dict[str, Any]], *, keep: int) -> Path:
+@dataclass(slots=True)
+class Captured:
+    """A state as it is written: whole tensors in memory."""
+
+    files: dict[str, dict[str, torch.Tensor]]
+    record: dict[str, Any]
+
+
+def capture(parts: Trainable) -> Captured:
+    """Take the state of this moment; where weights are sharded, every process must take part."""
+    optimizer = parts.optimizer.state_dict()
+    tensors, scalars = _flatten(optimizer["state"])
+    files = {"model": whole_state(parts.model), "optimizer": tensors, "random": _random_state()}
+    if parts.average is not None:
+        files["average"] = whole_state(parts.average)
+    return Captured(files, {"optimizer": scalars, "groups": _json_groups(optimizer)})
+
+
+def whole_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of a model, gathered from the processes where they are sharded (then all must call it)."""
+    return _contiguous(model.state_dict())
+
+
+def save_state(folder: Path, step: int, state: Captured, history: list[dict[str, Any]], *, keep: int) -> Path:
     """Write the state after `step` steps and forget all but the newest `keep`.
 
     Returns:
@@ -46,16 +73,9 @@ def save_state(folder: Path, step: int, parts: Trainable, history: list[dict[str
     temporary = folder / f".{final.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    optimizer = parts.optimizer.state_dict()
-    tensors, scalars = _flatten(optimizer["state"])
-    save_file(_contiguous(parts.model.state_dict()), temporary / "model.safetensors")
-    save_file(tensors, temporary / "optimizer.safetensors")
-    if parts.average is not None:
-        save_file(_contiguous(parts.average.state_dict()), temporary / "average.safetensors")
-    save_file(_random_state(), temporary / "random.safetensors")
-    (temporary / "state.json").write_bytes(
-        orjson.dumps({"step": step, "optimizer": scalars, "groups": _json_groups(optimizer), "history": history})
-    )
+    for name, tensors in state.files.items():
+        save_file(tensors, temporary / f"{name}.safetensors")
+    (temporary / "state.json").write_bytes(orjson.dumps({"step": step, **state.record, "history": history}))
     for path in temporary.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -64,6 +84,27 @@ def save_state(folder: Path, step: int, parts: Trainable, history: list[dict[str
     for old in sorted(folder.glob(f"{_PREFIX}*"))[:-keep]:
         shutil.rmtree(old)
     return final
+
+
+def save_best(folder: Path, step: int, state: dict[str, torch.Tensor]) -> None:
+    """Keep the weights that did best on validation so far, after step `step` (from 0).
+
+    Better ones do not replace them until `forget_old_best`: a run that goes on from an earlier state may need them.
+    """
+    with atomic_path(best_path(folder, step)) as temporary:
+        save_file(state, temporary)
+
+
+def best_path(folder: Path, step: int) -> Path:
+    """Where `save_best` put the weights of a step."""
+    return folder / f"{_BEST_PREFIX}{step:09d}.safetensors"
+
+
+def forget_old_best(folder: Path, step: int | None) -> None:
+    """Remove the weights of all steps but the best, once no state is left that is older than it."""
+    for path in folder.glob(f"{_BEST_PREFIX}*.safetensors"):
+        if step is None or path != best_path(folder, step):
+            path.unlink()
 
 
 def load_newest_state(folder: Path, parts: Trainable) -> tuple[int, list[dict[str, Any]]]:
@@ -79,12 +120,12 @@ def load_newest_state(folder: Path, parts: Trainable) -> tuple[int, list[dict[st
         return 0, []
     newest = found[-1]
     record = orjson.loads((newest / "state.json").read_bytes())
-    parts.model.load_state_dict(load_file(newest / "model.safetensors"))
+    _restore_weights(parts.model, load_file(newest / "model.safetensors"))
     if parts.average is not None:
         parts.average.load_state_dict(load_file(newest / "average.safetensors"))
     state = _unflatten(load_file(newest / "optimizer.safetensors"), record["optimizer"])
     parts.optimizer.load_state_dict({"state": state, "param_groups": record["groups"]})
-    _restore_memory_format(parts.optimizer)
+    _restore_layout(parts.optimizer)
     _restore_random_state(load_file(newest / "random.safetensors"))
     logger.info("resuming after step %d from %s", record["step"], newest)
     return int(record["step"]), list(record["history"])
@@ -104,13 +145,25 @@ def _unflatten(tensors: Mapping[str, torch.Tensor], scalars: Mapping[str, Any]) 
     return state
 
 
-def _restore_memory_format(optimizer: torch.optim.Optimizer) -> None:
+def _restore_weights(model: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    own = model.state_dict()
+    model.load_state_dict({name: _as_sharded(value, own[name]) for name, value in state.items()})
+
+
+def _as_sharded(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    if not isinstance(like, DTensor):
+        return value
+    # Each process read the whole value: it takes its own share, and nothing is sent.
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def _restore_layout(optimizer: torch.optim.Optimizer) -> None:
     # The fused optimizer walks weights and moments in memory order: moments loaded with other strides than their
     # weights (channels last) would be paired with the wrong ones, without an error.
     for weight, values in optimizer.state.items():
         for name, value in values.items():
             if isinstance(value, torch.Tensor) and value.shape == weight.shape:
-                values[name] = torch.empty_like(weight).copy_(value)
+                values[name] = torch.empty_like(weight).copy_(_as_sharded(value, weight))
 
 
 def _json_groups(optimizer: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -118,7 +171,11 @@ def _json_groups(optimizer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _contiguous(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return {name: _whole(tensor.detach()).cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def _random_state() -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from biomedica_kedro.clip.checkpoints import BaseModel, TextTokenizer, base_weights, config_of, create, tokenizer_of
@@ -28,8 +29,17 @@ from biomedica_kedro.clip.log import TrainingLog
 from biomedica_kedro.clip.objective import TwoTowers, contrastive_backward, make_loss
 from biomedica_kedro.clip.order import Draw, SampleOrder
 from biomedica_kedro.clip.schedule import learning_rate, parameter_groups
-from biomedica_kedro.clip.state import Trainable, load_newest_state, save_state
-from biomedica_kedro.clip.validation import encode, retrieval
+from biomedica_kedro.clip.state import (
+    Trainable,
+    best_path,
+    capture,
+    forget_old_best,
+    load_newest_state,
+    save_best,
+    save_state,
+    whole_state,
+)
+from biomedica_kedro.clip.validation import encode, mean_recall, retrieval
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.checkpoints import ClipModel
@@ -52,12 +62,14 @@ class Outcome:
         config: open_clip's configuration of it.
         history: one row a step: loss, learning rate, scale, and validation where it was measured.
         n_skipped: samples that could not be read.
+        best: step of the best validation retrieval, and the file of its weights; None when nothing was validated.
     """
 
     model: ClipModel
     config: dict[str, Any]
     history: list[dict[str, Any]]
     n_skipped: int = 0
+    best: tuple[int, Path] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +84,7 @@ class Trainer:
         scratch: folder of the checkpoints to resume from.
         log: where metrics go.
         world: the processes that train together.
+        flops_per_pair: floating-point operations of a training step, without recomputation; 0: not told.
     """
 
     base: BaseModel
@@ -81,6 +94,7 @@ class Trainer:
     scratch: Path
     log: TrainingLog
     world: World = field(default_factory=World)
+    flops_per_pair: float = 0.0
 
     def run(self) -> Outcome:
         """Train to the last step.
@@ -96,25 +110,34 @@ class Trainer:
         order = SampleOrder(self.training.weight, options.batch_size, options.seed)
         torch.manual_seed(options.seed)
         config = config_of(self.base, options.model)
-        parts = self._parts(config)
+        model = self._model(config)
+        towers = self._towers(model)
+        parts = self._parts(model)
         first, history = load_newest_state(self.scratch, parts)
         geometry = Geometry.of(config["preprocess_cfg"])
         samples = ShardSamples(self.training, geometry, options.augmentation, options.seed, options.feed.cache)
         draws = order.batches(first, options.steps, rank=world.rank, world_size=world.size)
-        stream = feed(samples, list(draws), tokenizer_of(config), options.feed)
-        towers = world.wrap(self._towers(parts.model))
-        meter = _Meter(stream, options.batch_size)
+        stream = feed(samples, draws, tokenizer_of(config), options.feed)
+        machine = options.machine
+        meter = _Meter(stream, options.batch_size, self.flops_per_pair / (machine.teraflops * 1e12 * machine.devices))
         validate = partial(self._validate, geometry=geometry, tokenizer=tokenizer_of(config))
         for step, batch in enumerate(stream, start=first):
             row = self._step(step, batch, towers, parts, geometry)
             row["epoch"] = order.epoch_of(step)
-            if self._is_due(step, options.checkpoints.validate_every) and world.is_main:
-                row |= validate(_result(parts))
-            history.append(row)
+            if self._is_due(step, options.checkpoints.validate_every) and self._takes_part:
+                result = self._result(parts, config)
+                row |= validate(result) if world.is_main else {}
+                history.append(row)
+                if world.is_main and best_step(history) == step:
+                    save_best(self.scratch, step, whole_state(result))
+            else:
+                history.append(row)
             self._report(row, meter)
-            if self._is_due(step, options.checkpoints.every) and world.is_main and step + 1 < options.steps:
-                save_state(self.scratch, step + 1, parts, history, keep=options.checkpoints.keep)
-        return Outcome(_result(parts).eval(), config, history, int(world.total(stream.n_skipped)))
+            if self._is_due(step, options.checkpoints.every) and self._takes_part and step + 1 < options.steps:
+                self._save(step + 1, parts, history)
+        n_skipped, best = int(world.total(stream.n_skipped)), best_step(history)
+        kept = None if best is None else (best, best_path(self.scratch, best))
+        return Outcome(self._result(parts, config).eval(), config, history, n_skipped, kept)
 
     def score(self, state: Mapping[str, torch.Tensor], config: dict[str, Any]) -> dict[str, float]:
         """Validation retrieval of other weights of the same architecture (WiSE-FT)."""
@@ -123,10 +146,35 @@ class Trainer:
         geometry = Geometry.of(config["preprocess_cfg"])
         return validate(model, self.validation, self.options, geometry=geometry, tokenizer=tokenizer_of(config))
 
-    def _parts(self, config: dict[str, Any]) -> Trainable:
+    @property
+    def _takes_part(self) -> bool:
+        """Whether this process does something where weights are measured or saved: gather shares, or the work."""
+        return self.world.is_main or self._is_sharded
+
+    def _save(self, steps_done: int, parts: Trainable, history: list[dict[str, Any]]) -> None:
+        state = capture(parts)
+        if self.world.is_main:
+            save_state(self.scratch, steps_done, state, history, keep=self.options.checkpoints.keep)
+            forget_old_best(self.scratch, best_step(history))
+
+    def _result(self, parts: Trainable, config: dict[str, Any]) -> ClipModel:
+        """The weights that are measured and saved, whole."""
+        if not self._is_sharded:
+            return cast("ClipModel", parts.model if parts.average is None else parts.average.module)
+        model = create(config)
+        model.load_state_dict(whole_state(parts.model))
+        return model.to(self.world.device)
+
+    @property
+    def _is_sharded(self) -> bool:
+        return self.options.machine.shard_weights and self.world.size > 1
+
+    def _model(self, config: dict[str, Any]) -> ClipModel:
         model = create(config, weights=base_weights(self.base))
-        # Convolutions run a quarter faster with channels last, on CPUs as on GPUs; transformers do not care.
-        model = model.to(self.world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Convolutions run a quarter faster with channels last, on CPUs as on GPUs; transformers do not care, and
+        # shares of weights must lie in plain order.
+        layout = torch.contiguous_format if self._is_sharded else torch.channels_last
+        model.to(self.world.device, memory_format=layout)  # type: ignore[call-overload]
         for is_frozen, lock in (
             (self.options.model.freeze_image_tower, model.lock_image_tower),
             (self.options.model.freeze_text_tower, model.lock_text_tower),
@@ -135,6 +183,9 @@ class Trainer:
                 lock()
         if self.options.gradient_checkpointing:
             model.set_grad_checkpointing(True)
+        return model
+
+    def _parts(self, model: ClipModel) -> Trainable:
         wished = self.options.optimizer
         optimizer = torch.optim.AdamW(
             parameter_groups(model, wished),
@@ -151,9 +202,11 @@ class Trainer:
 
     def _towers(self, model: ClipModel) -> nn.Module:
         towers: nn.Module = TwoTowers(model)
+        if self._is_sharded:
+            self.world.shard(towers)
         if self.options.compile:
             towers.compile()
-        return towers
+        return towers if self._is_sharded else self.world.wrap(towers)
 
     def _step(self, step: int, batch: Batch, towers: nn.Module, parts: Trainable, geometry: Geometry) -> dict[str, Any]:
         options, device = self.options, self.world.device
@@ -182,6 +235,8 @@ class Trainer:
                 f"the loss is {value} at step {step} (learning rate {rate:.2e}): lower optimizer.learning_rate or "
                 "optimizer.gradient_clip, or train in float32; the last checkpoint is kept"
             )
+        if self._is_sharded:
+            self.world.average_gradients(towers)
         norm = nn.utils.clip_grad_norm_(parts.model.parameters(), options.optimizer.gradient_clip)
         parts.optimizer.step()
         with torch.no_grad():
@@ -192,7 +247,7 @@ class Trainer:
             "step": step,
             "loss": value,
             "learning_rate": rate,
-            "gradient_norm": float(norm),
+            "gradient_norm": float(norm.full_tensor() if isinstance(norm, DTensor) else norm),
             "logit_scale": math.exp(parts.model.logit_scale.item()),
             "n_skipped": len(batch.skipped),
         }
@@ -221,9 +276,14 @@ class Trainer:
             )  # fmt: skip
 
 
-def _result(parts: Trainable) -> ClipModel:
-    """The weights that are measured and saved."""
-    return cast("ClipModel", parts.model if parts.average is None else parts.average.module)
+def best_step(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """The step of the best validation retrieval, the first of equals; None when there is none."""
+    scores = {row["step"]: _recall(row) for row in history if any(name.startswith("validation/") for name in row)}
+    return max(scores, key=lambda step: (scores[step], -step)) if scores else None
+
+
+def _recall(row: Mapping[str, Any]) -> float:
+    return mean_recall({name: value for name, value in row.items() if name.startswith("validation/")})
 
 
 def validate(
@@ -247,6 +307,7 @@ class _Meter:
 
     stream: Feed
     batch_size: int
+    seconds_per_pair_at_peak: float
     _started: float = field(default_factory=time.perf_counter)
     _waited: float = 0.0
     _line: float = field(default_factory=time.monotonic)
@@ -259,6 +320,8 @@ class _Meter:
             "feed/wait_fraction": min(1.0, (waited - self._waited) / elapsed),
             "feed/skipped": float(self.stream.n_skipped),
         }
+        if self.seconds_per_pair_at_peak:
+            speed["feed/flops_utilization"] = speed["feed/pairs_per_second"] * self.seconds_per_pair_at_peak
         self._started, self._waited = now, waited
         return speed
 

@@ -5,7 +5,7 @@ Shapes: N pairs, E embedding; features are L2-normalized.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -50,6 +50,12 @@ def retrieval(image_NE: torch.Tensor, text_NE: torch.Tensor) -> dict[str, float]
         for k in _RANKS:
             scores[f"{name}_R_at_{k}"] = float((rank_N < k).float().mean())
     return scores
+
+
+def mean_recall(scores: Mapping[str, float]) -> float:
+    """One number to choose between models by: recall at 1, averaged over both directions."""
+    values = [value for name, value in scores.items() if name.endswith("_R_at_1")]
+    return sum(values) / max(1, len(values))
 
 
 def _ranks(query_NE: torch.Tensor, target_NE: torch.Tensor, first: int) -> torch.Tensor:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
+from biomedica_kedro.clip.validation import mean_recall
+
 State = Mapping[str, torch.Tensor]
 
 
@@ -50,9 +52,4 @@ def sweep(base: State, trained: State, alphas: Sequence[float], score: Callable[
         score: validation retrieval of a state dict, see `validation.retrieval`.
     """
     scores = {alpha: dict(score(interpolate(base, trained, alpha))) for alpha in sorted(alphas)}
-    return Sweep(scores, max(scores, key=lambda alpha: (_mean_recall(scores[alpha]), alpha)))
-
-
-def _mean_recall(scores: Mapping[str, float]) -> float:
-    values = [value for name, value in scores.items() if name.endswith("_R_at_1")]
-    return sum(values) / max(1, len(values))
+    return Sweep(scores, max(scores, key=lambda alpha: (mean_recall(scores[alpha]), alpha)))

@@ -11,7 +11,8 @@ from biomedica_kedro.batches import Batch, BatchFolder, PlannedOutput, plan_batc
 from biomedica_kedro.clip.checkpoints import BaseModel
 from biomedica_kedro.clip.config import TrainOptions
 from biomedica_kedro.clip.log import TrainingLog
-from biomedica_kedro.clip.selection import SelectionOptions, select_samples
+from biomedica_kedro.clip.selection import SelectionOptions, sampled_captions, select_samples
+from biomedica_kedro.clip.token_lengths import measure_tokens
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -23,14 +24,22 @@ def select_training_samples(dataset_metadata: BatchFolder, options: SelectionOpt
     Returns:
         training_manifest: one row a sample: where it lies, and how often an epoch sees it.
         training_counts: samples available and selected by split and concept.
+        caption_tokens: what text towers of several context lengths would cut from the captions.
     """
     return plan_batches(
         _select,
         stage="select_training_samples",
-        outputs=["training_manifest", "training_counts"],
+        outputs=["training_manifest", "training_counts", "caption_tokens"],
         parameters=options,
         whole={"dataset_metadata": dataset_metadata},
     )
+
+
+def plot_selection(training_counts: BatchFolder, caption_tokens: BatchFolder) -> Figure:
+    """Draw what the recipe takes of each concept, and what text towers would cut from the captions."""
+    from biomedica_kedro.clip.curves import draw_selection
+
+    return draw_selection(training_counts.table(), caption_tokens.table())
 
 
 def train_clip(
@@ -68,8 +77,11 @@ def plot_training(training_history: BatchFolder) -> Figure:
 
 
 def _select(batch: Batch, options: SelectionOptions) -> Mapping[str, pa.Table]:
-    manifest, counts = select_samples(batch.inputs["dataset_metadata"].table(), options)
-    return {"training_manifest": manifest, "training_counts": counts}
+    metadata = batch.inputs["dataset_metadata"].table()
+    manifest, counts = select_samples(metadata, options)
+    captions = sampled_captions(metadata, manifest, options.captions_measured)
+    tokens = measure_tokens(captions, options.context_lengths)
+    return {"training_manifest": manifest, "training_counts": counts, "caption_tokens": tokens}
 
 
 def _train(batch: Batch, options: TrainOptions) -> Mapping[str, pa.Table]:

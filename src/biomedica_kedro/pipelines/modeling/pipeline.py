@@ -2,7 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from biomedica_kedro.pipelines.modeling.nodes import plot_training, select_training_samples, train_clip
+from biomedica_kedro.pipelines.modeling.nodes import (
+    plot_selection,
+    plot_training,
+    select_training_samples,
+    train_clip,
+)
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -12,9 +17,16 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(
                 select_training_samples,
                 inputs=["dataset_metadata", "params:modeling.select_training_samples"],
-                outputs=["training_manifest", "training_counts"],
+                outputs=["training_manifest", "training_counts", "caption_tokens"],
                 name="select_training_samples",
                 tags=["select"],
+            ),
+            Node(
+                plot_selection,
+                inputs=["training_counts", "caption_tokens"],
+                outputs="selection_plot",
+                name="plot_selection",
+                tags=["report"],
             ),
             Node(
                 train_clip,
