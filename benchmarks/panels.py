@@ -3,8 +3,9 @@
     python benchmarks/panels.py [--figures 200]
 
 Figures are those of the embedded corpus, as its default options plan them: composed ones and as many single panels,
-read with their captions as `detect_panels` does, and without. Where the panels lie is known by composing every figure again
-with panels that paint one color each. The corpus is procedural and its gutters are white: real figures are harder.
+read with their captions as `detect_panels` does, and without. Where the panels lie is known by composing every figure
+again with panels that paint one color each. The corpus is procedural and its gutters are white: real figures are
+harder.
 """
 
 from __future__ import annotations

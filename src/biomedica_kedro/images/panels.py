@@ -2,7 +2,7 @@
 
 A classical method: recursive cuts along gutters of background color (Nagy's X-Y cut), the look of what borders on
 them, and the panel letters of the caption. It answers for each image what BIOMEDICA answers for whole clusters. Panels
-that touch each other without a gutter are left to a learned detector.
+that touch each other without a gutter are left to a learned detector (`panel_detectors`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from string import ascii_uppercase
 
 import numpy as np
@@ -57,6 +58,8 @@ class PanelOptions(Options):
         min_side: side of a panel as a share of the image's side.
         max_ink: share of a gutter's length that may be crossed by something else than background.
         threshold: score from which an image counts as multiple.
+        detector: a learned detector instead, see `panel_detectors`.
+        detector_weights: a local file that the detector is made from.
     """
 
     working_size: int = Field(default=512, ge=64)
@@ -64,6 +67,8 @@ class PanelOptions(Options):
     min_side: float = Field(default=0.16, gt=0, lt=0.5)
     max_ink: float = Field(default=0.004, ge=0, lt=1)
     threshold: float = Field(default=0.5, gt=0, lt=1)
+    detector: str | None = None
+    detector_weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -131,7 +136,7 @@ def read_panels(image: Image.Image, caption: str, options: PanelOptions) -> Pane
     probability = _probability(evidence, len(boxes), len(parts))
     is_multiple = probability >= options.threshold
     whole = Box(0, 0, image.height, image.width)
-    found = tuple(_scaled(box, scale, image) for box in _in_reading_order(boxes)) if is_multiple else (whole,)
+    found = tuple(_scaled(box, scale, image) for box in in_reading_order(boxes)) if is_multiple else (whole,)
     captions: tuple[SubCaption | None, ...] = (None,) * len(found)
     if is_multiple and len(parts) == len(found):
         captions = tuple(parts)
@@ -341,7 +346,7 @@ def _has_mark(ink: Mask, box: Box) -> bool:
     return False
 
 
-def _in_reading_order(boxes: Sequence[Box]) -> list[Box]:
+def in_reading_order(boxes: Sequence[Box]) -> list[Box]:
     """Row by row, left to right; boxes whose vertical centres lie within half a box of each other share a row."""
     remaining = sorted(boxes)
     ordered: list[Box] = []

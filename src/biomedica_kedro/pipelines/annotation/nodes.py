@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from biomedica_kedro.batches import WHOLE, BatchFolder, BatchOptions, PlannedOutput, plan_batches
+from biomedica_kedro.images.panel_detectors import DetectorHandle
 from biomedica_kedro.images.panels import PanelOptions
 from biomedica_kedro.labels import plots
 from biomedica_kedro.labels.clusters import ClusterOptions
@@ -52,6 +53,7 @@ def detect_panels(
         outputs=["image_panels", "unsplit_images"],
         parameters=options,
         aligned={"pairs": image_caption_pairs, "archive": article_archive},
+        whole={"detector": DetectorHandle(options.detector, options.detector_weights)},
         options=batches,
     )
 

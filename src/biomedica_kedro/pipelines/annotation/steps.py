@@ -15,7 +15,8 @@ from PIL import Image
 
 from biomedica_kedro.batches import WHOLE, Batch, BatchFolder, PlannedOutput, map_items
 from biomedica_kedro.images.decode import as_rgb, open_image
-from biomedica_kedro.images.panels import IMAGE_PANELS, PanelOptions, panel_row, read_panels
+from biomedica_kedro.images.panel_detectors import read_image
+from biomedica_kedro.images.panels import IMAGE_PANELS, PanelOptions, panel_row
 from biomedica_kedro.labels import clusters, embedding, plots, projection, propagation, sheets, votes
 from biomedica_kedro.labels.agreement import AGREEMENT, measure_agreement
 from biomedica_kedro.labels.embedding import EmbedOptions, stream_vectors
@@ -44,12 +45,13 @@ def detect_batch(batch: Batch, options: PanelOptions) -> Tables:
     """Panels of the images of one batch, and its rejects."""
     rows = batch.table("pairs", [*_PLACE, "figure_id"]).to_pylist()
     files = Counter((row["article_id"], row["figure_id"]) for row in rows)
+    detector = batch.inputs["detector"].build()
     with ArchiveReader(batch.inputs["archive"], batch.name) as archive:
         read = _opener(archive)
 
         def detect(row: Mapping[str, Any]) -> dict[str, Any]:
             caption = row["caption"] if files[row["article_id"], row["figure_id"]] == 1 else None
-            return panel_row(row["key"], read_panels(read(row), caption or "", options))
+            return panel_row(row["key"], read_image(read(row), caption or "", options, detector))
 
         found, rejects = map_items(detect, rows, stage="detect_panels", source=lambda row: row["key"], batch=batch)
     return {"image_panels": to_table(found, IMAGE_PANELS), "unsplit_images": to_table(rejects, REJECTS)}
