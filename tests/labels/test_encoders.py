@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,23 @@ def test_timm_model_with_local_weights_encodes(tmp_path: Path):
     vectors = VisionEncoderDataset(**choice).load().build().encode([noise(300, 100), noise(20, 20)])
 
     assert vectors.dtype == np.float16 and vectors.shape[0] == 2 and np.isfinite(vectors).all()
+
+
+def test_open_clip_model_with_local_weights_encodes(tmp_path: Path):
+    import open_clip
+    from safetensors.torch import save_file
+
+    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16}
+    text = {"context_length": 8, "vocab_size": 16, "width": 32, "heads": 1, "layers": 1}
+    config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
+    (tmp_path / "tiny-of-the-test.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "tiny-of-the-test.json")
+    save_file(open_clip.create_model("tiny-of-the-test").state_dict(), tmp_path / "w.safetensors")
+    choice = {"kind": "open_clip", "model": "tiny-of-the-test", "weights": str(tmp_path / "w.safetensors")}
+    images = [noise(300, 100), noise(20, 20)]
+
+    encoder = VisionEncoderDataset(**choice, image_size=32).load().build()
+    vectors = encoder.encode(images)
+
+    assert vectors.dtype == np.float16 and vectors.shape == (2, 24) and np.isfinite(vectors).all()
+    assert np.array_equal(vectors[1], encoder.encode(images[1:])[0])
