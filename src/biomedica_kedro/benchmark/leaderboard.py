@@ -157,12 +157,16 @@ def _plain(frame: pd.DataFrame) -> str:
     if frame.empty:
         return ""
     headings = "".join(f"<th>{html.escape(str(name))}</th>" for name in frame.columns)
-    rows = "".join(f"<tr>{_cells(list(row))}</tr>" for row in frame.itertuples(index=False, name=None))
+    names = [str(name) for name in frame.columns]
+    rows = "".join(f"<tr>{_cells(names, row)}</tr>" for row in frame.itertuples(index=False, name=None))
     return f'<table class="sortable"><thead><tr>{headings}</tr></thead><tbody>{rows}</tbody></table>'
 
 
-def _cells(values: Sequence[object]) -> str:
-    texts = (f"{value:.3f}" if isinstance(value, float) else str(value) for value in values)
+def _cells(names: Sequence[str], values: Sequence[object]) -> str:
+    texts = (
+        f"{value:.{4 if name.startswith('p_') else 3}f}" if isinstance(value, float) else str(value)
+        for name, value in zip(names, values, strict=True)
+    )
     return "".join(f"<td>{html.escape('–' if text == 'nan' else text)}</td>" for text in texts)
 
 
