@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from biomedica_kedro.clip.checkpoints import config_of, create
 from biomedica_kedro.clip.config import ModelOptions, Objective
 from biomedica_kedro.clip.objective import TwoTowers, contrastive_backward, make_loss
 from tests.clip.small_corpus import small_vit
+from tests.clip.two_processes import run_two_processes
 
 WORKER = Path(__file__).with_name("data_parallel_worker.py")
 
@@ -67,18 +64,7 @@ def test_sigmoid_loss_is_that_of_open_clip(tmp_path):
 
 
 def test_two_processes_have_the_gradient_of_one(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }  # fmt: skip
-    workers = [
-        subprocess.Popen([sys.executable, WORKER, str(tmp_path)], env={**environment, "RANK": str(rank)})
-        for rank in range(2)
-    ]
-    codes = [worker.wait(timeout=300) for worker in workers]
+    codes = run_two_processes(WORKER, tmp_path)
     found = torch.load(tmp_path / "gradients.pt")
 
     assert codes == [0, 0]

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 import torch
 
@@ -29,8 +30,10 @@ from biomedica_kedro.clip.selection import SelectionOptions, select_samples
 from biomedica_kedro.clip.train import Trainer, TrainingError
 from biomedica_kedro.records import Split
 from tests.clip.small_corpus import SmallCorpus, make_corpus, small_vit
+from tests.clip.two_processes import run_two_processes
 
 WORKER = Path(__file__).with_name("killed_worker.py")
+SHARDED_WORKER = Path(__file__).with_name("sharded_worker.py")
 OPTIONS = TrainOptions(
     steps=9,
     batch_size=16,
@@ -77,6 +80,14 @@ def test_training_killed_with_sigkill_resumes_to_the_same_losses_and_weights(sma
     assert resumed.history == uninterrupted.history
     for name, weight in uninterrupted.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name]), name
+
+
+def test_sharded_training_goes_on_from_its_checkpoint(small_corpus, tmp_path):
+    codes = run_two_processes(SHARDED_WORKER, small_corpus.shards.path.parent, tmp_path)
+    found = orjson.loads((tmp_path / "histories.json").read_bytes())
+    assert codes == [0, 0]
+    assert found["steps"] == [2, 3]
+    assert found["resumed"] == found["whole"]
 
 
 def test_another_seed_gives_other_losses(small_corpus, tmp_path):

@@ -1,0 +1,38 @@
+"""One of two processes of `test_sharded_training_goes_on_from_its_checkpoint`; started by it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import orjson
+
+from biomedica_kedro.batches import BatchFolder
+from biomedica_kedro.clip.config import CheckpointOptions, MachineOptions
+from biomedica_kedro.clip.distributed import world
+from biomedica_kedro.clip.log import MemoryLog
+from tests.clip.small_corpus import SmallCorpus
+from tests.clip.test_train import OPTIONS, trainer
+
+
+def main(corpus: Path, folder: Path) -> None:
+    """Train four steps, then once more from the checkpoint that was left after the second; tell both histories."""
+    metadata = BatchFolder(corpus / "dataset_metadata")
+    small = SmallCorpus(metadata.table(), BatchFolder(corpus / "dataset_shards"), metadata)
+    changes = {
+        "steps": 4, "average_decay": None, "machine": MachineOptions(processes=2, shard_weights=True),
+        "checkpoints": CheckpointOptions(every=2, validate_every=2),
+    }  # fmt: skip
+    with world() as processes:
+        job = trainer(small, folder / f"rank{processes.rank}", OPTIONS.model_copy(update=changes))
+        job.world, job.scratch = processes, folder
+        whole = job.run().history
+        job.log = MemoryLog()
+        resumed = job.run().history
+        if processes.is_main:
+            steps = [step for step, _ in job.log.metrics]
+            (folder / "histories.json").write_bytes(orjson.dumps({"whole": whole, "resumed": resumed, "steps": steps}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
