@@ -1,6 +1,7 @@
 import io
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -102,8 +103,9 @@ def test_vectors_are_streamed_and_looked_up_as_written(tmp_path):
     folder.finish(["0000", "0001"])
 
     chunks = list(stream_vectors(folder, folder.names(), 4))
-    lookup = VectorStore(folder, tmp_path).lookup(["k9", "unknown", "k0"])
+    wanted = [("0001", pa.chunked_array([["k9", "unknown"]])), ("0000", pa.chunked_array([["k0"]])), ("0007", ["k1"])]
+    lookup = VectorStore(folder, tmp_path).lookup(wanted)
 
     assert [len(chunk) for chunk in chunks] == [4, 2, 4]
     assert np.array_equal(np.concatenate(chunks), vectors)
-    assert np.array_equal(lookup(np.array([2, 0, 1])), [vectors[0], vectors[9], np.zeros(4)])
+    assert np.array_equal(lookup(np.array([2, 0, 1, 3])), [vectors[0], vectors[9], np.zeros(4), np.zeros(4)])

@@ -24,7 +24,7 @@ def labels(*primary: str, confidence: float = 0.95) -> pa.Table:
 
 
 def test_unlabelled_images_count_against_accuracy_but_not_among_the_labelled():
-    report = measure_annotation(labels("Clinical Imaging", "unlabelled", "Clinical Imaging", "Maps"), TRUTH, [])
+    report = measure_annotation([labels("Clinical Imaging", "unlabelled", "Clinical Imaging", "Maps")], TRUTH, [])
 
     single = report["single_panel"]
     assert (single["images"], single["cluster_purity"]) == (3, 0.6667)
@@ -33,7 +33,7 @@ def test_unlabelled_images_count_against_accuracy_but_not_among_the_labelled():
 
 
 def test_images_shown_to_experts_are_counted_apart():
-    report = measure_annotation(labels(*["Maps"] * 4), TRUTH, ["a", "b"])
+    report = measure_annotation([labels(*["Maps"] * 4)], TRUTH, ["a", "b"])
 
     assert report["single_panel_not_voted_on"]["images"] == 1
     assert report["single_panel_not_voted_on"]["primary_accuracy"] == 1.0
@@ -42,13 +42,22 @@ def test_images_shown_to_experts_are_counted_apart():
 def test_panel_detector_is_measured():
     panels = pa.table({"key": list("abcd"), "is_multiple": [False, True, False, True], "n_panels": [1, 2, 1, 2]})
 
-    detector = measure_annotation(labels(*["Maps"] * 4), TRUTH, [], panels)["panel_type"]["detector"]
+    detector = measure_annotation([labels(*["Maps"] * 4)], TRUTH, [], [panels])["panel_type"]["detector"]
 
     assert (detector["accuracy"], detector["precision"], detector["recall"]) == (0.75, 0.5, 1.0)
     assert detector["right_number_of_panels"] == 1.0
 
 
 def test_without_known_classes_only_counts_are_reported():
-    report = measure_annotation(labels(*["Maps"] * 4), TRUTH.slice(0, 0), [])
+    report = measure_annotation([labels(*["Maps"] * 4)], TRUTH.slice(0, 0), [])
 
     assert report == {"images": 4, "labelled": 4, "labelled_share": 1.0}
+
+
+def test_batches_and_images_of_unknown_class_are_counted():
+    unknown = labels("Maps", "unlabelled", "Maps", "Maps").set_column(0, "key", pa.array(list("wxyz")))
+
+    report = measure_annotation([labels(*["Maps"] * 4), unknown, unknown.slice(0, 0)], TRUTH, [])
+
+    assert (report["images"], report["labelled"]) == (8, 7)
+    assert report["single_panel"]["images"] == 3

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -6,12 +7,18 @@ from hypothesis import strategies as st
 from biomedica_kedro.quality.duplicates import DuplicateOptions, group_duplicates
 
 OPTIONS = DuplicateOptions()
+IMAGES = pa.schema([("key", pa.string()), ("sha256", pa.string()), ("phash", pa.string())])
 NO_VECTORS = np.zeros((10, 2), dtype=np.float32)
 
 
+def table(keys, sha256, phash) -> pa.Table:
+    return pa.table([list(keys), list(sha256), list(phash)], schema=IMAGES)
+
+
 def group(sha256: str, phash: list[str | None], vectors: np.ndarray = NO_VECTORS, keys: str = "abcdefgh"):
-    found = group_duplicates(list(keys[: len(sha256)]), list(sha256), phash, lambda rows: vectors[rows], OPTIONS)
-    return found.to_pylist()
+    images = table(keys[: len(sha256)], sha256, phash)
+    batches = [images.slice(0, 1), images.slice(1), images.slice(0, 0)]
+    return group_duplicates(batches, lambda rows: vectors[rows], OPTIONS).to_pylist()
 
 
 def test_equal_bytes_are_one_group_that_keeps_its_smallest_key():
@@ -64,7 +71,7 @@ def test_crowded_buckets_stay_bounded():
         compared.append(len(rows))
         return np.ones((len(rows), 1), dtype=np.float32)
 
-    group_duplicates([str(i) for i in range(n)], hashes, hashes, vectors, options)
+    group_duplicates([table(map(str, range(n)), hashes, hashes)], vectors, options)
 
     assert sum(compared) == 0
 
@@ -77,7 +84,7 @@ def test_order_of_the_images_does_not_matter(contents, random):
 
     def run(rows):
         keys, digests = zip(*rows, strict=True)
-        return group_duplicates(keys, digests, [None] * len(rows), lambda r: r, OPTIONS)
+        return group_duplicates([table(keys, digests, [None] * len(rows))], lambda r: r, OPTIONS)
 
     assert run(items).equals(run(shuffled))
     kept = [row for row in run(items).to_pylist() if row["is_kept"]]

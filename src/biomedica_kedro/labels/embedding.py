@@ -5,7 +5,7 @@ Memory is bounded by `images_per_forward` decoded images, however large the batc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 from pydantic import Field
 
@@ -132,15 +133,26 @@ class VectorStore:
         self._vectors = np.memmap(
             folder / "vectors.f16", dtype=np.float16, mode="w+", shape=(sum(counts) + 1, n_dimensions)
         )
-        self._place: dict[str, int] = {}
-        start = 0
-        for name, count in zip(names, counts, strict=True):
-            table = embeddings.table(name)
-            self._vectors[start : start + count] = vectors_of(table["embedding"])
-            self._place |= {key: start + row for row, key in enumerate(table["key"].to_pylist())}
-            start += count
+        self._embeddings = embeddings
+        self._starts = dict(zip(names, np.cumsum([0, *counts]).tolist(), strict=False))
+        for name in names:
+            vectors = vectors_of(embeddings.table(name, ["embedding"])["embedding"])
+            self._vectors[self._starts[name] : self._starts[name] + len(vectors)] = vectors
 
-    def lookup(self, keys: Sequence[str]) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
-        """Gives embeddings by position in `keys`: float32 [n, D], zeros where an image has none."""
-        rows = np.array([self._place.get(key, len(self._vectors) - 1) for key in keys], dtype=np.int64)
-        return lambda positions: self._vectors[rows[positions]].astype(np.float32)
+    def lookup(
+        self, batches: Iterable[tuple[str, pa.ChunkedArray]]
+    ) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
+        """Gives embeddings by position in the keys of some batches: float32 [n, D], zeros where an image has none.
+
+        Args:
+            batches: name of a batch and keys of images that are in it or nowhere.
+        """
+        places = [np.zeros(0, dtype=np.int64)]
+        for name, keys in batches:
+            row = np.full(len(keys), -1, dtype=np.int64)
+            if name in self._starts:
+                there = self._embeddings.table(name, ["key"])["key"]
+                row = pc.fill_null(pc.index_in(keys, value_set=there), -1).to_numpy().astype(np.int64)
+            places.append(np.where(row < 0, len(self._vectors) - 1, row + self._starts.get(name, 0)))
+        place = np.concatenate(places)
+        return lambda positions: self._vectors[place[positions]].astype(np.float32)

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from biomedica_kedro.labels.propagation import UNLABELLED
 
@@ -20,31 +21,37 @@ _BINS = (0.5, 0.7, 0.9, 1.01)
 
 
 def measure_annotation(
-    image_labels: pa.Table, truth: pa.Table, voted_keys: Iterable[str], panels: pa.Table | None = None
+    image_labels: Iterable[pa.Table], truth: pa.Table, voted_keys: Iterable[str], panels: Iterable[pa.Table] = ()
 ) -> dict[str, Any]:
     """Counts always, and against the truth where it is known.
 
     Args:
-        image_labels: rows of `image_labels`.
+        image_labels: rows of `image_labels`, batch by batch; only those with a known class are kept.
         truth: key, panel_type, class_ids, primary_labels, secondary_labels; may be empty.
         voted_keys: images that experts were shown.
-        panels: rows of `image_panels`.
+        panels: rows of `image_panels`, batch by batch.
     Returns:
         Nested numbers; shares are between 0 and 1, None where nothing can be said.
     """
-    labels = image_labels.to_pylist()
-    report: dict[str, Any] = {"images": len(labels), "labelled": sum(map(_is_labelled, labels))}
-    report["labelled_share"] = _share(report["labelled"], len(labels))
+    n_images = n_labelled = 0
+    labels: list[Row] = []
+    for table in image_labels:
+        n_images += table.num_rows
+        n_labelled += int(pc.sum(pc.not_equal(pc.list_element(table["primary_labels"], 0), UNLABELLED)).as_py() or 0)
+        labels += _known_rows(table, truth)
+    report: dict[str, Any] = {"images": n_images, "labelled": n_labelled}
+    report["labelled_share"] = _share(n_labelled, n_images)
     known = {row["key"]: row for row in truth.to_pylist()}
     if not known:
         return report
+    seen = [row for table in panels for row in _known_rows(table, truth)]
     voted = set(voted_keys)
-    single = [row for row in labels if row["key"] in known and known[row["key"]]["panel_type"] == "single"]
+    single = [row for row in labels if known[row["key"]]["panel_type"] == "single"]
     held_out = [row for row in single if row["key"] not in voted]
     report["single_panel"] = {"images": len(single), "cluster_purity": _purity(single, known), **_scores(single, known)}
     report["single_panel_not_voted_on"] = {"images": len(held_out), **_scores(held_out, known)}
     report["confidence"] = _by_confidence(held_out, known)
-    report["panel_type"] = _panel_scores(labels, known, panels)
+    report["panel_type"] = _panel_scores(labels, known, seen)
     return report
 
 
@@ -53,6 +60,11 @@ def summarize_clusters(cluster_labels: pa.Table) -> dict[str, Any]:
     rows = cluster_labels.to_pylist()
     statuses = Counter(row["status"] for row in rows)
     return {"total": len(rows), **dict(sorted(statuses.items())), "notes": sum(len(row["notes"]) for row in rows)}
+
+
+def _known_rows(table: pa.Table, truth: pa.Table) -> list[Row]:
+    rows: list[Row] = table.filter(pc.is_in(table["key"], truth["key"].combine_chunks())).to_pylist()
+    return rows
 
 
 def _is_labelled(row: Row) -> bool:
@@ -96,13 +108,12 @@ def _by_confidence(rows: Sequence[Row], known: Mapping[str, Row]) -> list[dict[s
     return bands
 
 
-def _panel_scores(labels: Sequence[Row], known: Mapping[str, Row], panels: pa.Table | None) -> dict[str, Any]:
-    decided = [row for row in labels if row["key"] in known and row["panel_type"] is not None]
+def _panel_scores(labels: Sequence[Row], known: Mapping[str, Row], seen: Sequence[Row]) -> dict[str, Any]:
+    decided = [row for row in labels if row["panel_type"] is not None]
     right = sum(row["panel_type"] == known[row["key"]]["panel_type"] for row in decided)
     scores: dict[str, Any] = {"images": len(decided), "accuracy": _share(right, len(decided))}
-    if panels is None:
+    if not seen:
         return scores
-    seen = [row for row in panels.to_pylist() if row["key"] in known]
     multiple = [row for row in seen if known[row["key"]]["panel_type"] == "multiple"]
     flagged = [row for row in seen if row["is_multiple"]]
     found = [row for row in multiple if row["is_multiple"]]

@@ -200,7 +200,7 @@ def report_annotation(
     """Measure the annotation where the truth is known, and draw what there is to see."""
     voted = pc.list_flatten(expert_votes["keys"]).to_pylist()
     agreement = annotator_agreement.table(WHOLE).to_pylist()
-    quality = measure_annotation(image_labels.table(), known_classes, voted, image_panels.table())
+    quality = measure_annotation(steps.each(image_labels), known_classes, voted, steps.each(image_panels))
     concepts = [(labels or [UNLABELLED])[0] for labels in cluster_labels.table(WHOLE)["primary_labels"].to_pylist()]
     sizes = cluster_profile.table(WHOLE)["images"].to_numpy()
     return (

@@ -31,6 +31,7 @@ Tables = Mapping[str, pa.Table]
 
 _PLACE = ["key", "article_id", "file_name", "caption"]
 _MAP_SAMPLE = 5000
+_MAP_BATCHES = 64
 
 
 def embed_batch(batch: Batch, options: EmbedOptions) -> Tables:
@@ -107,12 +108,12 @@ def assign_batch(batch: Batch, _: None) -> Tables:
 def profile_batch(batch: Batch, _: None) -> Tables:
     """Size and spread of each cluster."""
     assignments, model = batch.inputs["assignments"].folder(), batch.inputs["model"].folder()
-    return {"cluster_profile": clusters.profile_clusters(_each(assignments), len(_centroids_of(model)))}
+    return {"cluster_profile": clusters.profile_clusters(each(assignments), len(_centroids_of(model)))}
 
 
 def draw_sheets(batch: Batch, options: sheets.SheetOptions) -> Tables:
     """One JPEG per cluster, and a table of what is on it."""
-    picks = sheets.pick_images(_each(batch.inputs["assignments"]), options)
+    picks = sheets.pick_images(each(batch.inputs["assignments"]), options)
     shown = _shown_images(batch, set(picks["key"].to_pylist()), options)
     sizes = batch.inputs["profile"].table(WHOLE)["images"].to_pylist()
     rows: list[dict[str, Any]] = []
@@ -155,7 +156,7 @@ def _clusters_of(keys: pa.ChunkedArray, assignments: BatchFolder) -> dict[str, i
     """Cluster of each image that was voted on."""
     wanted = pc.unique(pc.list_flatten(keys)).cast(pa.string())
     found: dict[str, int] = {}
-    for table in _each(assignments, ["key", "cluster_id"]):
+    for table in each(assignments, ["key", "cluster_id"]):
         some = table.filter(pc.is_in(table["key"], wanted))
         found |= dict(zip(some["key"].to_pylist(), some["cluster_id"].to_pylist(), strict=True))
     return found
@@ -190,16 +191,15 @@ def propagate_batch(batch: Batch, options: propagation.PropagateOptions) -> Tabl
 
 def group_images(batch: Batch, options: DuplicateOptions) -> Tables:
     """Duplicates among all images."""
-    pairs = batch.inputs["pairs"].table(columns=["key", "sha256", "phash"])
-    vectors = embedding.VectorStore(batch.inputs["embeddings"], batch.scratch("duplicate_groups"))
-    found = group_duplicates(
-        pairs["key"].to_pylist(),
-        pairs["sha256"].to_pylist(),
-        pairs["phash"].to_pylist(),
-        vectors.lookup(pairs["key"].to_pylist()),
-        options,
-    )
-    return {"duplicate_groups": found}
+    pairs: BatchFolder = batch.inputs["pairs"]
+    store = embedding.VectorStore(batch.inputs["embeddings"], batch.scratch("duplicate_groups"))
+    vectors = store.lookup((name, pairs.table(name, ["key"])["key"]) for name in pairs.names())
+    return {"duplicate_groups": group_duplicates(each(pairs, ["key", "sha256", "phash"]), vectors, options)}
+
+
+def each(folder: BatchFolder, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Tables of the batches, one at a time."""
+    return (folder.table(name, columns) for name in folder.names())
 
 
 def projection_of(folder: BatchFolder) -> projection.Projection:
@@ -208,16 +208,22 @@ def projection_of(folder: BatchFolder) -> projection.Projection:
 
 
 def map_of(embeddings: BatchFolder, fitted: BatchFolder, labels: BatchFolder) -> Any:
-    """Map of a sample of the images: every n-th, on the first two principal axes."""
+    """Map of a sample of the images, on the first two principal axes: every n-th image of some of the batches."""
     axes = projection_of(fitted)
-    step = max(1, -(-axes.count // _MAP_SAMPLE))
-    keys, points = [], []
-    for table in _each(embeddings):
+    names = embeddings.names()
+    chosen = names[:: -(-len(names) // _MAP_BATCHES)]
+    step = max(1, -(-axes.count * len(chosen) // (len(names) * _MAP_SAMPLE)))
+    keys: list[str] = []
+    concepts: list[str] = []
+    points = []
+    for name in chosen:
+        table = embeddings.table(name)
         some = table.take(np.arange(0, table.num_rows, step))
+        concept = dict(zip(*_columns(labels.table(name), ["key", "primary_labels"]), strict=True))
         keys += some["key"].to_pylist()
+        concepts += [concept.get(key, ["unlabelled"])[0] for key in some["key"].to_pylist()]
         points.append(axes.apply(embedding.vectors_of(some["embedding"]))[:, :2])
-    concept = {key: names[0] for key, names in zip(*_columns(labels, ["key", "primary_labels"]), strict=True)}
-    return plots.plot_image_map(np.concatenate(points), [concept.get(key, "unlabelled") for key in keys], keys)
+    return plots.plot_image_map(np.concatenate(points), concepts, keys)
 
 
 def sample_sheets(folder: BatchFolder, count: int = 3) -> list[Image.Image]:
@@ -227,17 +233,12 @@ def sample_sheets(folder: BatchFolder, count: int = 3) -> list[Image.Image]:
     return [Image.open(folder.path / sheet) for _, _, sheet in largest]
 
 
-def _columns(folder: BatchFolder, names: Sequence[str]) -> list[list[Any]]:
-    table = folder.table(columns=names)
+def _columns(table: pa.Table, names: Sequence[str]) -> list[list[Any]]:
     return [table[name].to_pylist() for name in names]
 
 
 def _centroids_of(folder: BatchFolder) -> clusters.Floats:
     return clusters.load_centroids(folder.file(WHOLE, ".safetensors"))
-
-
-def _each(folder: BatchFolder, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    return (folder.table(name, columns) for name in folder.names())
 
 
 def _opener(archive: ArchiveReader) -> Callable[[Mapping[str, Any]], Image.Image]:
