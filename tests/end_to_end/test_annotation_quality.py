@@ -1,10 +1,13 @@
-"""How good the labels of the default run are, as MLflow shows it: the classes of the embedded corpus are known."""
+"""How good the labels of the default run are, as MLflow shows it; the plots and sheets that kedro-viz shows."""
 
 from __future__ import annotations
 
+import base64
+import io
 import sqlite3
 
 import pytest
+from PIL import Image
 
 CLASSES = 20
 
@@ -36,3 +39,23 @@ def test_labels_of_single_panels_are_right_with_about_ten_clusters_a_class(quali
 def test_panel_types_are_right_image_by_image(quality):
     assert quality["panel_type/accuracy"] >= 0.95
     assert quality["panel_type/detector/accuracy"] >= 0.95
+
+
+@pytest.mark.parametrize("name", ["scree_plot", "cluster_size_plot", "image_map", "agreement_plot"])
+def test_kedro_viz_can_preview_the_plots(finished, name):
+    from kedro_datasets.plotly import JSONDataset
+
+    project, _ = finished
+    figure = JSONDataset(filepath=str(project.path / "data" / "08_reporting" / f"{name}.json")).preview()
+
+    assert figure["data"]
+    assert figure["layout"]["title"]["text"]
+
+
+def test_kedro_viz_can_preview_a_contact_sheet(finished):
+    from kedro_datasets.matplotlib import MatplotlibDataset
+
+    project, _ = finished
+    sheet = MatplotlibDataset(filepath=str(project.path / "data" / "08_reporting" / "contact_sheet.png")).preview()
+
+    assert Image.open(io.BytesIO(base64.b64decode(sheet))).width > 500
