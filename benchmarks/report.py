@@ -13,9 +13,9 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def machine() -> str:
-    """When and where a benchmark ran."""
-    name = platform.processor() or platform.machine()
-    return f"{date.today()}, {name}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    """When and where a benchmark ran, and how busy the machine was (load over the last five minutes)."""
+    name, load = platform.processor() or platform.machine(), os.getloadavg()[1]
+    return f"{date.today()}, {name}, {os.cpu_count()} cores, load {load:.0f}, Python {platform.python_version()}"
 
 
 def write_result(name: str, title: str, described: str, rows: Sequence[Mapping[str, object]], note: str = "") -> None:
