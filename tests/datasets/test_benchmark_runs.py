@@ -81,6 +81,14 @@ def test_run_shows_the_mean_of_its_tasks_and_not_the_last_one(client: MlflowClie
     assert _runs(client)[0].data.metrics["acc"] == 0.51
 
 
+def test_draws_of_repeated_measurements_are_child_runs(client: MlflowClient, tmp_path: Path) -> None:
+    run = dataclasses.replace(_run("a", 2), draws={0: {"fs/x/k1/acc": 0.25}, 1: {"fs/x/k1/acc": 0.5}})
+    BenchmarkRunsDataset(filepath=str(tmp_path / "runs.json")).save([run])
+    parent = next(found for found in _runs(client) if "mlflow.parentRunId" not in found.data.tags)
+    children = [found for found in _runs(client) if found.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(child.data.metrics["fs/x/k1/acc"] for child in children) == [0.25, 0.5]
+
+
 def test_runs_are_recorded_without_a_tracker(tmp_path: Path) -> None:
     dataset = BenchmarkRunsDataset(filepath=str(tmp_path / "runs.json"), is_tracked=False)
     dataset.save([_run("a", 2)])

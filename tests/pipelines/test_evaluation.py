@@ -155,6 +155,10 @@ def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callab
     assert {"zs/embedded/embedded_figure_type/acc", "zs/embedded/embedded_figure_type/acc_lo"} <= metrics.keys()
     assert "ret/embedded_retrieval/i2t_R_at_1" in metrics
     assert "avg/synthetic_other/all/score" in metrics
+    draws = runs[0].draws
+    assert sum(draws[at]["fs/embedded_panel_type/k1/acc"] for at in (0, 1)) / 2 == pytest.approx(
+        metrics["fs/embedded_panel_type/k1/acc"]
+    )
     scored = ("embedded_figure_type", "embedded_panel_type")
     assert metrics["acc"] == pytest.approx(sum(metrics[f"zs/embedded/{task}/acc"] for task in scored) / 2)
     assert {"leaderboard.html", "results.json", "scores.tex", "cards/embedded_panel_type.md"} <= runs[

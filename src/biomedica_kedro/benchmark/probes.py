@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from biomedica_kedro.benchmark.bootstrap import Interval
 from biomedica_kedro.benchmark.classification import Answers, choose, class_scores
 from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats, Integers
-from biomedica_kedro.benchmark.scores import Protocol, ScoreOptions, Subject
+from biomedica_kedro.benchmark.scores import DRAW, Protocol, ScoreOptions, Subject, exact
 from biomedica_kedro.benchmark.task import Kind, Task
 from biomedica_kedro.records import Options
 
@@ -155,7 +156,7 @@ def _neighbor_logits(fit_NE: Vectors, fit_N: Integers, test_NE: Vectors, n_class
 def _few_shot(
     task: Task, embedded: TaskEmbeddings, fitted: Rows, rest: Rows, subject: Subject, options: ProbeOptions
 ) -> Iterator[dict[str, object]]:
-    """Accuracy of a probe on k examples a class, mean over draws with a 95 % t interval over them."""
+    """Accuracy of a probe on k examples a class: of each draw, and their mean with a 95 % t interval over them."""
     from scipy import stats
 
     labels = embedded.labels
@@ -173,7 +174,10 @@ def _few_shot(
         mean, spread = float(np.mean(accuracies)), float(np.std(accuracies, ddof=1))
         half = float(stats.t.ppf(0.975, options.repeats - 1)) * spread / options.repeats**0.5
         interval = Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
-        yield subject.row("accuracy", interval, len(rest), protocol=Protocol.FEW_SHOT, detail=f"k{shots}")
+        row, detail = partial(subject.row, n=len(rest), protocol=Protocol.FEW_SHOT), f"k{shots}"
+        yield row("accuracy", interval, detail=detail)
+        for repeat, accuracy in enumerate(accuracies):
+            yield {**row(DRAW, exact(accuracy), detail=detail), "seed": repeat}
 
 
 def _spread(log_probability_NM: Floats, known: Integers, n_classes: int) -> Floats:

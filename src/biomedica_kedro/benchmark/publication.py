@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from biomedica_kedro.benchmark.scores import Protocol
+from biomedica_kedro.benchmark.scores import DRAW, Protocol
 from biomedica_kedro.benchmark.tables import MACRO_DOMAIN
 from biomedica_kedro.benchmark.task import Task
 
@@ -56,6 +56,7 @@ class BenchmarkRun:
         metrics: flat keys, each once.
         task_metrics: the headline metrics by data set.
         artifacts: path -> content.
+        draws: metrics of each draw of what was measured repeatedly (few-shot probes), by the draw's number.
     """
 
     model_id: str
@@ -65,6 +66,7 @@ class BenchmarkRun:
     metrics: Mapping[str, float]
     task_metrics: Sequence[TaskMetric]
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    draws: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 def benchmark_runs(
@@ -104,12 +106,13 @@ def benchmark_runs(
             "bench.samples": ", ".join(sorted({"synthetic" if flag else "real" for flag in rows["synthetic"]})),
             "model.id": str(model_id),
         }  # fmt: skip
-        params = {"tasks": ", ".join(names), "prompt_set": prompt_set, "seed": str(int(rows["seed"].iloc[0]))}
+        params = {"tasks": ", ".join(names), "prompt_set": prompt_set, "seed": str(int(rows["seed"].min()))}
         key = _key(tags, params, metrics)
+        files = {**artifacts, "results.json": _as_json(scores[scores["model_id"] == model_id])}
         runs.append(
             BenchmarkRun(
                 model_id=str(model_id), key=key, tags=tags, params=params, metrics=metrics, task_metrics=task_metrics,
-                artifacts={**artifacts, "results.json": _as_json(scores[scores["model_id"] == model_id])},
+                artifacts=files, draws=_draws(rows),
             )
         )  # fmt: skip
     return runs
@@ -130,6 +133,13 @@ def _metrics(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
             yield f"zs/{row['domain']}/{task}/median_recall", value
         elif row["protocol"] == Protocol.FEW_SHOT.value and metric == "accuracy":
             yield f"fs/{task}/{row['detail']}/acc", value
+
+
+def _draws(rows: pd.DataFrame) -> dict[int, dict[str, float]]:
+    draws: dict[int, dict[str, float]] = {}
+    for row in rows[rows["metric"] == DRAW].to_dict("records"):
+        draws.setdefault(int(row["seed"]), {})[f"fs/{row['task']}/{row['detail']}/acc"] = float(row["value"])
+    return draws
 
 
 def _averages(averages: pd.DataFrame) -> Iterator[tuple[str, float]]:

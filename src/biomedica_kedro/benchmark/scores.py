@@ -35,6 +35,9 @@ SCORE_ROWS = pa.schema(
 )  # fmt: skip
 
 
+DRAW = "accuracy_of_draw"  # metric of one draw of a repeated measurement; its `seed` is the draw's number
+
+
 class ScoreOptions(Options):
     """How scores and their intervals are computed.
 

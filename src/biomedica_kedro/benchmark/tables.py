@@ -120,7 +120,7 @@ def probe_table(scores: pd.DataFrame) -> pd.DataFrame:
         Columns model_id, task, protocol, metric, detail, value, ci_low, ci_high, n, samples.
     """
     protocols = [Protocol.LINEAR_PROBE.value, Protocol.NEAREST_NEIGHBORS.value, Protocol.FEW_SHOT.value]
-    is_few_shot = scores["protocol"] == Protocol.FEW_SHOT.value
+    is_few_shot = (scores["protocol"] == Protocol.FEW_SHOT.value) & (scores["metric"] == "accuracy")
     shown = scores[
         scores["protocol"].isin(protocols) & ((scores["metric"] == "balanced_accuracy") | is_few_shot)
     ].copy()

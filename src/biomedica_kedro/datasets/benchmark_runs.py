@@ -91,11 +91,25 @@ def publish(client: MlflowClient, experiment_id: str, run: BenchmarkRun) -> str:
     client.log_batch(run_id, metrics[:_BATCH], params, [RunTag("model.logged_id", model.model_id)])
     for start in range(_BATCH, len(metrics), _BATCH):
         client.log_batch(run_id, metrics[start : start + _BATCH])
+    for number, found in run.draws.items():
+        _publish_draw(client, experiment_id, run_id, f"{name}, draw {number}", found)
     client.finalize_logged_model(model.model_id, "READY")
     _log_artifacts(client, run_id, run.artifacts)
     client.set_tag(run_id, _KEY_TAG, run.key)
     client.set_terminated(run_id)
     return run_id
+
+
+def _publish_draw(
+    client: MlflowClient, experiment_id: str, parent: str, name: str, metrics: Mapping[str, float]
+) -> None:
+    """A child run of one draw: the parent shows their mean."""
+    from mlflow.entities import Metric
+
+    child = client.create_run(experiment_id, tags={"mlflow.parentRunId": parent}, run_name=name).info.run_id
+    now = int(time.time() * 1000)
+    client.log_batch(child, [Metric(key, value, now, 0) for key, value in metrics.items()])
+    client.set_terminated(child)
 
 
 def _metrics(run: BenchmarkRun, logged_model: str) -> list[Metric]:
