@@ -26,15 +26,18 @@ class BatchDataset(AbstractDataset[PlannedOutput, BatchFolder]):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        """Args: filepath: the folder; metadata: kept for kedro-viz (layer, preview_args).
+        """Take the folder.
 
+        Args:
+            filepath: the folder.
+            metadata: kept for kedro-viz (layer, preview_args).
         Raises:
             ValueError: when the folder is a URL: a batch is finished by renaming, which object stores cannot do.
         """
         if "://" in filepath:
             raise ValueError(
-                f"filepath is {filepath!r}, expected a folder: mount the store, or write to a disk and copy the finished "
-                "data set there by serialization.push_to_hub.url"
+                f"filepath is {filepath!r}, expected a folder: mount the store, or write to a disk and copy what is "
+                "finished there by serialization.push_to_hub.url"
             )
         self._folder = BatchFolder(Path(filepath))
         self.metadata = metadata
