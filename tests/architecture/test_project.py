@@ -21,7 +21,7 @@ from biomedica_kedro.records import RejectReason
 
 PROJECT = Path(__file__).resolve().parents[2]
 # what the documented commands give by --params
-RUNTIME = {"packages": "packages", "mirror": "mirror", "scheduler": "tcp://127.0.0.1:8786"}
+RUNTIME = {"packages": "packages", "scheduler": "tcp://127.0.0.1:8786"}
 STAGES = ["ingestion", "extraction", "annotation", "serialization", "modeling", "evaluation"]
 LAYERS = ["raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting"]
 
@@ -88,6 +88,17 @@ def test_names_have_no_dots_and_every_entry_has_a_layer(catalog_config):
     assert [name for name in catalog_config if "." in name] == []
     layers = {name: entry["metadata"]["kedro-viz"]["layer"] for name, entry in catalog_config.items()}
     assert {name: layer for name, layer in layers.items() if layer not in LAYERS} == {}
+
+
+def test_readme_of_the_data_names_every_data_set_in_its_layer(catalog_config):
+    rows = [line for line in (PROJECT / "data" / "README.md").read_text().splitlines() if line.startswith("| 0")]
+    named = {layer[3:]: names.split(", ") for layer, names in (row.strip("| ").split(" | ") for row in rows)}
+    layers: dict[str, list[str]] = {}
+    for name, entry in catalog_config.items():
+        layers.setdefault(entry["metadata"]["kedro-viz"]["layer"], []).append(name)
+    assert {layer: sorted(names) for layer, names in named.items()} == {
+        layer: sorted(names) for layer, names in layers.items()
+    }
 
 
 def test_every_node_with_parameters_has_hints_that_kedro_can_read(registry):

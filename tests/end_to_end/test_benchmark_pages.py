@@ -53,7 +53,15 @@ def test_leaderboard_shows_and_sorts_every_score(finished, browser):
 def test_mlflow_compares_two_models_task_by_task(finished, browser, serve):
     project, _ = finished
     store = f"sqlite:///{project.path}/data/mlflow.db"
-    server = (str(BIN / "mlflow"), "server", "--backend-store-uri", store, "--host=127.0.0.1", "--port={port}")
+    server = (
+        str(BIN / "mlflow"),
+        "server",
+        "--backend-store-uri",
+        store,
+        "--workers=1",
+        "--host=127.0.0.1",
+        "--port={port}",
+    )
     command = ("env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false", *server, "--workers=1")  # starts in half the time
     url = serve(*command, cwd=project.path, path="/health")
     entries = json.loads((project.path / "data/08_reporting/benchmark_runs.json").read_text())

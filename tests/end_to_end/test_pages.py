@@ -38,7 +38,15 @@ def test_kedro_viz_shows_six_stages_and_the_layers_in_order(finished, browser, s
 def test_mlflow_lists_the_training_with_its_loss_curve(finished, browser, serve):
     project, _ = finished
     store = f"sqlite:///{project.path}/data/mlflow.db"
-    command = (str(BIN / "mlflow"), "server", "--backend-store-uri", store, "--host=127.0.0.1", "--port={port}")
+    command = (
+        str(BIN / "mlflow"),
+        "server",
+        "--backend-store-uri",
+        store,
+        "--workers=1",
+        "--host=127.0.0.1",
+        "--port={port}",
+    )
     url = serve(*command, cwd=project.path, path="/health")
     browser.get(f"{url}/#/experiments/2/runs")
     link = wait_for(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "a[href*='/runs/']"))[0].get_attribute("href")
@@ -53,7 +61,15 @@ def test_mlflow_lists_the_training_with_its_loss_curve(finished, browser, serve)
 def test_mlflow_lists_the_benchmark_with_a_metric_per_task(finished, browser, serve):
     project, _ = finished
     store = f"sqlite:///{project.path}/data/mlflow.db"
-    command = (str(BIN / "mlflow"), "server", "--backend-store-uri", store, "--host=127.0.0.1", "--port={port}")
+    command = (
+        str(BIN / "mlflow"),
+        "server",
+        "--backend-store-uri",
+        store,
+        "--workers=1",
+        "--host=127.0.0.1",
+        "--port={port}",
+    )
     url = serve(*command, cwd=project.path, path="/health")
     browser.get(f"{url}/#/experiments/3/runs")
     link = wait_for(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "a[href*='/runs/']"))[0].get_attribute("href")
