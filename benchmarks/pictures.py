@@ -1,4 +1,4 @@
-"""Images and texts to measure with: a folder of real ones, or synthetic figures of the size of PMC's (about 110 kB)."""
+"""Images and texts to measure with: a folder of real ones, or synthetic figures of about 190 kB (larger than PMC's)."""
 
 from __future__ import annotations
 
