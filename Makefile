@@ -28,7 +28,7 @@ run: install  ## all six pipelines on the embedded corpus
 	kedro run
 
 test: install lint  ## lint, import contracts, types and the whole test suite
-	pytest --numprocesses=auto --dist=loadgroup
+	pytest --numprocesses=auto
 
 lint: install  ## style, import contracts and types
 	ruff check .

@@ -13,10 +13,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.remote.webdriver import WebDriver
+from xdist.scheduler import LoadScopeScheduling
 
 from biomedica_kedro.batches import BatchFolder, PlannedOutput
 
@@ -95,9 +97,14 @@ def serve() -> Iterator[Callable[..., str]]:
         process.wait()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares costly fixtures in one worker of pytest-xdist: a file, or all that looks at the default run."""
-    for item in items:
-        folder = item.path.parent
-        item.add_marker(pytest.mark.xdist_group(folder.name if folder.name == "end_to_end" else str(item.path)))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Keep what shares costly fixtures in one worker of pytest-xdist."""
+    return ByFile(config, log)
+
+
+class ByFile(LoadScopeScheduling):
+    """A file at a time, and all that looks at the default run together: it is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "end_to_end" if "end_to_end/" in path else path
