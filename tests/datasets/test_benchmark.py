@@ -34,3 +34,16 @@ def test_published_averages_carry_their_known_errors() -> None:
     is_wrong = (means - stated["value"]).abs() > 2e-4
     assert set(means[is_wrong].index) == set(stated[stated["known_error"] != ""].index) >= {"CoCa", "OpenCLIP"}
     assert MACRO_DOMAIN not in set(published["task"])
+
+
+def test_embedded_samples_are_seen_whether_or_not_the_articles_were_read_before(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr("biomedica_kedro.corpus.write_corpus", lambda folder, options: written.append(folder))
+    folder = tmp_path / "corpus"
+    samples = SamplesDataset(folders=[str(folder / "benchmark")], corpus=str(folder))
+    samples.load()
+    assert written == [folder]
+    folder.mkdir()
+    (folder / "corpus.json").write_text("{}")
+    samples.load()
+    assert written == [folder]

@@ -113,4 +113,5 @@ def test_open_clip_model_with_local_weights_encodes(tmp_path: Path):
     vectors = encoder.encode(images)
 
     assert vectors.dtype == np.float16 and vectors.shape == (2, 24) and np.isfinite(vectors).all()
-    assert np.array_equal(vectors[1], encoder.encode(images[1:])[0])
+    # the size of a batch decides the order of the sums
+    assert np.allclose(vectors[1], encoder.encode(images[1:])[0], rtol=2e-3, atol=2e-3)

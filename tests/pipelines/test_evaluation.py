@@ -135,7 +135,7 @@ def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callab
     assert page.count("synthetic") > 6
     assert "http" not in page.replace("https://example.org", "").split("<style>")[0]
     cards, texts = nodes.write_tables(table, averages, recalls, active, tasks)
-    assert set(cards) == {"embedded_figure_type", "embedded_panel_type", "embedded_retrieval"}
+    assert set(cards) == {"README", "embedded_figure_type", "embedded_panel_type", "embedded_retrieval"}
     assert set(texts) == {"scores.md", "scores.tex"}
     runs = nodes.publish_benchmark(
         folders["classification_scores"],

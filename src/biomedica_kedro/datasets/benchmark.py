@@ -66,21 +66,33 @@ class SamplesDataset(_ReadOnly, AbstractDataset[None, SampleStore]):
     """Folders of samples in interchange form; a task that is in none of them is missing, which is no error."""
 
     def __init__(
-        self, *, folders: Sequence[str], standins: str | None = None, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        folders: Sequence[str],
+        standins: str | None = None,
+        corpus: str | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         """What to read.
 
         Args:
             folders: each holds `<task_id>/rows.parquet`; the first that has a task wins.
             standins: a folder that gets synthetic stand-ins for all 40 tasks when it has none; read last.
+            corpus: folder of the embedded corpus, which is written there when it is absent: the order of the stages
+                must not decide whether its samples are seen.
             metadata: for kedro-viz.
         """
+        self._corpus = Path(corpus) if corpus else None
         self._folders = tuple(Path(folder) for folder in folders)
         self._standins = Path(standins) if standins else None
         self.metadata = metadata
 
     def load(self) -> SampleStore:
         """A handle; no image is read yet."""
+        if self._corpus is not None and not (self._corpus / "corpus.json").exists():
+            from biomedica_kedro.corpus import CorpusOptions, write_corpus
+
+            write_corpus(self._corpus, CorpusOptions())
         if self._standins is None:
             return SampleStore(self._folders)
         from biomedica_kedro.benchmark.standins import write_standins
@@ -89,7 +101,7 @@ class SamplesDataset(_ReadOnly, AbstractDataset[None, SampleStore]):
         return SampleStore((*self._folders, self._standins / "samples"))
 
     def _exists(self) -> bool:
-        return bool(SampleStore(self._folders).task_ids()) or self._standins is not None
+        return bool(SampleStore(self._folders).task_ids()) or bool(self._standins or self._corpus)
 
     def _describe(self) -> dict[str, Any]:
         return {"folders": [str(folder) for folder in self._folders]}

@@ -189,7 +189,7 @@ def write_tables(
     active_tasks: DataFrame,
     benchmark_tasks: Mapping[str, Task],
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """A card a measured task, and the scores for a paper or a README."""
+    """A card a measured task with an index of them, and the scores for a paper or a README."""
     from biomedica_kedro.benchmark.cards import scores_latex, scores_markdown, task_card
 
     active = active_tasks.set_index("task", drop=False).to_dict("index")
@@ -197,8 +197,13 @@ def write_tables(
         task: task_card(benchmark_tasks[task], active[task], benchmark_table, class_recalls)
         for task in activation.ready_tasks(active_tasks)
     }
+    links = [f"- [{benchmark_tasks[task].title}]({task}.md)" for task in cards]
+    index = [f"# Task cards\n\n{len(cards)} of {len(active)} tasks were measured.\n", *links]
     scores = (benchmark_table, domain_averages)
-    return cards, {"scores.md": scores_markdown(*scores), "scores.tex": scores_latex(*scores)}
+    return {"README": "\n".join(index), **cards}, {
+        "scores.md": scores_markdown(*scores),
+        "scores.tex": scores_latex(*scores),
+    }
 
 
 def draw_diagnostics(
