@@ -9,17 +9,16 @@ scale clamp, history and log. Interleaved, CPU seconds, with the bare step again
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import torch
 from open_clip.loss import ClipLoss
+from report import machine, write_result
 
 from biomedica_kedro.clip.checkpoints import BaseModel
 from biomedica_kedro.clip.config import OptimizerOptions, TrainOptions
@@ -28,7 +27,6 @@ from biomedica_kedro.clip.images import Geometry, normalize
 from biomedica_kedro.clip.log import MemoryLog
 from biomedica_kedro.clip.train import Trainer, _Meter
 
-RESULTS = Path(__file__).resolve().parent / "results"
 STEPS_A_ROUND = 4
 
 
@@ -44,21 +42,18 @@ def main() -> None:
         bare, loop = arms(given.architecture, Path(scratch))
         seconds = interleave({"bare": bare, "bare again": bare, "loop": loop}, given.rounds)
     ratios = {name: [b / a for a, b in zip(seconds["bare"], values, strict=True)] for name, values in seconds.items()}
-    lines = [
-        f"{given.architecture}, batch 64, {given.threads} thread, {date.today().isoformat()}, "
-        f"torch {torch.__version__}; "
-        f"CPU ms a step, {given.rounds} rounds of {STEPS_A_ROUND} steps, interleaved.",
-        "",
-        "| arm | CPU ms a step, median | ratio to bare, median [p10, p90] |",
-        "|---|---|---|",
-    ]
+    rows = []
     for name, values in seconds.items():
         low, middle, high = np.quantile(ratios[name], [0.1, 0.5, 0.9])
-        lines.append(f"| {name} | {statistics.median(values) * 1000:.0f} | {middle:.3f} [{low:.3f}, {high:.3f}] |")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "training_step.md").write_text("\n".join(lines) + "\n")
-    (RESULTS / "training_step.json").write_text(json.dumps(seconds) + "\n")
-    print("\n".join(lines))
+        milliseconds = f"{statistics.median(values) * 1000:.0f}"
+        ratio = f"{middle:.3f} [{low:.3f}, {high:.3f}]"
+        rows.append({"arm": name, "CPU ms a step, median": milliseconds, "ratio to bare, median [p10, p90]": ratio})
+    described = (
+        f"`python benchmarks/training_step.py --rounds {given.rounds}`, {machine()}, torch {torch.__version__}; "
+        f"{given.architecture}, batch 64, {given.threads} thread; {given.rounds} interleaved rounds of "
+        f"{STEPS_A_ROUND} steps."
+    )
+    write_result("training_step", "The training loop beside a bare step of open_clip", described, rows)
 
 
 def arms(architecture: str, scratch: Path) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -77,9 +72,10 @@ def arms(architecture: str, scratch: Path) -> tuple[Callable[[], None], Callable
     images = torch.randint(0, 256, (64, 3, size, size), dtype=torch.uint8)
     tokens = torch.randint(1, 49_000, (64, length))
     batch = Batch(images, tokens, [])
-    parts = trainer._parts(config)
-    towers = trainer._towers(parts.model)
-    meter = _Meter(Feed(loader=None), 64)
+    model = trainer._model(config)
+    towers = trainer._towers(model)
+    parts = trainer._parts(model)
+    meter = _Meter(Feed(loader=None), 64, 1.0)
     loss, step = ClipLoss(), iter(range(10_000))
 
     def bare() -> None:

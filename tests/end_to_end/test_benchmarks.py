@@ -1,0 +1,42 @@
+"""The benchmarks that need no peer of their own run, at a size that says nothing about speed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "annotation.py components --rows 5000 --dimensions 32",
+        "annotation.py k_means --rows 5000 --dimensions 16 --clusters 8",
+        "extraction.py --rounds 1 --without-peers",
+        "filtering.py --rows 20000 --folder scratch",
+        "panels.py --figures 10",
+        "sequential_reads.py --samples 20 --rounds 1 --folder scratch",
+        "serialization.py --samples 20 --rounds 1",
+        "training_step.py --rounds 1",
+    ],
+    ids=lambda command: " ".join(word for word in command.split("-")[0].split()),
+)
+def test_a_benchmark_measures_and_writes_its_result(command: str, tmp_path: Path) -> None:
+    shutil.copytree(BENCHMARKS, tmp_path / "benchmarks", ignore=shutil.ignore_patterns("results", "__pycache__"))
+    (tmp_path / "benchmarks" / "results").mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "WDS_SECURE"}
+
+    done = subprocess.run(
+        [sys.executable, *f"benchmarks/{command}".split()],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    name = command.partition(".")[0]
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "|" in (tmp_path / "benchmarks" / "results" / f"{name}.md").read_text()
