@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -61,7 +62,8 @@ def train_from_shards(batch: Batch, options: TrainOptions) -> pa.Table:
     manifest = batch.inputs["training_manifest"].table()
     shards = batch.inputs["dataset_shards"].path
     base: BaseModel = batch.inputs["base_clip_model"]
-    with world() as processes:
+    with ExitStack() as stack:
+        processes = stack.enter_context(world())
         trainer = Trainer(
             base=base,
             options=options,
@@ -74,15 +76,8 @@ def train_from_shards(batch: Batch, options: TrainOptions) -> pa.Table:
         if processes.is_main:
             trainer.flops_per_pair = _tell_estimate(base, options, len(trainer.training)).training_flops_per_pair
             log.start(_description(batch, base, options, len(trainer.training)))
-        try:
-            history = _train_and_save(batch, trainer)
-        except BaseException:
-            if processes.is_main:
-                log.finish(failed=True)
-            raise
-        if processes.is_main:
-            log.finish()
-        return history
+            stack.push(lambda kind, *_: log.finish(failed=kind is not None))
+        return _train_and_save(batch, trainer)
 
 
 class EstimateOnlyError(Exception):

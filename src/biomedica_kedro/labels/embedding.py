@@ -6,7 +6,7 @@ Memory is bounded by `images_per_forward` decoded images, however large the batc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pydantic import Field
 
 from biomedica_kedro.batches import BatchFolder, map_items
 from biomedica_kedro.labels.encoders import Halves, VisionEncoder
-from biomedica_kedro.records import DataError, Options, Reject, embedding_schema
+from biomedica_kedro.records import Options, Reject, embedding_schema
 
 Row = Mapping[str, Any]
 
@@ -55,7 +55,7 @@ def embed_images(
     rejects: list[Reject] = []
     with ThreadPoolExecutor(options.decode_threads) as pool:
         for decoded in _decoded(rows, read, pool, options.images_per_forward):
-            pairs, failed = map_items(_raise_if_failed, decoded, stage="embed_images", source=lambda pair: pair[0])
+            pairs, failed = map_items(_image_of, decoded, stage="embed_images", source=lambda pair: pair[0])
             rejects += failed
             if pairs:
                 keys += [key for key, _ in pairs]
@@ -94,30 +94,20 @@ def stream_vectors(embeddings: BatchFolder, batches: Sequence[str], rows_per_chu
                     yield vectors_of(piece.column(0))
 
 
-_Decoded = tuple[str, Image.Image | Exception]
+_Decoding = tuple[str, Future[Image.Image]]
 
 
 def _decoded(
     rows: Sequence[Row], read: Callable[[Row], Image.Image], pool: ThreadPoolExecutor, size: int
-) -> Iterator[list[_Decoded]]:
-    def attempt(row: Row) -> _Decoded:
-        try:
-            return row["key"], read(row)
-        except DataError as error:
-            return row["key"], error
-        except Exception as error:
-            return row["key"], error
-
+) -> Iterator[list[_Decoding]]:
     remaining = iter(rows)
     while chunk := list(islice(remaining, size)):
-        yield list(pool.map(attempt, chunk))
+        yield [(row["key"], pool.submit(read, row)) for row in chunk]
 
 
-def _raise_if_failed(pair: _Decoded) -> tuple[str, Image.Image]:
-    key, image = pair
-    if isinstance(image, Exception):
-        raise image
-    return key, image
+def _image_of(decoding: _Decoding) -> tuple[str, Image.Image]:
+    key, image = decoding
+    return key, image.result()
 
 
 class VectorStore:
