@@ -91,6 +91,8 @@ def test_mixture_with_the_base_that_retrieves_best_is_kept(small_corpus, run_pla
     assert record["wise_ft"]["alpha"] == 0.0
     start, saved = load_model(base_outputs["clip_checkpoint"])[0], load_model(checkpoint)[0]
     assert torch.equal(start.text_projection, saved.text_projection)
+    drawn = {step: values for step, values in log.metrics if "wise_ft/image_to_text_R_at_1" in values}
+    assert drawn.keys() == {0, 50, 100} and (0, {"wise_ft/percent": 0}) in log.metrics
     assert log.artifacts[-2:] == ["all.safetensors", "all.json"]
 
 

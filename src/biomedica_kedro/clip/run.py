@@ -125,9 +125,17 @@ def _interpolated(trainer: Trainer, outcome: Outcome) -> tuple[Mapping[str, torc
     base = create(outcome.config, weights=weights).state_dict()
     found = sweep(base, trained, alphas, partial(trainer.score, config=outcome.config))
     logger.info("WiSE-FT: alpha %.2f is best on validation retrieval, of %s", found.best, sorted(found.scores))
+    for alpha, scores in found.scores.items():
+        drawn = {name.replace("validation", "wise_ft"): score for name, score in scores.items()}
+        trainer.log.log(drawn, step=_percent(alpha))
+    trainer.log.log({"wise_ft/percent": _percent(found.best)}, step=0)
     sweep_scores = {str(alpha): scores for alpha, scores in found.scores.items()}
     mixed = interpolate(base, trained, found.best)
     return mixed, {"alpha": found.best, "sweep": sweep_scores, "scores": found.scores[found.best]}
+
+
+def _percent(alpha: float) -> int:
+    return round(100 * alpha)
 
 
 def _keep(batch: Batch, log: TrainingLog, history: pa.Table, metrics: Mapping[str, float]) -> None:
