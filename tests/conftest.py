@@ -70,7 +70,7 @@ def is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[..., str]]:
     """Start a server on a free loopback port, wait until it answers, and stop it with its children at the end."""
     started: list[subprocess.Popen[bytes]] = []

@@ -4,7 +4,13 @@ import pandas as pd
 import pytest
 
 from biomedica_kedro.benchmark.scores import SCORE_ROWS
-from biomedica_kedro.benchmark.tables import benchmark_table, domain_averages, recall_by_class, without_copies
+from biomedica_kedro.benchmark.tables import (
+    benchmark_table,
+    domain_averages,
+    probe_table,
+    recall_by_class,
+    without_copies,
+)
 from biomedica_kedro.benchmark.task import Task
 
 
@@ -69,3 +75,9 @@ def test_accuracy_without_copies_stands_beside_the_score(tasks: dict[str, Task])
     shown = without_copies(table, predictions, copies).set_index("task")
     assert shown["n_copied"].to_dict() == {"a": 1, "b": 0}
     assert shown["value_without_copies"].to_dict() == {"a": 0.0, "b": 0.5}
+
+
+def test_few_shot_scores_follow_the_number_of_examples(tasks: dict[str, Task]) -> None:
+    few_shot = _scores({"a": 0.5}, tasks).assign(protocol="few_shot", synthetic=True)
+    scores = pd.concat([few_shot.assign(detail=detail) for detail in ("k16", "k4", "k1")])
+    assert probe_table(scores)["detail"].tolist() == ["k1", "k4", "k16"]

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     project = make_project(tmp_path_factory.mktemp("finished") / "project")
     done = project.kedro("run")
     return project, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def mlflow(finished: tuple[Project, str], serve: Callable[..., str]) -> str:
+    """URL of MLflow over the runs of the finished project."""
+    project, _ = finished
+    store = f"sqlite:///{project.path}/data/mlflow.db"
+    return serve(
+        "env", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false",  # starts in half the time
+        str(Path(sys.executable).with_name("mlflow")), "server", "--backend-store-uri", store,
+        "--host=127.0.0.1", "--port={port}", "--workers=1",
+        cwd=project.path, path="/health",
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
-"""What a person sees: kedro-viz, MLflow, looked at in a real browser."""
+"""What a person sees: kedro-viz, MLflow and the leaderboard, looked at in a real browser."""
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -13,6 +16,7 @@ pytestmark = pytest.mark.browser
 
 STAGES = ["ingestion", "extraction", "annotation", "serialization", "modeling", "evaluation"]
 BIN = Path(sys.executable).parent
+OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 def wait_for(browser, condition, seconds: float = 180):
@@ -22,6 +26,15 @@ def wait_for(browser, condition, seconds: float = 180):
 def texts(browser, selector: str) -> list[str]:
     script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent.trim())"
     return browser.execute_script(script, selector)
+
+
+def shown(browser) -> str:
+    return browser.execute_script("return document.body.innerText")
+
+
+def column(browser, heading: str) -> list[str]:
+    at = texts(browser, "#scores th").index(heading) + 1
+    return texts(browser, f"#scores tbody td:nth-child({at})")
 
 
 def test_kedro_viz_shows_six_stages_and_the_layers_in_order(finished, browser, serve):
@@ -35,43 +48,55 @@ def test_kedro_viz_shows_six_stages_and_the_layers_in_order(finished, browser, s
     assert len(layers) >= 4
 
 
-def test_mlflow_lists_the_training_with_its_loss_curve(finished, browser, serve):
-    project, _ = finished
-    store = f"sqlite:///{project.path}/data/mlflow.db"
-    command = (
-        str(BIN / "mlflow"),
-        "server",
-        "--backend-store-uri",
-        store,
-        "--workers=1",
-        "--host=127.0.0.1",
-        "--port={port}",
-    )
-    url = serve(*command, cwd=project.path, path="/health")
-    browser.get(f"{url}/#/experiments/2/runs")
+def test_mlflow_lists_the_training_with_its_loss_curve(mlflow, browser):
+    browser.get(f"{mlflow}/#/experiments/2/runs")
     link = wait_for(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "a[href*='/runs/']"))[0].get_attribute("href")
     browser.get(f"{link}/model-metrics")
     # charts below the fold are drawn only when asked for
     search = wait_for(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "input[placeholder*='metric charts']"))[0]
     search.send_keys("^loss$")
+    wait_for(browser, lambda b: "loss" in texts(b, "h4, h5, h6, [title], span, div"))
     wait_for(browser, lambda b: b.find_elements(By.CSS_SELECTOR, ".js-plotly-plot"))
-    assert "loss" in texts(browser, "h4, h5, h6, [title], span, div")
 
 
-def test_mlflow_lists_the_benchmark_with_a_metric_per_task(finished, browser, serve):
-    project, _ = finished
-    store = f"sqlite:///{project.path}/data/mlflow.db"
-    command = (
-        str(BIN / "mlflow"),
-        "server",
-        "--backend-store-uri",
-        store,
-        "--workers=1",
-        "--host=127.0.0.1",
-        "--port={port}",
-    )
-    url = serve(*command, cwd=project.path, path="/health")
-    browser.get(f"{url}/#/experiments/3/runs")
+def test_mlflow_lists_the_benchmark_with_a_metric_per_task(mlflow, browser):
+    browser.get(f"{mlflow}/#/experiments/3/runs")
     link = wait_for(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "a[href*='/runs/']"))[0].get_attribute("href")
     browser.get(link)
     wait_for(browser, lambda b: "embedded_figure_type" in b.page_source)
+
+
+def test_leaderboard_shows_and_sorts_every_score(finished, browser):
+    project, _ = finished
+    browser.get((project.path / "data/08_reporting/leaderboard.html").as_uri())
+    assert set(column(browser, "model")) == {"biomedica-clip", "untrained"}
+    assert set(column(browser, "samples")) == {"synthetic"}
+    heading = next(th for th in browser.find_elements(By.CSS_SELECTOR, "#scores th") if th.text == "score")
+    for is_ascending in (True, False):
+        heading.click()
+        scores = [float(text) for text in column(browser, "score")]
+        assert scores == sorted(scores, reverse=not is_ascending)
+    bars = browser.find_elements(By.CSS_SELECTOR, "#scores svg .score")
+    widths = [float(bar.get_attribute("width")) for bar in bars]
+    assert widths == pytest.approx([160 * score for score in scores], abs=0.1)
+    sections = set(texts(browser, "h2"))
+    assert {"Averages", "Recall by class", "Probes", "Paired comparisons", "Tasks without data"} <= sections
+    assert browser.execute_script(OVERFLOW) <= 0, "the page is wider than the window"
+
+
+def test_mlflow_compares_two_models_task_by_task(finished, mlflow, browser):
+    project, _ = finished
+    entries = json.loads((project.path / "data/08_reporting/benchmark_runs.json").read_text())
+    runs, experiments = quote(json.dumps([entry["run_id"] for entry in entries])), quote(json.dumps(["3"]))
+    browser.get(f"{mlflow}/#/compare-runs?runs={runs}&experiments={experiments}")
+    wait_for(browser, lambda b: "avg/synthetic_other/all/score" in texts(b, "a"))
+    wait_for(browser, lambda b: "leaderboard.html" in shown(b))
+    wait_for(browser, lambda b: b.find_elements(By.CSS_SELECTOR, ".js-plotly-plot"))
+    assert "Comparing 2 Runs from 1 Experiment" in shown(browser)
+    assert {"biomedica-clip@biomedica", "untrained@biomedica"} <= set(shown(browser).splitlines())
+    # the table draws the rows in sight and the next few only
+    assert {"fs/embedded_concept/k1/acc", "contam/embedded_figure_type/frac"} <= set(texts(browser, "a"))
+    query = "select value from latest_metrics where key = 'avg/synthetic_other/all/score' and run_uuid in (?, ?)"
+    database = sqlite3.connect(project.path / "data" / "mlflow.db")
+    averages = database.execute(query, [entry["run_id"] for entry in entries]).fetchall()
+    assert {f"{round(value, 3):g}" for (value,) in averages} <= set(shown(browser).split())

@@ -125,8 +125,9 @@ def probe_table(scores: pd.DataFrame) -> pd.DataFrame:
         scores["protocol"].isin(protocols) & ((scores["metric"] == "balanced_accuracy") | is_few_shot)
     ].copy()
     shown["samples"] = shown["synthetic"].map({True: SYNTHETIC, False: REAL})
+    shown["shots"] = shown["detail"].astype("string").str.extract(r"k(\d+)", expand=False).astype("Float64")
     columns = ["model_id", "task", "protocol", "metric", "detail", "value", "ci_low", "ci_high", "n", "samples"]
-    return shown[columns].sort_values(["task", "protocol", "detail", "model_id"], ignore_index=True)
+    return shown.sort_values(["task", "protocol", "shots", "model_id"], ignore_index=True)[columns]
 
 
 def summary(
