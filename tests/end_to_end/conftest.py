@@ -75,6 +75,15 @@ def mlflow(finished: tuple[Project, str], serve: Callable[..., str]) -> str:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def viz(finished: tuple[Project, str], serve: Callable[..., str]) -> str:
+    """URL of kedro-viz over the finished project."""
+    project, _ = finished
+    kedro = str(Path(sys.executable).with_name("kedro"))
+    command = (kedro, "viz", "run", "--no-browser", "--host=127.0.0.1", "--port={port}")
+    return serve(*command, cwd=project.path, path="/api/main")
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A fresh project."""

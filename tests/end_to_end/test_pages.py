@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
-from pathlib import Path
+from base64 import b64decode
 from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -15,7 +15,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 pytestmark = pytest.mark.browser
 
 STAGES = ["ingestion", "extraction", "annotation", "serialization", "modeling", "evaluation"]
-BIN = Path(sys.executable).parent
 OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -37,15 +36,27 @@ def column(browser, heading: str) -> list[str]:
     return texts(browser, f"#scores tbody td:nth-child({at})")
 
 
-def test_kedro_viz_shows_six_stages_and_the_layers_in_order(finished, browser, serve):
-    project, _ = finished
-    command = (str(BIN / "kedro"), "viz", "run", "--no-browser", "--host=127.0.0.1", "--port={port}")
-    browser.get(serve(*command, cwd=project.path, path="/api/main"))
+def asked(url: str):
+    with urlopen(url, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_kedro_viz_shows_six_stages_and_the_layers_in_order(viz, browser):
+    browser.get(viz)
     wait_for(browser, lambda b: set(STAGES) <= set(texts(b, ".pipeline-node__text")))
     layers = [layer for layer in texts(browser, ".pipeline-layer-name") if layer]
     order = ["raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting"]
     assert [name for name in order if name in layers] == layers
     assert len(layers) >= 4
+
+
+def test_kedro_viz_previews_what_the_stages_draw(viz):
+    ids = {node["name"]: node["id"] for node in asked(f"{viz}/api/main")["nodes"] if node["type"] == "data"}
+    plots = ["licence_plot", "scree_plot", "cluster_size_plot", "agreement_plot", "training_curves", "leaderboard"]
+    for name in plots:
+        assert asked(f"{viz}/api/nodes/{ids[name]}")["preview"]["data"], name
+    for name in ("contact_sheet", "sample_contact_sheet", "reliability_curves"):
+        assert b64decode(asked(f"{viz}/api/nodes/{ids[name]}")["preview"])[:4] == b"\x89PNG", name
 
 
 def test_mlflow_lists_the_training_with_its_loss_curve(mlflow, browser):
