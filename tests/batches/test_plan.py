@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -24,6 +25,7 @@ from biomedica_kedro.batches import (
     TaskError,
     plan_batches,
 )
+from biomedica_kedro.batches.spread import run_tasks
 
 NAMES = {name: i for i, name in enumerate(["0000", "0001", "0002"])}
 
@@ -204,3 +206,14 @@ def test_full_disk_fails_loudly_and_leaves_no_half_file(tmp_path):
     assert done.returncode == 1
     assert "stage 'slowly' failed on batch '0000': OSError: [Errno 27] File too large" in done.stderr
     assert not list(tmp_path.rglob("0000*"))
+
+
+def test_time_to_go_is_foretold_from_batches_after_the_first(monkeypatch, caplog):
+    clock = iter([0.0, 300.0, 320.0, 340.0])  # the first batch waits for a model
+    monkeypatch.setattr("biomedica_kedro.batches.spread.time.monotonic", lambda: next(clock))
+    caplog.set_level("INFO", logger="biomedica_kedro")
+    tasks = [SimpleNamespace(name=name) for name in ("0000", "0001", "0002")]
+
+    run_tasks("embed", lambda task: None, tasks, BatchOptions())
+
+    assert [record.getMessage() for record in caplog.records] == ["embed: 2 of 3 batches, 20 s to go"]

@@ -66,12 +66,14 @@ def run_tasks(stage: str, function: Callable[[Any], None], tasks: Sequence[Task]
         return
     in_process = options.workers == 0 and options.address is None
     finished = _run_here(stage, function, tasks) if in_process else _run_spread(stage, function, tasks, options)
-    started = last_line = time.monotonic()
+    first_done = last_line = time.monotonic()
     for n_done, _ in enumerate(finished, start=1):
         now = time.monotonic()
-        if now - last_line >= _SECONDS_BETWEEN_PROGRESS_LINES and n_done < len(tasks):
+        if n_done == 1:
+            first_done = now  # it took the start of workers and models, too, and foretells nothing
+        elif now - last_line >= _SECONDS_BETWEEN_PROGRESS_LINES and n_done < len(tasks):
             last_line = now
-            remaining = (now - started) / n_done * (len(tasks) - n_done)
+            remaining = (now - first_done) / (n_done - 1) * (len(tasks) - n_done)
             logger.info("%s: %d of %d batches, %.0f s to go", stage, n_done, len(tasks), remaining)
 
 
