@@ -104,6 +104,10 @@ def test_href_under_an_undeclared_prefix_is_found():
     assert parsed.figures[0].graphics[0].href == "a"
 
 
+def test_a_root_with_an_undeclared_prefix_is_no_article():
+    assert reason_of(b"<articleSxmlns:x='y'><body/></articleSxmlns:x>") is RejectReason.NOT_AN_ARTICLE
+
+
 def test_well_formed_files_are_not_called_repaired():
     assert not parse_article(f"<article>{FIGURE}</article>".encode(), article_id="PMC1.1").article.recovered
 

@@ -180,4 +180,5 @@ def _find_article(root: etree._Element) -> etree._Element:
 
 
 def _local_name(element: etree._Element) -> str:
-    return str(etree.QName(element).localname)
+    # `QName` refuses what repair leaves of an undeclared prefix.
+    return element.tag.rpartition("}")[2]
