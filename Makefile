@@ -17,9 +17,9 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-$(VENV)/.stamp: requirements.lock pyproject.toml | $(BIN)/uv
+$(VENV)/.stamp: requirements.lock pyproject.toml setup.py $(wildcard src/biomedica_kedro/jats/*.pyx) | $(BIN)/uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 install: $(VENV)/.stamp  ## make .venv from the hashed lock

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
-from lxml import etree
 
 from biomedica_kedro.jats.figures import read_figures
 from biomedica_kedro.jats.front import read_front
@@ -19,9 +18,8 @@ from biomedica_kedro.jats.mentions import find_mentions
 from biomedica_kedro.jats.model import Article, Figure, Paragraph, ParsedArticle
 from biomedica_kedro.jats.parser import read_article
 from biomedica_kedro.jats.permissions import is_redistributable
-from biomedica_kedro.jats.places import Place, Zone
 from biomedica_kedro.jats.references import read_references
-from biomedica_kedro.jats.scan import Scan, scan_article
+from biomedica_kedro.jats.scan import Scan
 from biomedica_kedro.pmc.identifiers import license_group
 from biomedica_kedro.records import DataError, RejectReason
 
@@ -43,15 +41,19 @@ def parse_article(xml: bytes, *, article_id: str) -> ParsedArticle:
         'F1'
     """
     with _collector_paused():
-        source = read_article(xml)
-        scan = scan_article(source.article)
-        article = read_front(source.article, article_id)
-        article.recovered = source.recovered
-        article.warnings = source.warnings
-        found = read_figures(scan, article_id)
-        article.paragraphs = _paragraphs(scan)
-        find_mentions(scan, found)
-        article.references = read_references(scan.refs)
+        return _parse(xml, article_id)
+
+
+def _parse(xml: bytes, article_id: str) -> ParsedArticle:
+    source = read_article(xml)
+    scan = Scan(source.article)
+    article = read_front(source.article, article_id)
+    article.recovered = source.recovered
+    article.warnings = source.warnings
+    found = read_figures(scan, article_id)
+    article.paragraphs = _paragraphs(scan)
+    find_mentions(scan, found)
+    article.references = read_references(scan.walk)
     _settle_redistribution(article, found.figures)
     return ParsedArticle(article, found.figures)
 
@@ -105,25 +107,12 @@ def complement(parsed: ParsedArticle, metadata: bytes | None) -> ParsedArticle:
     return parsed
 
 
-# Nothing in these is the article's own text, wherever they stand.
-_ASIDE = {"caption", "fn", "table-wrap-foot", "fig"}
-
-
 def _paragraphs(scan: Scan) -> list[Paragraph]:
     """The article's own text: body, appendices and acknowledgements, without floats, notes and sub-articles."""
     paragraphs = []
-    parent: etree._Element | None = None
-    place = Place()
-    for element, index in scan.paragraphs.items():
-        around = element.getparent()
-        # Paragraphs of a section share its place.
-        if around is not parent:
-            parent = around
-            place = Place(Zone.APART) if parent is None or parent.tag in _ASIDE else scan.places.of(parent)
-        if place.zone is Zone.TEXT and place.sub_article is None:
-            text = scan.paragraph_text(element)
-            if text:
-                paragraphs.append(Paragraph(index, place.section, text))
+    for index, place in scan.paragraphs:
+        if place.sub_article is None and (text := scan.paragraph_text(index)):
+            paragraphs.append(Paragraph(index, place.section, text))
     return paragraphs
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from lxml import etree
 
@@ -18,7 +19,8 @@ from biomedica_kedro.jats.model import Figure, Kind
 from biomedica_kedro.jats.permissions import license_override
 from biomedica_kedro.jats.places import Place
 from biomedica_kedro.jats.scan import Scan
-from biomedica_kedro.jats.text import XML_LANG, children_by_tag, text_of
+from biomedica_kedro.jats.tags import XML_LANG
+from biomedica_kedro.jats.tree import children_by_tag, text_of
 
 NOT_A_FIG = "no <fig> element"
 
@@ -57,11 +59,11 @@ def read_figures(scan: Scan, article_id: str) -> FigureSet:
     """Records of all figures of an article, without mentions."""
     found = FigureSet()
     taken: set[str] = set()
-    members: dict[etree._Element, list[etree._Element]] = {}
-    for element, graphics in scan.carriers.items():
-        place = scan.places.of(element)
-        around = scan.places.around(element) if element.tag == "fig" else place
-        figure = _read_figure(element, graphics, place, article_id, scan)
+    members: dict[etree._Element, tuple[str, list[etree._Element]]] = {}
+    for element, carrier in scan.carriers.items():
+        place = scan.places[carrier.scope]
+        around = scan.places[scan.places.outer[carrier.scope]] if element.tag == "fig" else place
+        figure = _read_figure(element, carrier.graphics, place, article_id)
         figure.position = len(found.figures)
         figure.sub_article_id = place.sub_article
         published = element.get("id")
@@ -69,20 +71,18 @@ def read_figures(scan: Scan, article_id: str) -> FigureSet:
         if element.tag == "fig" and around.figure is not None:
             figure.parent_figure_id = found.by_element[around.figure].figure_id
         elif around.group is not None and element is not around.group:
-            members.setdefault(around.group, []).append(element)
+            members.setdefault(around.group, (around.language, []))[1].append(element)
         found.figures.append(figure)
         found.by_element[element] = figure
         if published:
             found.by_id.setdefault((figure.sub_article_id, published), []).append(figure)
-    for group, elements in members.items():
-        _read_group(group, elements, scan, found)
+    for group, (language, elements) in members.items():
+        _read_group(group, elements, language, found)
     _link_translations(scan, found.figures)
     return found
 
 
-def _read_figure(
-    element: etree._Element, graphics: list[etree._Element], place: Place, article_id: str, scan: Scan
-) -> Figure:
+def _read_figure(element: etree._Element, graphics: list[etree._Element], place: Place, article_id: str) -> Figure:
     figure = Figure(article_id=article_id, figure_id="", position=0, kind=Kind.FIGURE)
     figure.graphics = read_graphics(graphics)
     children = children_by_tag(element)
@@ -93,7 +93,7 @@ def _read_figure(
         figure.label = text_of(children["label"][0])
     figure.kind = _kind(element, figure, place)
     if "caption" in children:
-        _read_captions(figure, children["caption"], place.language, scan)
+        _read_captions(figure, children["caption"], place.language)
     elif figure.kind is Kind.GRAPHICAL_ABSTRACT and element.tag != "fig":
         figure.caption = _abstract_caption(element)
     if not _ASIDES.isdisjoint(children):
@@ -110,12 +110,12 @@ def _read_figure(
     return figure
 
 
-def _read_captions(figure: Figure, captions: list[etree._Element], language: str, scan: Scan) -> None:
+def _read_captions(figure: Figure, captions: list[etree._Element], language: str) -> None:
     pieces: dict[str, list[str]] = {}
     titles: dict[str, str] = {}
     for caption in captions:
         spoken = caption.get(XML_LANG) or language
-        pieces.setdefault(spoken, []).append(_caption_text(caption, scan))
+        pieces.setdefault(spoken, []).append(text_of(caption))
         first = caption[0] if len(caption) else None
         titles.setdefault(spoken, text_of(first) if first is not None and first.tag == "title" else "")
     by_language = {spoken: text for spoken, texts in pieces.items() if (text := " ".join(filter(None, texts)))}
@@ -126,23 +126,6 @@ def _read_captions(figure: Figure, captions: list[etree._Element], language: str
     figure.caption, figure.title = by_language[main], titles[main]
 
 
-def _caption_text(caption: etree._Element, scan: Scan) -> str:
-    """Text of a caption; the common one, of titles and running text alone, is told paragraph by paragraph."""
-    if not len(caption) or (caption.text and not caption.text.isspace()):
-        return text_of(caption)
-    texts = []
-    for child in caption:
-        if child.tag == "p" and scan.is_running_text(child):
-            texts.append(scan.paragraph_text(child))
-        elif child.tag == "title":
-            texts.append(text_of(child))
-        else:
-            return text_of(caption)
-        if child.tail and not child.tail.isspace():
-            return text_of(caption)
-    return " ".join(filter(None, texts))
-
-
 def _kind(element: etree._Element, figure: Figure, place: Place) -> Kind:
     if element.tag != "fig":
         return _KINDS.get(element.tag, Kind.OTHER)
@@ -150,8 +133,13 @@ def _kind(element: etree._Element, figure: Figure, place: Place) -> Kind:
         return Kind.GRAPHICAL_ABSTRACT
     if figure.graphics and all(is_film(graphic) for graphic in figure.graphics):
         return Kind.VIDEO
-    named = _KIND_WORD.search(element.get("fig-type") or "") or _KIND_WORD.search(figure.label)
-    return Kind(named[1].lower()) if named else Kind.FIGURE
+    return _named_kind(element.get("fig-type") or "") or _named_kind(figure.label) or Kind.FIGURE
+
+
+@lru_cache(maxsize=4096)
+def _named_kind(label: str) -> Kind | None:
+    named = _KIND_WORD.search(label)
+    return Kind(named[1].lower()) if named else None
 
 
 def _abstract_caption(abstract: etree._Element) -> str:
@@ -181,7 +169,7 @@ def _unique_id(published: str | None, figure: Figure, taken: set[str]) -> str:
     return figure_id
 
 
-def _read_group(group: etree._Element, elements: list[etree._Element], scan: Scan, found: FigureSet) -> None:
+def _read_group(group: etree._Element, elements: list[etree._Element], language: str, found: FigureSet) -> None:
     """Hand down what a `<fig-group>` says, or join the languages of one figure."""
     figures = [found.by_element[element] for element in elements]
     group_id = group.get("id")
@@ -195,7 +183,7 @@ def _read_group(group: etree._Element, elements: list[etree._Element], scan: Sca
         _join_languages(figures, [str(language) for language in languages], group_id, found)
         return
     outer = Figure(article_id="", figure_id="", position=0, kind=Kind.FIGURE)
-    _read_captions(outer, group.findall("caption"), scan.places.of(group).language, scan)
+    _read_captions(outer, group.findall("caption"), language)
     outer.label = text_of(group.find("label"))
     main = next((f for e, f in zip(elements, figures, strict=True) if e.get("specific-use") != "child-fig"), None)
     for element, figure in zip(elements, figures, strict=True):

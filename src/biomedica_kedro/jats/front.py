@@ -13,7 +13,8 @@ from lxml import etree
 
 from biomedica_kedro.jats.model import Article
 from biomedica_kedro.jats.permissions import license_code_of
-from biomedica_kedro.jats.text import XML_LANG, children_by_tag, plain_text, text_of
+from biomedica_kedro.jats.tags import XML_LANG
+from biomedica_kedro.jats.tree import children_by_tag, plain_text, text_of, texts_by_tag
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID, license_group
 
 Children = Mapping[str, Sequence[etree._Element]]
@@ -135,7 +136,7 @@ def _publication_date(elements: Sequence[etree._Element]) -> str | None:
 
 
 def _date(element: etree._Element) -> str | None:
-    parts = {child.tag: plain_text(child) for child in element}
+    parts = texts_by_tag(element)
     year = parts.get("year", "")
     if not _YEAR.fullmatch(year):
         iso = element.get("iso-8601-date") or ""
@@ -178,7 +179,7 @@ def _author(contributor: etree._Element) -> str:
         if element.tag != "name":
             text = text_of(element)
         else:
-            parts = {child.tag: plain_text(child) for child in element}
+            parts = texts_by_tag(element)
             text = " ".join(filter(None, map(parts.get, ("given-names", "surname", "suffix"))))
         if text:
             return text
@@ -203,7 +204,7 @@ def _citation(article: Article, meta: Children) -> str | None:
 def _custom_meta(meta: Children, name: str) -> str:
     for group in meta.get("custom-meta-group", ()):
         for entry in group.iterchildren("custom-meta"):
-            parts = {child.tag: plain_text(child) for child in entry}
+            parts = texts_by_tag(entry)
             if parts.get("meta-name") == name:
                 return parts.get("meta-value", "")
     return ""

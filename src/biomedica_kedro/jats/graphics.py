@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from lxml import etree
 
 from biomedica_kedro.jats.model import Graphic
-from biomedica_kedro.jats.references import XLINK_HREF
+from biomedica_kedro.jats.tags import XLINK_HREF
 from biomedica_kedro.pmc.file_names import FILM_EXTENSIONS, extension_of, file_name_of, full_size_stem, is_thumbnail
 
 THUMBNAIL = "thumbnail"

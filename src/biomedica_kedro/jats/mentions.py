@@ -14,9 +14,9 @@ from lxml import etree
 from biomedica_kedro.jats.figures import FigureSet
 from biomedica_kedro.jats.labels import MAX_RANGE, LabelKey, cited_labels, label_key, range_in
 from biomedica_kedro.jats.model import Figure, Kind, Mention, Via
-from biomedica_kedro.jats.places import Zone
+from biomedica_kedro.jats.places import Place
 from biomedica_kedro.jats.scan import Scan
-from biomedica_kedro.jats.text import plain_text, text_of
+from biomedica_kedro.jats.tree import text_of
 
 _DASH = re.compile(r"\s*[A-Za-z]?\s*(?:[–—‒−-]|(?<=\s)(?:to|through|thru|a|até|al|à|bis)(?=\s))\s*", re.IGNORECASE)
 _PANELS = re.compile(r"[A-Za-z](?:\s?[,–-]\s?[A-Za-z])*(?![A-Za-z0-9])")
@@ -52,44 +52,32 @@ class _Finder:
     def run(self) -> None:
         """Look at every cross reference, then at words for what none of them cites."""
         previous: tuple[etree._Element, list[Figure]] | None = None
-        targets = self.targets
-        for xref in self.scan.xrefs:
-            rid = xref.get("rid")
-            # Nine of ten cite the literature: they are told apart before anything is called.
-            if rid not in targets and (not rid or " " not in rid) and xref.get("ref-type") not in _FIGURE_REFERENCES:
-                continue
-            hits = self._targets_of(xref, rid)
+        for xref, rid, words, scope, paragraph in self.scan.walk.xrefs(self.targets, _FIGURE_REFERENCES):
+            place = self.scan.places[scope]
+            hits = self._targets_of(xref, rid, words, place.sub_article)
             if not hits:
                 continue
             figures = [figure for figure, _ in hits]
-            words = plain_text(xref)
             if self.keys[figures[0].figure_id] is not None:
                 implied = self._implied(previous, xref, words, figures)
                 hits = [*hits, *((figure, Via.RANGE) for figure in implied)]
-            self._record(hits, xref, words)
+            self._record(hits, xref, words, place, paragraph)
             previous = (xref, figures)
         self._search_words()
 
-    def _targets_of(self, xref: etree._Element, rid: str | None) -> list[tuple[Figure, Via]]:
-        if rid:
-            hits = self.targets.get(rid)
-            if hits is not None:
-                return self._scoped(hits, xref)
-            if " " in rid.strip():
-                tokens = dict.fromkeys(rid.split())
-                return [hit for token in tokens for hit in self._scoped(self.targets.get(token, []), xref)]
+    def _targets_of(
+        self, xref: etree._Element, rid: str, words: str, sub_article: str | None
+    ) -> list[tuple[Figure, Via]]:
+        hits = self.targets.get(rid)
+        if hits is not None:
+            return _within(sub_article, hits)
+        if " " in rid.strip():
+            tokens = dict.fromkeys(rid.split())
+            return [hit for token in tokens for hit in _within(sub_article, self.targets.get(token, []))]
         if xref.get("ref-type") not in _FIGURE_REFERENCES:
             return []
-        scope = self.scan.places.of(xref).sub_article
-        keys = dict.fromkeys(key for key, _ in cited_labels(plain_text(xref)))
-        return [(figure, Via.TEXT) for key in keys if (figure := self.by_label.get((scope, key))) is not None]
-
-    def _scoped(self, hits: list[tuple[Figure, Via]], xref: etree._Element) -> list[tuple[Figure, Via]]:
-        """Of figures that share an id, those of the sub-article the reference stands in."""
-        if len(hits) == 1 or len({figure.sub_article_id for figure, _ in hits}) <= 1:
-            return hits
-        scope = self.scan.places.of(xref).sub_article
-        return [hit for hit in hits if hit[0].sub_article_id == scope] or hits[:1]
+        keys = dict.fromkeys(key for key, _ in cited_labels(words))
+        return [(figure, Via.TEXT) for key in keys if (figure := self.by_label.get((sub_article, key))) is not None]
 
     def _implied(
         self,
@@ -118,43 +106,45 @@ class _Finder:
             if figure is not None and id(figure) not in cited:
                 yield figure
 
-    def _record(self, hits: list[tuple[Figure, Via]], xref: etree._Element, words: str) -> None:
-        place = self.scan.places.of(xref)
-        paragraph = next(xref.iterancestors("p"), None)
-        if paragraph is None:
-            index, text = None, _text_around(xref)
-        else:
-            index, text = self.scan.paragraphs[paragraph], self.scan.paragraph_text(paragraph)
+    def _record(
+        self, hits: list[tuple[Figure, Via]], xref: etree._Element, words: str, place: Place, paragraph: int | None
+    ) -> None:
+        text = _text_around(xref) if paragraph is None else self.scan.paragraph_text(paragraph)
         tail = xref.tail
         if tail and words[-1:].isdigit() and tail[0].isalpha() and (panels := _PANELS.match(tail)):
             words += panels[0]
         for figure, via in hits:
-            mention = Mention(index, place.section, text, words, via)
+            mention = Mention(paragraph, place.section, text, words, via)
             (figure.caption_mentions if place.is_caption else figure.mentions).append(mention)
 
     def _search_words(self) -> None:
         """Cite by label the figures that no cross reference cites."""
         uncited = {
-            (scope, key): figure
-            for (scope, key), figure in self.by_label.items()
+            (sub_article, key): figure
+            for (sub_article, key), figure in self.by_label.items()
             if not figure.mentions and figure.translation_of is None
         }
         if not uncited:
             return
-        scopes = {scope for scope, _ in uncited}
+        sub_articles = {sub_article for sub_article, _ in uncited}
         words = {series.partition(" ")[0] for _, (series, _) in uncited}
-        for paragraph, index in self.scan.paragraphs.items():
-            place = self.scan.places.of(paragraph)
-            scope = place.sub_article
-            if place.zone is not Zone.TEXT or scope not in scopes:
+        for index, place in self.scan.paragraphs:
+            if place.sub_article not in sub_articles:
                 continue
-            text = self.scan.paragraph_text(paragraph)
+            text = self.scan.paragraph_text(index)
             if not any(word in text.lower() for word in words):
                 continue
             for key, cited in dict(cited_labels(text)).items():
-                figure = uncited.get((scope, key))
+                figure = uncited.get((place.sub_article, key))
                 if figure is not None:
                     figure.mentions.append(Mention(index, place.section, text, cited, Via.TEXT))
+
+
+def _within(sub_article: str | None, hits: list[tuple[Figure, Via]]) -> list[tuple[Figure, Via]]:
+    """Of figures that share an id, those of the sub-article the reference stands in."""
+    if len(hits) == 1 or len({figure.sub_article_id for figure, _ in hits}) <= 1:
+        return hits
+    return [hit for hit in hits if hit[0].sub_article_id == sub_article] or hits[:1]
 
 
 def _is_range(first: etree._Element, second: etree._Element) -> bool:

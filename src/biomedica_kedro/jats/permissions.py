@@ -11,7 +11,7 @@ import re
 from lxml import etree
 
 from biomedica_kedro.jats.graphics import href_of
-from biomedica_kedro.jats.text import text_of
+from biomedica_kedro.jats.tree import text_of
 from biomedica_kedro.pmc.identifiers import license_group
 from biomedica_kedro.records import LicenseGroup
 

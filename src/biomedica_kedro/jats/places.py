@@ -1,28 +1,17 @@
 """Where in the article an element stands: its section, figure, caption, sub-article.
 
-Places are inherited from parent to child and remembered, so that asking for each of thousands of elements costs one
-look-up. Only the tags in `_ENTER` make a new place.
+Places are inherited: only the elements in `tags.SCOPES` begin a new one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
 from lxml import etree
 
-from biomedica_kedro.jats.text import XML_LANG, text_of
-
-
-class Zone(Enum):
-    """The part of the article an element belongs to."""
-
-    FRONT = "front"
-    ABSTRACT = "abstract"
-    TEXT = "text"
-    FLOAT = "float"
-    APART = "apart"
+from biomedica_kedro.jats.tags import ABSTRACTS, ASIDES, SECTIONS, XML_LANG
+from biomedica_kedro.jats.tree import Walk, text_of
 
 
 @dataclass(slots=True)
@@ -30,7 +19,7 @@ class Place:
     """What is known of an element from its ancestors and itself; shared between elements, so never changed.
 
     Attributes:
-        zone: part of the article; FLOAT is inside a figure or table, APART is references, footnotes and supplements.
+        is_text: in the running text, of the article or of a sub-article.
         section: titles of the sections around it, outermost first, joined by " > ".
         figure: nearest `<fig>`.
         group: nearest `<fig-group>`.
@@ -41,7 +30,7 @@ class Place:
         language: nearest `xml:lang`.
     """
 
-    zone: Zone = Zone.TEXT
+    is_text: bool = True
     section: str = ""
     figure: etree._Element | None = None
     group: etree._Element | None = None
@@ -54,42 +43,31 @@ class Place:
     def copy(self) -> Place:
         """A place that can be changed; `copy.copy` and `replace` are several times slower."""
         return Place(
-            self.zone, self.section, self.figure, self.group, self.abstract, self.sub_article, self.is_caption,
+            self.is_text, self.section, self.figure, self.group, self.abstract, self.sub_article, self.is_caption,
             self.is_supplement, self.language,
         )  # fmt: skip
 
 
 class Places:
-    """The places of one article's elements."""
+    """The places of one article, by scope (see `Walk`); each is made when it is first asked for."""
 
-    def __init__(self, article: etree._Element) -> None:
+    def __init__(self, walk: Walk) -> None:
         self.sub_articles: dict[str, etree._Element] = {}
-        self._outermost = Place(language=article.get(XML_LANG) or "en")
-        self._places = {article: self._outermost}
+        self._walk = walk
+        self.outer = walk.outer
+        self._places: list[Place | None] = [None] * len(self.outer)
+        self._places[0] = Place(language=walk.scope(0).get(XML_LANG) or "en")
 
-    def around(self, element: etree._Element) -> Place:
-        """The place an element stands in, its own tag left out."""
-        parent = element.getparent()
-        return self._outermost if parent is None else self.of(parent)
-
-    def of(self, element: etree._Element) -> Place:
-        """The place an element stands in, its own tag included."""
-        place = self._places.get(element)
+    def __getitem__(self, scope: int) -> Place:
+        """The place that a scope begins."""
+        place = self._places[scope]
         if place is None:
-            parent = element.getparent()
-            if parent is None:
-                raise ValueError(f"<{element.tag}> lies outside the article")
-            place = self._places.get(parent)
-            if place is None:
-                place = self._places[parent] = self.of(parent)
-            enter = _ENTER.get(element.tag)
-            if enter is not None:
-                place = self._places[element] = enter(place, element)
-            elif element.tag in _SUB_ARTICLES:
-                place = self._places[element] = self._enter_sub_article(element, place)
+            element = self._walk.scope(scope)
+            enter = _ENTER.get(element.tag, self._enter_sub_article)
+            place = self._places[scope] = enter(self[self.outer[scope]], element)
         return place
 
-    def _enter_sub_article(self, element: etree._Element, outer: Place) -> Place:
+    def _enter_sub_article(self, outer: Place, element: etree._Element) -> Place:
         name = element.get("id") or f"sub-article-{len(self.sub_articles) + 1}"
         self.sub_articles[name] = element
         return Place(sub_article=name, language=element.get(XML_LANG) or outer.language)
@@ -120,51 +98,45 @@ def _title_of(element: etree._Element) -> str:
 
 def _figure(outer: Place, element: etree._Element) -> Place:
     place = outer.copy()
-    place.figure, place.zone, place.is_caption, place.is_supplement = element, Zone.FLOAT, False, False
+    place.figure, place.is_text, place.is_caption, place.is_supplement = element, False, False, False
     place.language = element.get(XML_LANG) or place.language
     return place
 
 
 def _group(outer: Place, element: etree._Element) -> Place:
     place = outer.copy()
-    place.group, place.zone = element, Zone.FLOAT
+    place.group, place.is_text = element, False
     return place
 
 
 def _abstract(outer: Place, element: etree._Element) -> Place:
     place = outer.copy()
-    place.abstract, place.zone = element, Zone.ABSTRACT
+    place.abstract, place.is_text = element, False
     return place
 
 
 def _caption(outer: Place, _: etree._Element) -> Place:
     place = outer.copy()
-    place.is_caption, place.zone = True, Zone.FLOAT
+    place.is_caption, place.is_text = True, False
     return place
 
 
 def _supplement(outer: Place, _: etree._Element) -> Place:
     place = outer.copy()
-    place.is_supplement, place.zone = True, Zone.APART
+    place.is_supplement, place.is_text = True, False
     return place
 
 
-def _to(zone: Zone) -> Callable[[Place, etree._Element], Place]:
-    def enter(outer: Place, _: etree._Element) -> Place:
-        place = outer.copy()
-        place.zone = zone
-        return place
-
-    return enter
+def _aside(outer: Place, _: etree._Element) -> Place:
+    place = outer.copy()
+    place.is_text = False
+    return place
 
 
-_SUB_ARTICLES = {"sub-article", "response"}
 _ENTER: dict[str, Callable[[Place, etree._Element], Place]] = {
-    **dict.fromkeys(("sec", "app", "ack", "boxed-text"), _section),
-    **dict.fromkeys(("front", "front-stub"), _to(Zone.FRONT)),
-    **dict.fromkeys(("ref-list", "fn-group", "fn", "bio", "glossary", "table-wrap-foot"), _to(Zone.APART)),
-    **dict.fromkeys(("abstract", "trans-abstract"), _abstract),
-    "table-wrap": _to(Zone.FLOAT),
+    **dict.fromkeys(SECTIONS, _section),
+    **dict.fromkeys(ASIDES, _aside),
+    **dict.fromkeys(ABSTRACTS, _abstract),
     "fig": _figure,
     "fig-group": _group,
     "caption": _caption,

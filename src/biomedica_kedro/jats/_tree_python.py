@@ -1,0 +1,187 @@
+"""The walks over an article's tree in Python: what `tree` offers, where no C compiler was at hand.
+
+This is the definition; `_tree_compiled.pyx` does the same several times faster, and tests hold the two equal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from typing import cast
+
+from lxml import etree
+
+from biomedica_kedro.jats.tags import (
+    ANNOTATIONS,
+    APART,
+    APART_FROM_PARAGRAPH,
+    BLOCKS,
+    CITATIONS_IN_PARTS,
+    FLOATS,
+    IDENTIFIERS,
+    MATH,
+    SCOPES,
+    TEX,
+    TEXT_SCOPES,
+    WRITTEN_CITATION,
+    XLINK_HREF,
+)
+
+_DOCUMENT = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
+# An XPath, because `itertext` takes three times as long.
+_texts = etree.XPath("descendant::text()", smart_strings=False)
+
+CrossReference = tuple[etree._Element, str, str, int, int | None]
+"""An `<xref>`, its `@rid`, its words, its scope, and the index of the nearest `<p>` around it."""
+
+CitedWork = tuple[str | None, str | None, list[str], str]
+"""Of a `<ref>`: its id, PMID, the texts that may hold a DOI, and its text."""
+
+
+class Walk:
+    """The elements of an article that the rest of the package works on, gathered in one pass.
+
+    A *scope* is the index of an element that begins a place of its own (`tags.SCOPES`); the root is scope 0.
+
+    Attributes:
+        outer: of each scope, the scope around it; of the root, itself.
+        text_paragraphs: index among all `<p>`, and scope, of each `<p>` whose scope is the root or one of
+            `tags.TEXT_SCOPES`.
+        floats: each `<fig>`, `<fig-group>`, `<graphic>`, `<inline-graphic>` and `<media>`, in document order, with its
+            scope, which is the element itself where it begins one.
+    """
+
+    def __init__(self, root: etree._Element) -> None:
+        self.outer = [0]
+        self.text_paragraphs: list[tuple[int, int]] = []
+        self.floats: list[tuple[etree._Element, int]] = []
+        self._scopes = [root]
+        self._paragraphs: list[etree._Element] = []
+        self._links: list[tuple[etree._Element, int, int | None]] = []
+        self._refs: list[etree._Element] = []
+        # Around the element, innermost last.
+        scopes = [0]
+        paragraphs: list[int | None] = [None]
+        for event, element in etree.iterwalk(root, ("start", "end"), ("p", "xref", "ref", *FLOATS, *SCOPES)):
+            tag = element.tag
+            if event == "end":
+                if tag in SCOPES:
+                    scopes.pop()
+                elif tag == "p":
+                    paragraphs.pop()
+                continue
+            if tag in SCOPES:
+                self.outer.append(scopes[-1])
+                scopes.append(len(self._scopes))
+                self._scopes.append(element)
+            if tag == "p":
+                if not scopes[-1] or self._scopes[scopes[-1]].tag in TEXT_SCOPES:
+                    self.text_paragraphs.append((len(self._paragraphs), scopes[-1]))
+                paragraphs.append(len(self._paragraphs))
+                self._paragraphs.append(element)
+            elif tag == "xref":
+                self._links.append((element, scopes[-1], paragraphs[-1]))
+            elif tag == "ref":
+                self._refs.append(element)
+            elif tag in FLOATS:
+                self.floats.append((element, scopes[-1]))
+
+    def scope(self, index: int) -> etree._Element:
+        """The element that begins a scope."""
+        return self._scopes[index]
+
+    def paragraph_text(self, index: int) -> str:
+        """Text of a `<p>` without what is told elsewhere: nested paragraphs, figures, tables, supplements."""
+        return clean("".join(_pieces(self._paragraphs[index], APART_FROM_PARAGRAPH)))
+
+    def xrefs(self, rids: Container[str], ref_types: Container[str]) -> list[CrossReference]:
+        """Cross references to one of these ids, to several ids at once, or of one of these types.
+
+        Nine of ten cite the literature: they are told apart before anything else is asked of them.
+        """
+        return [
+            (xref, rid, plain_text(xref), scope, paragraph)
+            for xref, scope, paragraph in self._links
+            if (rid := xref.get("rid", "")) in rids or " " in rid or xref.get("ref-type", "") in ref_types
+        ]
+
+    def cited_works(self) -> list[CitedWork]:
+        """What each `<ref>` says, in document order."""
+        return [_cited_work(ref) for ref in self._refs]
+
+
+def text_of(element: etree._Element | None) -> str:
+    """Text of an element as a reader sees it, without what `tags.APART` names; empty for None."""
+    return "" if element is None else clean("".join(_pieces(element, APART)))
+
+
+def plain_text(element: etree._Element | None) -> str:
+    """All text of an element, for elements that hold nothing to leave out; empty for None."""
+    return "" if element is None else clean(_all_text(element))
+
+
+def texts_by_tag(element: etree._Element) -> dict[str, str]:
+    """All text of each child of an element, by tag; of children with one tag, the last one's."""
+    return {child.tag: plain_text(child) for child in element}
+
+
+def clean(text: str) -> str:
+    """Collapse runs of white space, no-break and thin spaces included, to one space."""
+    return " ".join(text.split())
+
+
+def latex_of(element: etree._Element) -> str:
+    """LaTeX that has no MathML beside it, without preamble and dollar signs."""
+    parent = element.getparent()
+    if parent is not None and next(parent.iter(MATH), None) is not None:
+        return ""
+    source = element.text or ""
+    document = _DOCUMENT.search(source)
+    return (document[1] if document else source).strip().strip("$")
+
+
+def _pieces(element: etree._Element, apart: frozenset[str]) -> list[str]:
+    pieces = [element.text or ""]
+    for child in element:
+        tag = child.tag
+        if tag == TEX:
+            pieces.append(latex_of(child))
+        elif tag in apart:
+            pieces.append(" " if tag in BLOCKS else "")
+        elif tag in BLOCKS:
+            pieces += [" ", *_pieces(child, apart), " "]
+        elif tag == MATH and next(child.iter(*ANNOTATIONS), None) is None:
+            pieces.append(_all_text(child))
+        else:
+            pieces += _pieces(child, apart)
+        pieces.append(child.tail or "")
+    return pieces
+
+
+def _all_text(element: etree._Element) -> str:
+    """All text of an element as it stands in the file."""
+    return etree.tostring(element, method="text", encoding="unicode", with_tail=False)
+
+
+def _cited_work(ref: etree._Element) -> CitedWork:
+    pmid: str | None = None
+    with_doi: list[str] = []
+    for element in ref.iter("ref", *IDENTIFIERS):
+        if element.tag == "ref":
+            if element is not ref:
+                break  # a nested reference has identifiers of its own
+        elif (element.get("pub-id-type") or element.get("ext-link-type")) == "pmid":
+            pmid = pmid or (element.text or "").strip() or None
+        else:
+            with_doi += [text for text in (element.text, element.get(XLINK_HREF)) if text and "10." in text]
+    return ref.get("id"), pmid, with_doi, _citation(ref)
+
+
+def _citation(ref: etree._Element) -> str:
+    """The citation as a reader sees it; parts without punctuation of their own are set apart by spaces."""
+    for child in ref:
+        if child.tag == WRITTEN_CITATION:
+            return plain_text(child)
+        if child.tag in CITATIONS_IN_PARTS:
+            return clean(" ".join(cast("list[str]", _texts(child))))
+    return plain_text(ref)
