@@ -4,19 +4,21 @@
 
 A loopback server in the layout of PMC's cloud, whose answers lie ready in memory, runs in a process of its own; each
 arm fetches the same articles (metadata, text, the cited images; not the supplement) in a process of its own, in turn,
-checks every md5 and writes everything to disk. Ours does its whole work: spool, archive, index, commit. There are two
-serial clients: one writes a file for each object, as such scripts do, the other puts them into the same kind of tar as
-ours, so that only the order of requests differs. s3fs is given the three lists of keys beforehand, which spares it the
-waiting for metadata and text of each article, and asks twice for each file (HEAD, GET), as it does.
+checks every md5 and writes everything to disk. Ours does its whole work: spool, archive, index, commit. There are three
+serial clients: by requests and by http.client with a file for each object, as such scripts do, and by http.client into
+the same kind of tar as ours, so that only the order of requests differs. s3fs is given the three lists of keys
+beforehand, which spares it the waiting for metadata and text of each article, and asks twice for each file (HEAD, GET),
+as it does. The last arm is no download but what bounds one: concurrent GETs alone, nothing checked or kept.
 
-Latency is what the server adds to each answer: 5 ms is a near data center. At 0 there is nothing to wait for, client
-and server share the cores, and a serial client that writes a tar is the faster one: it does less for each file.
+Latency is what the server adds to each answer: 5 ms is a near data center. At 0 there is nothing to wait for: client
+and server share the cores, and what counts is how little is done for a file, not how requests are ordered.
 Writes benchmarks/results/download.{json,md}.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import datetime
 import hashlib
 import http.client
@@ -70,6 +72,8 @@ def write_bucket(root: Path, n_articles: int) -> int:
 
 def fetch_ours(url: str, root: Path, out: Path) -> None:
     """The stage itself, one batch."""
+    import aiohttp  # noqa: F401 (the other arms import their clients before they start, too)
+
     articles = MirrorSource(str(root / BUCKET)).list_articles()
     plan = plan_batches(
         fetch_articles,
@@ -104,15 +108,57 @@ def fetch_into_tar(url: str, root: Path, out: Path) -> None:
         _fetch_serially(url, root, store)
 
 
-def _fetch_serially(url: str, root: Path, store: Callable[[str, dict[str, bytes]], int]) -> None:
+def fetch_by_requests(url: str, root: Path, out: Path) -> None:
+    """One request after the other by the library that most scripts use, a file for each object."""
+    import requests
+
+    session = requests.Session()
+    _fetch_serially(
+        url,
+        root,
+        lambda article_id, contents: _store(out, article_id, contents),
+        lambda key: session.get(f"{url}/{BUCKET}/{key}").content,
+    )
+
+
+def fetch_without_work(url: str, root: Path, out: Path) -> None:
+    """The bound: aiohttp alone, 64 requests at once for keys that are known; nothing is looked at, checked or kept."""
+    import aiohttp
+
+    folder = root / BUCKET
+    keys = [path.relative_to(folder) for path in sorted(folder.glob("PMC*/*")) if path.suffix != ".xlsx"]
+    started = time.perf_counter()
+
+    async def fetch_all() -> None:
+        waiting = iter(keys)
+        async with aiohttp.ClientSession() as session:
+
+            async def work() -> None:
+                for key in waiting:
+                    async with session.get(f"{url}/{BUCKET}/{key}") as answer:
+                        await answer.read()
+
+            await asyncio.gather(*(work() for _ in range(64)))
+
+    asyncio.run(fetch_all())
+    _report(started)
+
+
+def _fetch_serially(
+    url: str,
+    root: Path,
+    store: Callable[[str, dict[str, bytes]], int],
+    get: Callable[[str], bytes] | None = None,
+) -> None:
     """Over one connection that is kept alive."""
     articles = sorted(path.name for path in (root / BUCKET).glob("PMC*"))
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
 
-    def get(key: str) -> bytes:
+    def get_by_http_client(key: str) -> bytes:
         connection.request("GET", f"/{BUCKET}/{key}")
         return connection.getresponse().read()
 
+    get = get or get_by_http_client
     started, n_files = time.perf_counter(), 0
     for article_id in articles:
         raw = get(f"{article_id}/{article_id}.json")
@@ -158,9 +204,11 @@ def fetch_by_s3fs(url: str, root: Path, out: Path) -> None:
 
 ARMS: dict[str, Callable[[str, Path, Path], None]] = {
     "ours": fetch_ours,
-    "serial": fetch_into_files,
-    "serial, tar": fetch_into_tar,
+    "serial, requests": fetch_by_requests,
+    "serial, http.client": fetch_into_files,
+    "serial, http.client, tar": fetch_into_tar,
     "s3fs": fetch_by_s3fs,
+    "bound: GET alone": fetch_without_work,
 }
 
 

@@ -171,7 +171,7 @@ def test_start_up_imports_no_heavy_library():
     code = (
         "import sys; from pathlib import Path; from kedro.framework.startup import bootstrap_project;"
         "from kedro.framework.project import pipelines; bootstrap_project(Path.cwd()); list(pipelines);"
-        "heavy = ('torch','open_clip','sklearn','duckdb','distributed','matplotlib.pyplot','obstore');"
+        "heavy = ('torch','open_clip','sklearn','duckdb','distributed','matplotlib.pyplot','aiohttp');"
         "print([m for m in heavy"
         " if m in sys.modules])"
     )

@@ -78,7 +78,7 @@ def test_passing_faults_are_overcome(server, source, faults):
 
 
 def test_broken_body_goes_on_where_it_stopped(server, source):
-    server.faults["PMC1.1/big.jpg"] = [Fault.BUSY, Fault.TRUNCATED]
+    server.faults["PMC1.1/big.jpg"] = [Fault.TRUNCATED]
     assert read(source) == BODY
     *_, (_, _, last_range) = server.requests
     assert last_range == f"bytes={len(BODY) * 2 // 3}-"
@@ -86,10 +86,10 @@ def test_broken_body_goes_on_where_it_stopped(server, source):
 
 @pytest.mark.parametrize("fault", [Fault.SLOW_DOWN, Fault.TOO_MANY])
 def test_retry_after_is_honoured(server, source, fault):
-    server.faults["PMC1.1/big.jpg"] = [fault, fault]
+    server.faults["PMC1.1/big.jpg"] = [fault]
     assert read(source) == BODY
-    times = [moment for moment, _, _ in server.requests]
-    assert times[2] - times[1] >= 0.95
+    first, second = [moment for moment, _, _ in server.requests]
+    assert second - first >= 0.95
 
 
 def test_retry_after_as_a_date_stops_every_request_to_the_host(server, source):
@@ -98,7 +98,7 @@ def test_retry_after_as_a_date_stops_every_request_to_the_host(server, source):
     read(source)
     assert time.monotonic() - started >= 0.5
     server.retry_after = email.utils.formatdate(time.time() + 1, usegmt=True)
-    server.faults["PMC2.2/big.jpg"] = [Fault.TOO_MANY, Fault.TOO_MANY]
+    server.faults["PMC2.2/big.jpg"] = [Fault.TOO_MANY]
     assert read(source, article_id="PMC2.2") == BODY
 
 
@@ -108,8 +108,8 @@ def test_retry_after_as_a_date_stops_every_request_to_the_host(server, source):
         ([Fault.BUSY] * 9, RejectReason.DOWNLOAD_FAILED, 4),
         ([Fault.MISSING], RejectReason.NOT_FOUND, 1),
         ([Fault.BUSY, Fault.MISSING], RejectReason.NOT_FOUND, 2),
-        ([Fault.FORBIDDEN] * 9, RejectReason.DOWNLOAD_FAILED, 2),
-        ([Fault.BUSY, Fault.REDIRECT], RejectReason.DOWNLOAD_FAILED, 2),
+        ([Fault.FORBIDDEN] * 9, RejectReason.DOWNLOAD_FAILED, 1),
+        ([Fault.REDIRECT] * 9, RejectReason.DOWNLOAD_FAILED, 1),
     ],
     ids=["busy_for_good", "missing", "busy_then_missing", "forbidden", "redirect"],
 )
@@ -121,15 +121,32 @@ def test_lasting_faults_are_recorded_with_their_reason(server, source, faults, r
     assert len(server.requests) == n_requests
 
 
-def test_objects_above_a_piece_come_in_ranges_and_only_the_broken_one_again(server, source, monkeypatch):
-    monkeypatch.setattr(cloud, "_PIECE_BYTES", 50_000)
-    server.faults["PMC1.1/big.jpg"] = [*[None] * 2, Fault.RESET]
+def test_few_large_objects_are_under_way_at_once(server, source, monkeypatch):
+    monkeypatch.setattr(cloud, "_LARGE_BYTES", 50_000)
+    monkeypatch.setattr(cloud, "_LARGE_AT_ONCE", 1)
+    server.latency = 0.1
+
+    async def read_some():
+        articles = [source.open_article(article_id) for article_id in ("PMC1.1", "PMC11.1", "PMC2.2")]
+        return await asyncio.gather(*(article.read("big.jpg", max_bytes=1 << 30) for article in articles))
+
+    assert asyncio.run(read_some()) == [BODY] * 3
+    times = [moment for moment, _, _ in server.requests]
+    assert len(times) == 6
+    assert times[5] - times[3] >= 0.2
+
+
+def test_large_objects_go_on_where_they_broke(server, source, monkeypatch):
+    monkeypatch.setattr(cloud, "_LARGE_BYTES", 50_000)
+    server.faults["PMC1.1/big.jpg"] = [None, Fault.RESET, Fault.TRUNCATED]
     assert read(source) == BODY
-    ranges = [wanted for _, _, wanted in server.requests]
-    assert ranges == ["", "bytes=0-49999", "bytes=50000-99999", "bytes=50000-99999", "bytes=100000-131071"]
+    first, second, *rest = [wanted for _, _, wanted in server.requests]
+    assert first == second == ""
+    assert len(rest) == 2
+    assert all(wanted.startswith("bytes=") for wanted in rest)
 
 
-@pytest.mark.parametrize("faults", [[], [Fault.BUSY]], ids=["fast", "careful"])
+@pytest.mark.parametrize("faults", [[], [Fault.BUSY]], ids=["at once", "after a fault"])
 def test_size_is_capped(server, source, faults):
     server.faults["PMC1.1/big.jpg"] = faults
     with pytest.raises(DataError) as caught:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from biomedica_kedro.pmc.patience import connections
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -34,7 +36,7 @@ async def _run(function: Callable[[Item], Awaitable[Result]], items: Sequence[It
             results[position] = await function(item)
 
     try:
-        async with asyncio.TaskGroup() as group:
+        async with connections(), asyncio.TaskGroup() as group:
             for _ in range(min(limit, len(items))):
                 group.create_task(work())
     except BaseExceptionGroup as failures:

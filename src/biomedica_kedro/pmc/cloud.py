@@ -1,8 +1,7 @@
 """The cloud: PubMed Central's open bucket over anonymous HTTPS.
 
-Requests go through obstore, whose connections and bodies are handled outside of Python; what fails there once is
-fetched on the careful path (`patience`), which sees the status and headers that obstore does not tell. Objects above
-8 MB come in ranges, so a broken connection costs one range. Listings are S3's ListObjectsV2.
+Requests are retried, and broken bodies continued, by `patience`. Few objects above 8 MB are under way at once, so that
+memory stays bounded. Listings are S3's ListObjectsV2.
 Source: README.txt of the bucket `pmc-oa-opendata`.
 """
 
@@ -13,10 +12,7 @@ import html
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import cache
-from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 from weakref import WeakKeyDictionary
 
 import pyarrow as pa
@@ -25,21 +21,16 @@ from biomedica_kedro.pmc.bounded import run_bounded
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID
 from biomedica_kedro.pmc.inventory import REPORTS, newest_stamp, parse_manifest, read_inventory
 from biomedica_kedro.pmc.mirror import LAYOUT_DIGEST
-from biomedica_kedro.pmc.patience import PATIENCE, Gate, Patience, gate_of, get_patiently
+from biomedica_kedro.pmc.patience import PATIENCE, Patience, get_patiently
 from biomedica_kedro.pmc.source import SourceError, checked_key, inventory_table
 from biomedica_kedro.records import DataError, RejectReason
 
-if TYPE_CHECKING:
-    from obstore.store import HTTPStore
-
 ENDPOINT = "https://pmc-oa-opendata.s3.amazonaws.com"
 
-_PIECE_BYTES = 8 << 20
+_LARGE_BYTES = 8 << 20
 _LARGE_AT_ONCE = 4
 _MAX_LISTING_BYTES = 64 << 20
 _MAX_PART_BYTES = 4 << 30
-# Signs that a store and a URL escape alike; a plus sign is a space to S3 unless escaped.
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9._~/-]+")
 _METADATA_KEY = re.compile(r"metadata/(PMC\d+\.\d+)\.json")
 _CONTENTS = re.compile(r"<Contents>(.*?)</Contents>", re.DOTALL)
 _PREFIXES = re.compile(r"<CommonPrefixes>\s*<Prefix>([^<]*)</Prefix>", re.DOTALL)
@@ -90,48 +81,15 @@ class CloudSource:
             DataError: NOT_FOUND, TOO_LARGE or DOWNLOAD_FAILED.
         """
         limits = _limits(self.requests_in_flight)
+        url = self._url(key)
         async with limits.requests:
-            await _gate(self.endpoint).passed()
-            if not _PLAIN_KEY.fullmatch(key):
-                return await get_patiently(self._url(key), self.patience, max_bytes=max_bytes)
-            content = await self._get_fast(key, max_bytes)
-        if isinstance(content, bytes):
-            return content
-        async with limits.large:
-            return await self._get_pieces(key, content)
-
-    async def _get_fast(self, key: str, max_bytes: int) -> bytes | int:
-        """The content, or the size of an object that is to come in pieces."""
-        import obstore
-        from obstore.exceptions import BaseError
-
-        store = _store(self.endpoint, self.patience.timeout)
-        try:
-            answer = await obstore.get_async(store, key)
-            size = answer.meta["size"]
-            if size > max_bytes:
-                raise DataError(RejectReason.TOO_LARGE, f"{key} has {size} bytes, more than {max_bytes}")
-            return size if size > _PIECE_BYTES else bytes(await answer.bytes_async())
-        except FileNotFoundError as error:
-            raise DataError(RejectReason.NOT_FOUND, f"{self.endpoint} holds no {key}") from error
-        except (BaseError, OSError):
-            return await get_patiently(self._url(key), self.patience, max_bytes=max_bytes, n_failed=1)
-
-    async def _get_pieces(self, key: str, size: int) -> bytes:
-        import obstore
-        from obstore.exceptions import BaseError
-
-        store = _store(self.endpoint, self.patience.timeout)
-        content = bytearray()
-        for start in range(0, size, _PIECE_BYTES):
-            end = min(start + _PIECE_BYTES, size)
             try:
-                piece = bytes(await obstore.get_range_async(store, key, start=start, end=end))
-            except (BaseError, OSError):
-                url, length = self._url(key), end - start
-                piece = await get_patiently(url, self.patience, max_bytes=length, start=start, end=end, n_failed=1)
-            content += piece
-        return bytes(content)
+                return await get_patiently(url, self.patience, max_bytes=min(max_bytes, _LARGE_BYTES))
+            except DataError as error:
+                if error.reason is not RejectReason.TOO_LARGE or max_bytes <= _LARGE_BYTES:
+                    raise
+        async with limits.large:
+            return await get_patiently(url, self.patience, max_bytes=max_bytes)
 
     def _url(self, key: str) -> str:
         return f"{self.endpoint.rstrip('/')}/{quote(key, safe='/~')}"
@@ -220,24 +178,3 @@ def _limits(requests_in_flight: int) -> _Limits:
     if loop not in _LIMITS:
         _LIMITS[loop] = _Limits(asyncio.Semaphore(requests_in_flight), asyncio.Semaphore(_LARGE_AT_ONCE))
     return _LIMITS[loop]
-
-
-@cache
-def _gate(endpoint: str) -> Gate:
-    return gate_of(urlsplit(endpoint).netloc)
-
-
-@cache
-def _store(endpoint: str, timeout: float) -> HTTPStore:
-    from obstore.store import HTTPStore
-
-    return HTTPStore(
-        endpoint,
-        client_options={
-            "allow_http": endpoint.startswith("http://"),
-            "connect_timeout": timedelta(seconds=min(timeout, 10)),
-            "timeout": timedelta(seconds=timeout),
-            "user_agent": "biomedica-kedro",
-        },
-        retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=timeout)},
-    )

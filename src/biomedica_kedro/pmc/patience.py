@@ -1,4 +1,4 @@
-"""HTTP GET that does not give up at once: the careful path for what a first, fast attempt could not get.
+"""HTTP GET that does not give up at once.
 
 Retries with jittered, growing pauses on 5xx, 429, timeouts, resets and short bodies; waits as long as `Retry-After`
 says, and lets nobody else ask meanwhile; goes on where a broken body stopped. Redirects are refused: only the
@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import http.client
 import random
 import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
-from typing import IO, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from biomedica_kedro.records import DataError, RejectReason
 
-_CHUNK_BYTES = 1 << 20
+if TYPE_CHECKING:
+    import aiohttp
+
 _LONGEST_RETRY_AFTER = 600.0
+_LONGEST_CONNECT = 10.0
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -73,22 +77,6 @@ def gate_of(host: str) -> Gate:
     return Gate()
 
 
-@dataclass(slots=True, kw_only=True)
-class _Body:
-    """What has arrived of `start` to `end` (excluded; None: to the end of the object)."""
-
-    start: int
-    end: int | None
-    max_bytes: int
-    content: bytearray = field(default_factory=bytearray)
-
-    @property
-    def range_header(self) -> str | None:
-        first = self.start + len(self.content)
-        last = "" if self.end is None else str(self.end - 1)
-        return f"bytes={first}-{last}" if first or last else None
-
-
 class _BusyError(Exception):
     """An attempt failed in a way that may pass; `wait` is what the server asked for, in seconds."""
 
@@ -97,85 +85,146 @@ class _BusyError(Exception):
         self.wait = wait
 
 
-async def get_patiently(
-    url: str,
-    patience: Patience,
-    *,
-    max_bytes: int,
-    start: int = 0,
-    end: int | None = None,
-    n_failed: int = 0,
-    data: bytes | None = None,
-) -> bytes:
-    """GET an object, or a range of it, again and again.
+class _Connections:
+    """Connections that are kept alive; none is made before the first request."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    def session(self) -> aiohttp.ClientSession:
+        """The session of this event loop."""
+        import aiohttp
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                # Callers bound their requests.
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                # Bytes as they are stored: neither the server nor this client is to pack or unpack them.
+                headers={"User-Agent": "biomedica-kedro", "Accept-Encoding": "identity"},
+                auto_decompress=False,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        if self._session is not None:
+            await self._session.close()
+
+
+_CONNECTIONS: ContextVar[_Connections] = ContextVar("connections")
+
+
+@asynccontextmanager
+async def connections() -> AsyncIterator[None]:
+    """Connections for all requests made within, closed in the end."""
+    own = _Connections()
+    token = _CONNECTIONS.set(own)
+    try:
+        yield
+    finally:
+        _CONNECTIONS.reset(token)
+        await own.close()
+
+
+async def get_patiently(url: str, patience: Patience, *, max_bytes: int, data: bytes | None = None) -> bytes:
+    """GET an object again and again until it is whole.
 
     Args:
         url: what to get, escaped.
         patience: how long to go on.
         max_bytes: refuse a larger answer.
-        start: first byte of a range.
-        end: byte after the last of a range.
-        n_failed: attempts that another client has made in vain.
         data: form to post instead of getting.
     Raises:
         DataError: NOT_FOUND, TOO_LARGE, or DOWNLOAD_FAILED with the last thing that went wrong.
     """
-    body = _Body(start=start, end=end, max_bytes=max_bytes)
-    gate = gate_of(urlsplit(url).netloc)
+    shared = _CONNECTIONS.get(None)
+    if shared is None:
+        async with connections():
+            return await get_patiently(url, patience, max_bytes=max_bytes, data=data)
+    body = bytearray()
+    parts = urlsplit(url)
+    gate, proxy = gate_of(parts.netloc), _proxy_to(parts.scheme, parts.netloc)
+    n_failed = 0
     while True:
-        if n_failed:
-            await asyncio.sleep(patience.pause(n_failed))
         await gate.passed()
         try:
-            await asyncio.to_thread(_attempt, url, body, patience.timeout, data)
+            await _attempt(
+                shared.session(), url, body, _timeout(patience.timeout), max_bytes=max_bytes, data=data, proxy=proxy
+            )
         except _BusyError as error:
             n_failed += 1
             gate.close(error.wait)
             if n_failed >= patience.tries:
-                raise DataError(RejectReason.DOWNLOAD_FAILED, f"{url}: {error}, after {n_failed} attempts") from error
+                what = f"{url}: {error}, after {n_failed} attempts"
+                raise DataError(RejectReason.DOWNLOAD_FAILED, what) from error
+            await asyncio.sleep(patience.pause(n_failed))
         else:
-            return bytes(body.content)
+            return bytes(body)
 
 
-def _attempt(url: str, body: _Body, timeout: float, data: bytes | None) -> None:
-    request = urllib.request.Request(url, data=data, headers={"User-Agent": "biomedica-kedro"})
-    if body.range_header:
-        request.add_header("Range", body.range_header)
+async def _attempt(
+    session: aiohttp.ClientSession,
+    url: str,
+    body: bytearray,
+    timeout: aiohttp.ClientTimeout,
+    *,
+    max_bytes: int,
+    data: bytes | None,
+    proxy: str | None,
+) -> None:
+    """Add to `body` what is missing."""
+    import aiohttp
+    from yarl import URL
+
+    headers = {"Range": f"bytes={len(body)}-"} if body else {}
+    if data is not None:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
     try:
-        with _opener().open(request, timeout=timeout) as answer:
-            if answer.status != 206 and body.range_header:
-                body.content.clear()  # the server knows no ranges and begins again
-            _receive(url, answer, body, skip=body.start if answer.status != 206 else 0)
-    except urllib.error.HTTPError as error:
-        _refused(url, error)
-    except (OSError, http.client.HTTPException) as error:
-        raise _BusyError(f"{type(error).__name__}: {getattr(error, 'reason', error)}") from error
+        async with session.request(
+            "GET" if data is None else "POST",
+            URL(url, encoded=True),
+            data=data,
+            headers=headers,
+            allow_redirects=False,
+            proxy=proxy,
+            timeout=timeout,
+        ) as answer:
+            if answer.status not in (200, 206):
+                _refused(url, answer)
+            if answer.status == 200:
+                body.clear()  # the whole object: the first attempt, or a server that knows no ranges
+            n_bytes = len(body) + (answer.content_length or 0)
+            if n_bytes > max_bytes:
+                raise DataError(RejectReason.TOO_LARGE, f"{url} has {n_bytes} bytes, more than {max_bytes}")
+            async for chunk in answer.content.iter_any():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise DataError(RejectReason.TOO_LARGE, f"{url} goes on after {max_bytes} bytes")
+    except (aiohttp.ClientError, OSError) as error:
+        raise _BusyError(f"{type(error).__name__}: {error}") from error
 
 
-def _receive(url: str, answer: http.client.HTTPResponse, body: _Body, *, skip: int) -> None:
-    announced = answer.length
-    limit = body.max_bytes + skip
-    if announced is not None and announced + len(body.content) > limit:
-        raise DataError(RejectReason.TOO_LARGE, f"{url} has {announced} bytes, more than {body.max_bytes}")
-    n_received = 0
-    while chunk := answer.read(_CHUNK_BYTES):
-        n_received += len(chunk)
-        body.content += chunk[max(0, skip - (n_received - len(chunk))) :]
-        if len(body.content) > body.max_bytes:
-            raise DataError(RejectReason.TOO_LARGE, f"{url} goes on after {body.max_bytes} bytes")
-    if announced is not None and n_received < announced:
-        raise _BusyError(f"only {n_received} of {announced} bytes arrived")
-    if body.end is not None:
-        del body.content[body.end - body.start :]
+@cache
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=None, sock_connect=min(seconds, _LONGEST_CONNECT), sock_read=seconds)
 
 
-def _refused(url: str, error: urllib.error.HTTPError) -> NoReturn:
-    what = f"HTTP {error.code} {error.reason}"
-    if error.code in (404, 410):
-        raise DataError(RejectReason.NOT_FOUND, f"{url}: {what}") from error
-    if error.code in _BUSY:
-        raise _BusyError(what, _retry_after(error.headers.get("Retry-After"))) from error
-    raise DataError(RejectReason.DOWNLOAD_FAILED, f"{url}: {what}") from error
+@cache
+def _proxy_to(scheme: str, host: str) -> str | None:
+    """The proxy that the environment names; aiohttp would look it up for each request."""
+    return None if proxy_bypass(host) else getproxies().get(scheme)
+
+
+def _refused(url: str, answer: aiohttp.ClientResponse) -> NoReturn:
+    what = f"HTTP {answer.status} {answer.reason}"
+    if answer.status in (404, 410):
+        raise DataError(RejectReason.NOT_FOUND, f"{url}: {what}")
+    if answer.status in _BUSY:
+        raise _BusyError(what, _retry_after(answer.headers.get("Retry-After")))
+    raise DataError(RejectReason.DOWNLOAD_FAILED, f"{url}: {what}")
 
 
 def _retry_after(value: str | None) -> float:
@@ -186,17 +235,3 @@ def _retry_after(value: str | None) -> float:
         return float(value)
     date = email.utils.parsedate_to_datetime(value) if value[:1].isalpha() else None
     return max(0.0, date.timestamp() - time.time()) if date is not None else 0.0
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Makes every redirect an HTTPError."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: object, newurl: str
-    ) -> None:
-        """Refuse."""
-
-
-@cache
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_NoRedirect)
