@@ -39,3 +39,12 @@ def test_how_to_pages_link_to_what_exists():
     pages = [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:\s]+?)(?:#[^)]*)?\)", page.read_text())]
     assert [f"{page.name} -> {link}" for page, link in links if not (page.parent / link).exists()] == []
+
+
+def test_measured_numbers_stand_in_the_results_they_name():
+    rows = re.findall(
+        r"^\| \[.*?\]\((benchmarks/results/\S+)\) \|.*?\| (.*) \|$", (PROJECT / "README.md").read_text(), re.M
+    )
+    claims = [(page, number) for page, ours in rows for number in re.findall(r"\d+\.\d+", ours)]
+    assert len(claims) > 10
+    assert [claim for claim in claims if claim[1] not in (PROJECT / claim[0]).read_text()] == []
