@@ -46,7 +46,7 @@ class Commit:
     """Record of one finished batch.
 
     Attributes:
-        inputs: digest of everything the batch was computed from (data, parameters, code version).
+        inputs: digest of everything the batch was computed from (data, parameters, code of the stage).
         code: version of the package that computed it.
         rows: rows of the batch's table, 0 when it has none.
         files: the batch's files by name.

@@ -20,6 +20,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from biomedica_kedro import __version__
+from biomedica_kedro.batches.code import code_digest
 from biomedica_kedro.batches.digests import combined, digest_of
 from biomedica_kedro.batches.files import atomic_path
 from biomedica_kedro.batches.folder import BatchFolder
@@ -169,7 +170,8 @@ class Plan:
     def _task(self, name: str, inputs: Mapping[str, Any]) -> Batch:
         digests = {key: _input_digest(value, name) for key, value in inputs.items()}
         parameters = None if self.parameters is None else digest_of(self.parameters)
-        digest = combined({"code": __version__, "stage": self.stage, "parameters": parameters, "inputs": digests})
+        code = code_digest(self.function, type(self.parameters))
+        digest = combined({"code": code, "stage": self.stage, "parameters": parameters, "inputs": digests})
         return Batch(name, inputs, dict(self.places), digest)
 
 
