@@ -93,7 +93,7 @@ cdef inline int facts_of(const xmlNode* node) noexcept:
         for i in range(_plain_from[<unsigned char> name[0]], _plain_from[<unsigned char> name[0] + 1]):
             if name[1] == _plain[i].name[1] and strcmp(name, _plain[i].name) == 0:
                 return _plain[i].facts
-    elif strcmp(<const char*> node.ns.href, _mathml) == 0:
+    elif node.ns.href != NULL and strcmp(<const char*> node.ns.href, _mathml) == 0:
         for i in range(_n_of_math):
             if strcmp(name, _of_math[i].name) == 0:
                 return _of_math[i].facts
@@ -324,7 +324,7 @@ cdef str attribute(xmlNode* node, const char* name, const char* namespace):
     while entry != NULL:
         if strcmp(<const char*> entry.name, name) == 0 and (
             entry.ns == NULL if namespace == NULL
-            else entry.ns != NULL and strcmp(<const char*> entry.ns.href, namespace) == 0
+            else entry.ns != NULL and entry.ns.href != NULL and strcmp(<const char*> entry.ns.href, namespace) == 0
         ):
             if entry.children == NULL:
                 return ""
