@@ -19,12 +19,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import hashlib
 import http.client
 import io
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -38,6 +35,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import orjson
 from PIL import Image
+from report import machine, write_result
 
 from biomedica_kedro.batches import BatchFolder, plan_batches
 from biomedica_kedro.pmc.archive import ArchiveWriter
@@ -232,18 +230,16 @@ def main() -> None:
         root = Path(folder)
         n_bytes = write_bucket(root, options.articles)
         results = [_compare(root, latency, options) for latency in options.latency]
-    facts = {
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "articles": options.articles,
-        "megabytes": round(n_bytes / 1e6, 1),
-        "rounds": options.rounds,
-        "results": results,
-    }
-    write_results(facts)
+    write_result(
+        "download",
+        "Download: ours, serial clients, s3fs",
+        f"`python benchmarks/download.py`; {machine()}. {options.articles} articles, {n_bytes / 1e6:.1f} MB, median "
+        f"[least, most] of {options.rounds} rounds, arms in turn against one loopback server.",
+        [row for rows in results for row in rows],
+    )
 
 
-def _compare(root: Path, latency: float, options: argparse.Namespace) -> dict[str, object]:
+def _compare(root: Path, latency: float, options: argparse.Namespace) -> list[dict[str, object]]:
     command = [sys.executable, str(HERE / "static_server.py"), str(root), str(latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -258,43 +254,21 @@ def _compare(root: Path, latency: float, options: argparse.Namespace) -> dict[st
                     f"{name} {options.articles / measured[name]['seconds']:.0f}/s" for name in ARMS))  # fmt: skip
         finally:
             server.kill()
-    arms = {}
+    rows = []
     for name in ARMS:
         ratios = [measured[name]["seconds"] / measured["ours"]["seconds"] for measured in rounds]
         seconds = statistics.median(measured[name]["seconds"] for measured in rounds)
-        arms[name] = {
-            "articles_per_second": round(options.articles / seconds, 1),
-            "ours_is_faster": round(statistics.median(ratios), 2),
-            "ours_is_faster_range": [round(min(ratios), 2), round(max(ratios), 2)],
-            "cpu_seconds": round(statistics.median(measured[name]["cpu_seconds"] for measured in rounds), 2),
-            "peak_megabytes": round(max(measured[name]["peak_megabytes"] for measured in rounds)),
-        }
-    return {"latency_ms": latency * 1000, "arms": arms}
-
-
-def write_results(facts: dict[str, object]) -> None:
-    """Write the numbers as JSON and as a table."""
-    folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / "download.json").write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    lines = [
-        "# Download: ours, a serial client, s3fs",
-        "",
-        f"`python benchmarks/download.py`, {facts['date']}, {facts['machine']}; {facts['articles']} articles, "
-        f"{facts['megabytes']} MB, median of {facts['rounds']} rounds, arms in turn against one loopback server.",
-        "",
-        "| latency | client | articles/s | ours is faster by | CPU s | peak MB |",
-        "|---|---|---|---|---|---|",
-    ]
-    for result in facts["results"]:
-        for name, arm in result["arms"].items():
-            low, high = arm["ours_is_faster_range"]
-            lines.append(
-                f"| {result['latency_ms']:.0f} ms | {name} | {arm['articles_per_second']} | "
-                f"{arm['ours_is_faster']} [{low}, {high}] | {arm['cpu_seconds']} | {arm['peak_megabytes']} |"
-            )
-    (folder / "download.md").write_text("\n".join([*lines, ""]))
-    print("\n".join(lines))
+        rows.append(
+            {
+                "latency": f"{latency * 1000:.0f} ms",
+                "client": name,
+                "articles/s": round(options.articles / seconds, 1),
+                "ours is faster by": f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]",
+                "CPU s": round(statistics.median(measured[name]["cpu_seconds"] for measured in rounds), 2),
+                "peak MB": round(max(measured[name]["peak_megabytes"] for measured in rounds)),
+            }
+        )
+    return rows
 
 
 def _picture(rng: np.random.Generator) -> bytes:

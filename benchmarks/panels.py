@@ -11,25 +11,20 @@ harder.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from report import machine, write_result
 
 from biomedica_kedro.corpus.options import CorpusOptions, Stream, random_stream
 from biomedica_kedro.corpus.plan import ArticlePlan, FigurePlan, plan_corpus
 from biomedica_kedro.corpus.render import compose, paint_part
 from biomedica_kedro.images.panels import Box, PanelOptions, PanelReading, read_panels
 
-RESULT = Path(__file__).parent / "results" / "panels.json"
 OPTIONS = CorpusOptions()
 
 
@@ -129,27 +124,17 @@ def main() -> None:
     parser.add_argument("--figures", type=int, default=200)
     count = parser.parse_args().figures
     drawn, singles = list(figures(count, composed=True)), list(figures(count, composed=False))
-    report = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "composed_figures": len(drawn),
-        "panels": sum(len(figure.boxes) for figure in drawn),
-        "single_panels": len(singles),
-        "with_captions": measure(drawn, singles, with_caption=True),
-        "without_captions": measure(drawn, singles, with_caption=False),
-    }
-    RESULT.write_text(json.dumps(report, indent=2) + "\n")
-    arms = [report["with_captions"], report["without_captions"]]
-    lines = [
-        f"{report['composed_figures']} composed figures ({report['panels']} panels) and {report['single_panels']} "
-        f"single panels of the embedded corpus; {report['date']}, {report['machine']}.",
-        "",
-        "| | with captions | without |",
-        "|---|---|---|",
-        *(f"| {name.replace('_', ' ')} | {value} | {arms[1].get(name, '')} |" for name, value in arms[0].items()),
-    ]
-    RESULT.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print(json.dumps(report, indent=2))
+    arms = [measure(drawn, singles, with_caption=told) for told in (True, False)]
+    write_result(
+        "panels",
+        "Panels found in composed figures",
+        f"`python benchmarks/panels.py --figures {count}`; {machine()}. {len(drawn)} composed figures "
+        f"({sum(len(figure.boxes) for figure in drawn)} panels) and {len(singles)} single panels of the corpus.",
+        [
+            {"": name.replace("_", " "), "with captions": value, "without": arms[1].get(name, "")}
+            for name, value in arms[0].items()
+        ],
+    )
 
 
 if __name__ == "__main__":
