@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from biomedica_kedro.shards.reader import ShardError, parse_sample, read_sample, read_shard
 from biomedica_kedro.shards.samples import Sample
-from biomedica_kedro.shards.writer import _header, write_shard
+from biomedica_kedro.shards.writer import write_shard
 
 keys = st.from_regex(r"[A-Za-z0-9_-]{1,150}", fullmatch=True)
 json_values = st.recursive(
@@ -51,13 +51,6 @@ def test_plain_tar_lists_image_text_and_json_in_order_without_clock_or_owner(tmp
         members = tar.getmembers()
     assert [m.name for m in members] == ["a.jpg", "a.txt", "a.json", "b.jpg", "b.txt", "b.json"]
     assert {(m.mtime, m.uid, m.gid, m.uname) for m in members} == {(0, 0, 0, "")}
-
-
-@given(st.text("abcXYZ019_-", min_size=1, max_size=120), st.integers(0, 2**40))
-def test_header_is_the_one_of_the_standard_library(name, size):
-    header = tarfile.TarInfo(name)
-    header.size = size
-    assert _header(name, size) == header.tobuf(tarfile.GNU_FORMAT)
 
 
 def test_same_samples_give_the_same_bytes(tmp_path):

@@ -1,13 +1,12 @@
 """The article archive: one plain tar a batch, and an index that says where each member's bytes lie.
 
 The index (`records.ARCHIVE_INDEX`) makes one figure readable without the rest of the tar. Members are named
-`{article_id}/{file name}`. Headers are fixed (no clock, no owner), so the same files give the same bytes.
+`{article_id}/{file name}`; the same files give the same bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from biomedica_kedro.batches import BatchFolder
+from biomedica_kedro.pmc.tar import END, header_of, padding_of
 from biomedica_kedro.records import ARCHIVE_INDEX, DataError, RejectReason, to_table
 
 SUFFIX = ".tar"
@@ -38,12 +38,10 @@ class ArchiveWriter:
             content: the file's bytes.
             kind: "json", "xml" or "media".
         """
-        header = tarfile.TarInfo(f"{article_id}/{name}")
-        header.size = len(content)
-        self._file.write(header.tobuf(tarfile.GNU_FORMAT))
+        self._file.write(header_of(f"{article_id}/{name}", len(content)))
         offset = self._file.tell()
         self._file.write(content)
-        self._file.write(b"\0" * (-len(content) % tarfile.BLOCKSIZE))
+        self._file.write(padding_of(len(content)))
         digest = hashlib.sha256(content).hexdigest()
         values = (article_id, name, kind, offset, len(content), digest)
         self._rows.append(dict(zip(ARCHIVE_INDEX.names, values, strict=True)))
@@ -59,7 +57,7 @@ class ArchiveWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self._file.write(b"\0" * 2 * tarfile.BLOCKSIZE)
+            self._file.write(END)
         self._file.close()
 
 

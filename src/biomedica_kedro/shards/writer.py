@@ -1,11 +1,7 @@
-"""Write samples into a WebDataset shard: a plain tar with fixed headers, so that the same samples give the same bytes.
-
-The headers are those of the standard library (tested), so any tar reads them.
-"""
+"""Write samples into a WebDataset shard: a plain tar, the same bytes for the same samples."""
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -13,18 +9,11 @@ from typing import BinaryIO, NamedTuple, Protocol, Self
 
 import orjson
 
+from biomedica_kedro.pmc.tar import END, header_of, padding_of
 from biomedica_kedro.shards.samples import Sample, check_names
 from biomedica_kedro.shards.targets import atomic_target
 
 SUFFIX = ".tar"
-
-_END = b"\0" * 2 * tarfile.BLOCKSIZE
-_LARGE = 8**11  # bytes: beyond it a size needs another encoding
-
-# The fields of a header that are the same for all members, and the sum of their bytes with a blank checksum.
-_TEMPLATE = tarfile.TarInfo("").tobuf(tarfile.GNU_FORMAT)
-_MODE_TO_SIZE, _MTIME, _REST = _TEMPLATE[100:124], _TEMPLATE[136:148], _TEMPLATE[156:]
-_BLANK_SUM = sum(_MODE_TO_SIZE) + sum(_MTIME) + sum(_REST) + 8 * ord(" ")
 
 
 class Writable(Protocol):
@@ -80,16 +69,16 @@ class ShardWriter:
         self._keys.add(key)
         offset = self.n_bytes
         for suffix, member in ((extension, content), ("txt", caption), ("json", record)):
-            self._write(_header(f"{key}.{suffix}", len(member)))
+            self._write(header_of(f"{key}.{suffix}", len(member)))
             self._write(member)
-            self._write(b"\0" * (-len(member) % tarfile.BLOCKSIZE))
+            self._write(padding_of(len(member)))
         place = Place(key, offset, self.n_bytes - offset)
         self.places.append(place)
         return place
 
     def finish(self) -> None:
         """Write the end of the tar."""
-        self._write(_END)
+        self._write(END)
 
     def _write(self, content: bytes) -> None:
         self._file.write(content)
@@ -122,15 +111,3 @@ def write_shard(target: Path | str | BinaryIO, samples: Iterable[Sample]) -> lis
         for sample in samples:
             writer.add(sample)
     return writer.places
-
-
-def _header(name: str, size: int) -> bytes:
-    """What the standard library gives for a member of this name and size, at a tenth of the cost."""
-    encoded = name.encode()
-    if len(encoded) > tarfile.LENGTH_NAME or size >= _LARGE:
-        header = tarfile.TarInfo(name)
-        header.size = size
-        return header.tobuf(tarfile.GNU_FORMAT)
-    digits = b"%011o\0" % size
-    checksum = b"%06o\0 " % (_BLANK_SUM + sum(encoded) + sum(digits))
-    return b"".join((encoded.ljust(tarfile.LENGTH_NAME, b"\0"), _MODE_TO_SIZE, digits, _MTIME, checksum, _REST))
