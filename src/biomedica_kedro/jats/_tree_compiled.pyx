@@ -44,7 +44,7 @@ cdef struct Name:
 
 
 cdef Name _plain[64]
-cdef int _plain_from[257]  # where the names with each first letter begin
+cdef int _plain_from[257]  # where the names of each slot begin
 cdef Name _of_math[8]
 cdef int _n_of_math = 0
 cdef bytes _MATHML = tags.MATHML.strip("{}").encode()
@@ -52,6 +52,10 @@ cdef const char* _mathml = _MATHML
 cdef bytes _XLINK = tags.XLINK_HREF[1:].partition("}")[0].encode()
 cdef const char* _xlink = _XLINK
 _kept = []  # the bytes that the tables point into
+
+
+cdef inline int slot_of(const char* name) noexcept:
+    return (7 * <unsigned char> name[0] + <unsigned char> name[1]) & 255
 
 
 def _fill_tables():
@@ -66,16 +70,16 @@ def _fill_tables():
     ):
         for name in names:
             facts[name] = facts.get(name, 0) | fact
-    names = sorted(name.encode() for name in facts if not name.startswith("{"))
+    names = sorted((name.encode() for name in facts if not name.startswith("{")), key=slot_of)
     of_math = [name for name in facts if name.startswith(tags.MATHML)]
     if len(names) > 64 or len(of_math) > 8 or len(names) + len(of_math) < len(facts):
         raise ValueError("the tables of names are too small, or a name has an unknown namespace")
-    cdef int i, letter
+    cdef int i, slot
     for i, name in enumerate(names):
         _kept.append(name)
         _plain[i].name, _plain[i].facts = name, facts[name.decode()]
-    for letter in range(257):
-        _plain_from[letter] = sum(name[0] < letter for name in names)
+    for slot in range(257):
+        _plain_from[slot] = sum(slot_of(name) < slot for name in names)
     for name in of_math:
         local = name[len(tags.MATHML):].encode()
         _kept.append(local)
@@ -88,10 +92,11 @@ _fill_tables()
 
 cdef inline int facts_of(const xmlNode* node) noexcept:
     cdef const char* name = <const char*> node.name
-    cdef int i
+    cdef int i, slot
     if node.ns == NULL:
-        for i in range(_plain_from[<unsigned char> name[0]], _plain_from[<unsigned char> name[0] + 1]):
-            if name[1] == _plain[i].name[1] and strcmp(name, _plain[i].name) == 0:
+        slot = slot_of(name)
+        for i in range(_plain_from[slot], _plain_from[slot + 1]):
+            if strcmp(name, _plain[i].name) == 0:
                 return _plain[i].facts
     elif node.ns.href != NULL and strcmp(<const char*> node.ns.href, _mathml) == 0:
         for i in range(_n_of_math):
@@ -201,7 +206,7 @@ cdef class Text:
                 memcpy(out, piece, RUN)
                 out += RUN
                 piece += RUN
-                after_space = piece[-1] == 32
+                after_space = (piece - 1)[0] == 32
                 continue
             stop = piece + RUN if end - piece > RUN else end
             while piece < stop:
@@ -350,7 +355,7 @@ cdef str leading_text(xmlNode* element):
 cdef tuple cited_work(xmlNode* ref):
     cdef xmlNode* node = after(ref, ref)
     cdef int facts
-    cdef str pmid = None
+    cdef str text, pmid = None
     cdef list with_doi = []
     while node != NULL:
         if node.type == XML_ELEMENT_NODE:
@@ -361,9 +366,12 @@ cdef tuple cited_work(xmlNode* ref):
                 if (attribute(node, "pub-id-type", NULL) or attribute(node, "ext-link-type", NULL)) == "pmid":
                     pmid = pmid or leading_text(node).strip() or None
                 else:
-                    for text in (leading_text(node), attribute(node, "href", _xlink)):
-                        if text and "10." in text:
-                            with_doi.append(text)
+                    text = leading_text(node)
+                    if "10." in text:
+                        with_doi.append(text)
+                    text = attribute(node, "href", _xlink)
+                    if text is not None and "10." in text:
+                        with_doi.append(text)
         node = after(node, ref)
     return attribute(ref, "id", NULL), pmid, with_doi, citation(ref)
 
