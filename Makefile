@@ -20,6 +20,7 @@ $(BIN)/uv:
 $(VENV)/.stamp: requirements.lock pyproject.toml setup.py $(wildcard src/biomedica_kedro/jats/*.pyx) | $(BIN)/uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c "from biomedica_kedro.jats.tree import IS_COMPILED as c; c or print('No C compiler: extraction will be slower.')"
 	@touch $@
 
 install: $(VENV)/.stamp  ## make .venv from the hashed lock
