@@ -18,6 +18,9 @@ PACKAGE = {
 from staged import tools
 from staged.names import NAMES as KNOWN
 from staged.shapes import Shape
+from .relative import near
+from staged.starred import *
+import staged.dotted
 try:
     from staged.quick import add
 except ImportError:
@@ -29,7 +32,7 @@ def run(batch, options):
     """What it does."""
     # as it is
     from staged.lazy import late
-    return tools.helper(KNOWN, LIMIT, Shape().area(), late(), add(1, 2))
+    return tools.helper(KNOWN, LIMIT, Shape().area(), late(), add(1, 2), near(), far(), staged.dotted.whole())
 
 def other():
     return 1
@@ -58,6 +61,9 @@ def _(thing: int):
     "shapes.py": "class Shape:\n    def area(self):\n        return side()\n\ndef side():\n    return 'side'\n",
     "quick.py": "def add(a, b):\n    return 'quick'\n",
     "slow.py": "def add(a, b):\n    return 'slow'\n",
+    "relative.py": "def near():\n    return 'near'\n",
+    "starred.py": "def far():\n    return 'far'\n",
+    "dotted.py": "def whole():\n    return 'whole'\n",
     "lazy.py": "def late():\n    return 'late'\n",
 }
 
@@ -96,6 +102,9 @@ def digest(tmp_path, monkeypatch):
         ("return 'quick'", "return 'changed'"),
         ("return 'slow'", "return 'changed'"),
         ('return "registered"', 'return "changed"'),
+        ("return 'near'", "return 'changed'"),
+        ("return 'far'", "return 'changed'"),
+        ("return 'whole'", "return 'changed'"),
     ],
     ids=[
         "constant",
@@ -108,6 +117,9 @@ def digest(tmp_path, monkeypatch):
         "preferred import",
         "other import",
         "registered",
+        "relative import",
+        "starred import",
+        "dotted import",
     ],
 )
 def test_what_a_stage_uses_counts(digest, old, new):

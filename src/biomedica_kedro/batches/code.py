@@ -23,6 +23,7 @@ _OURS = __name__.partition(".")[0]
 _MACHINERY = __name__.rpartition(".")[0]
 # Stands for the statements of a module that run whatever is used of it: registrations, checks.
 _ALWAYS = ""
+_ALL = "*"
 
 
 def code_digest(*things: object) -> str:
@@ -69,7 +70,9 @@ class _Module:
     def leads_to(self, name: str, attribute: str) -> Iterator[tuple[str, str]]:
         """What an imported name, or an attribute of it, leads to in other modules."""
         for module, imported in self.imported.get(name, ()):
-            if not imported:
+            if imported == _ALL:
+                yield module, ""
+            elif not imported:
                 yield module, attribute
             elif _path_of(f"{module}.{imported}") is None:
                 yield module, imported
@@ -111,17 +114,27 @@ def _read(name: str) -> _Module | None:
         return module
     lines = text.splitlines()
     tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            for alias in node.names:
-                module.imported.setdefault(alias.asname or alias.name, set()).add((node.module, alias.name))
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                module.imported.setdefault(alias.asname or alias.name, set()).add((alias.name, ""))
+    for alias, target in _imports_of(tree, name if path.stem == "__init__" else name.rpartition(".")[0]):
+        module.imported.setdefault(alias, set()).add(target)
     for statement in _flat(tree.body):
         for defined in _names_of(statement):
             module.define(defined, _source_of(statement, lines), _used_by(statement))
     return module
+
+
+def _imports_of(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    """What each imported name stands for, wherever the import is written; a star stands for all of a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                module = importlib.util.resolve_name("." * node.level + module, package)
+            for alias in node.names:
+                yield (_ALWAYS if alias.name == _ALL else alias.asname or alias.name), (module, alias.name)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                is_dotted = "." in alias.name and not alias.asname
+                yield alias.asname or alias.name.partition(".")[0], (alias.name, _ALL if is_dotted else "")
 
 
 def _flat(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
