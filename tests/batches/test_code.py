@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import pytest
@@ -26,13 +27,23 @@ try:
 except ImportError:
     from staged.slow import add
 
+from math import floor as rounded
+
 LIMIT = 3
+PAGE = """
+# Heading
+"""
+if LIMIT > 2:
+    BOUND = 1
+else:
+    BOUND = 0
 
 def run(batch, options):
     """What it does."""
     # as it is
     from staged.lazy import late
-    return tools.helper(KNOWN, LIMIT, Shape().area(), late(), add(1, 2), near(), far(), staged.dotted.whole())
+    told = tools.helper(KNOWN, LIMIT, Shape().area(), late(), add(1, 2), near(), far())
+    return told, staged.dotted.whole(), rounded(1.5), PAGE, BOUND
 
 def other():
     return 1
@@ -84,6 +95,7 @@ def digest(tmp_path, monkeypatch):
         assert not old or sum(old in text for text in PACKAGE.values()) == 1
         for file, text in PACKAGE.items():
             (folder / file).write_text(text.replace(old, new) if old else text)
+            os.utime(folder / file, (0, 0))
         return code.code_digest(importlib.import_module("staged.stage").run)
 
     return digest
@@ -102,6 +114,9 @@ def digest(tmp_path, monkeypatch):
         ("return 'quick'", "return 'changed'"),
         ("return 'slow'", "return 'changed'"),
         ('return "registered"', 'return "changed"'),
+        ("floor as", "ceil as"),
+        ("# Heading", "# Title"),
+        ("LIMIT > 2", "LIMIT > 3"),
         ("return 'near'", "return 'changed'"),
         ("return 'far'", "return 'changed'"),
         ("return 'whole'", "return 'changed'"),
@@ -117,6 +132,9 @@ def digest(tmp_path, monkeypatch):
         "preferred import",
         "other import",
         "registered",
+        "function of another library",
+        "line of a text that looks like a comment",
+        "condition",
         "relative import",
         "starred import",
         "dotted import",

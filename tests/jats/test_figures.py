@@ -257,3 +257,11 @@ def test_figure_without_id_gets_a_stable_one(parse):
     first, second = parse("<fig/><fig/>").figures
     assert (first.figure_id, second.figure_id) == ("figure-1", "figure-2")
     assert "no id" in first.warnings
+
+
+def test_sub_articles_without_an_id_are_numbered_in_their_order(parse):
+    parsed = parse(
+        after="<sub-article><body><fig id='A'/></body></sub-article>"
+        "<sub-article><body><p>Text.</p><fig id='B'/></body></sub-article>"
+    )
+    assert [figure.sub_article_id for figure in parsed.figures] == ["sub-article-1", "sub-article-2"]

@@ -81,6 +81,7 @@ def facts(implementation, root):
         "texts": [(implementation.text_of(e), implementation.plain_text(e)) for e in root.iter()],
         "texts_by_tag": [implementation.texts_by_tag(e) for e in root.iter()],
         "scopes": [(walk.scope(i), outer) for i, outer in enumerate(walk.outer)],
+        "sub_articles": walk.sub_articles,
         "floats": walk.floats,
         "paragraphs": [walk.paragraph_text(i) for i in range(paragraphs)],
         "text_paragraphs": walk.text_paragraphs,
@@ -142,3 +143,11 @@ def test_python_is_used_on_request(compiled):
     environment = {**os.environ, "BIOMEDICA_NO_EXTENSIONS": "1"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "biomedica_kedro.jats._tree_python"]
+
+
+def test_defaults_that_a_document_type_declares_count(compiled):
+    xml = b"""<!DOCTYPE article [<!ATTLIST xref ref-type CDATA "fig">]>
+        <article><p><xref>Figure 1</xref><xref rid="B1"/></p><ref><pub-id>10.1000/x</pub-id></ref></article>"""
+    root = read_article(xml).article
+    assert len(compiled.Walk(root).xrefs(set(), {"fig"})) == 2
+    assert facts(compiled, root) == facts(_tree_python, root)

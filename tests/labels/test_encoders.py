@@ -7,6 +7,7 @@ from kedro.io import DatasetError
 from PIL import Image
 
 from biomedica_kedro.datasets.vision_encoder import VisionEncoderDataset
+from biomedica_kedro.labels import encoders
 from biomedica_kedro.labels.descriptors import describe
 from biomedica_kedro.labels.encoders import EncoderError, Preprocessing, prepare
 
@@ -54,6 +55,13 @@ def test_aspect_is_kept_unless_the_reference_is_asked_for():
 
     assert padded[0].min() == 255 and padded[32].max() == 0
     assert squashed.max() == 0
+
+
+def test_digest_follows_the_code_of_the_encoder(monkeypatch: pytest.MonkeyPatch):
+    handle = VisionEncoderDataset(kind="descriptors").load()
+    first = handle.digest()
+    monkeypatch.setattr(encoders, "code_digest", lambda encoder: f"other code of {encoder.__name__}")
+    assert handle.digest() != first
 
 
 def test_digest_follows_the_weights_and_not_the_device(tmp_path: Path):

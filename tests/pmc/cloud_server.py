@@ -32,6 +32,8 @@ class Fault(Enum):
     STALL = "no byte until the client gives up"
     RESET = "connection dropped in the middle of the body"
     TRUNCATED = "body ends early"
+    WRONG_RANGE = "206 with another range than asked for"
+    NO_RANGE = "416, as if nothing were missing"
     CORRUPT = "one bit of the body is wrong"
 
 
@@ -46,6 +48,7 @@ class CloudServer:
         latency: seconds before every answer.
         page_size: keys on a page of a listing.
         retry_after: value of the Retry-After header.
+        replacements: by key, what an object is after its first answer.
     """
 
     root: Path
@@ -55,6 +58,7 @@ class CloudServer:
     page_size: int = 1000
     retry_after: str = "1"
     url: str = ""
+    replacements: dict[str, bytes] = field(default_factory=dict)
 
     def asked(self, text: str = "") -> list[str]:
         """Keys and queries asked for that contain `text`."""
@@ -79,13 +83,22 @@ class CloudServer:
             return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
         if fault is Fault.STALL:
             await asyncio.sleep(30)
-        return await self._send(request, path.read_bytes(), fault)
+        content = path.read_bytes()
+        if key in self.replacements:
+            path.write_bytes(self.replacements.pop(key))
+        return await self._send(request, content, fault)
 
     async def _send(self, request: web.Request, content: bytes, fault: Fault | None) -> web.StreamResponse:
         etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
         wanted = request.http_range
         status, headers = 200, {"ETag": f'"{etag}"'}
-        if wanted.start is not None:
+        if request.headers.get("If-Range", headers["ETag"]) != headers["ETag"]:
+            wanted = slice(None, None)
+        if wanted.start is not None and fault is Fault.NO_RANGE:
+            return web.Response(status=416)
+        if wanted.start is not None and fault is Fault.WRONG_RANGE:
+            status, headers["Content-Range"] = 206, f"bytes 0-{len(content) - 1}/{len(content)}"
+        elif wanted.start is not None:
             stop = min(len(content), wanted.stop or len(content))
             headers["Content-Range"] = f"bytes {wanted.start}-{stop - 1}/{len(content)}"
             status, content = 206, content[wanted.start : stop]

@@ -68,6 +68,8 @@ def test_listings_go_on_over_pages(server, source):
         [Fault.STALL],
         [Fault.RESET, Fault.RESET],
         [Fault.BUSY, Fault.TRUNCATED, Fault.TRUNCATED],
+        [Fault.TRUNCATED, Fault.WRONG_RANGE],
+        [Fault.TRUNCATED, Fault.NO_RANGE],
     ],
     ids=lambda faults: "+".join(fault.name for fault in faults) or "none",
 )
@@ -90,6 +92,30 @@ def test_retry_after_is_honoured(server, source, fault):
     assert read(source) == BODY
     first, second = [moment for moment, _, _ in server.requests]
     assert second - first >= 0.95
+
+
+def test_another_version_is_fetched_whole(server, source):
+    key = server.root / "PMC1.1" / "big.jpg"
+    server.faults["PMC1.1/big.jpg"] = [Fault.TRUNCATED]
+    server.replacements["PMC1.1/big.jpg"] = BODY[::-1]
+    assert read(source) == BODY[::-1] == key.read_bytes()
+
+
+@pytest.mark.parametrize("value", ["soon", "", "-1", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_retry_after_that_says_nothing_does_not_matter(server, source, value):
+    server.retry_after = value
+    server.faults["PMC1.1/big.jpg"] = [Fault.TOO_MANY]
+    assert read(source) == BODY
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "127.0.0.1:9"])
+def test_proxies_of_the_environment_are_used(server, source, monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(DataError, match=r"Cannot connect to host 127\.0\.0\.1:9 "):
+        read(source)
+    assert not server.requests
 
 
 def test_retry_after_as_a_date_stops_every_request_to_the_host(server, source):

@@ -12,6 +12,7 @@ import ast
 import hashlib
 import importlib.util
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,17 +25,25 @@ _MACHINERY = __name__.rpartition(".")[0]
 # Stands for the statements of a module that run whatever is used of it: registrations, checks.
 _ALWAYS = ""
 _ALL = "*"
+_STARTED = time.time()
 
 
 def code_digest(*things: object) -> str:
     """Hexadecimal digest of the source that functions and classes are made of.
 
     Args:
-        things: top-level functions or classes, importable by module and name.
+        things: top-level functions or classes, importable by module and name, or "package.module:name".
     """
-    return _digest_of(
-        *((getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "").partition(".")[0]) for thing in things)
+    return _digest_of(*map(_symbol, things))
+
+
+def _symbol(thing: object) -> tuple[str, str]:
+    module, _, name = (
+        thing.partition(":")
+        if isinstance(thing, str)
+        else (getattr(thing, "__module__", ""), "", getattr(thing, "__qualname__", ""))
     )
+    return module, name.partition(".")[0]
 
 
 @cache
@@ -44,28 +53,35 @@ def _digest_of(*symbols: tuple[str, str]) -> str:
         _follow(module, name, seen)
     # Without the modules' names: a script is the same code run and imported.
     told = sorted(f"{name}\n{source}" for (_, name), source in seen.items() if source)
-    # Where no source is to be had, the version has to do.
-    return hashlib.sha256("\n".join(told or [__version__, *map(str, symbols)]).encode()).hexdigest()
+    module, name = symbols[0]
+    known = _read(module)
+    if known is None or name not in known.statements:
+        told.append(f"{symbols[0]} of {__version__}")  # a lambda, a partial: the version has to do
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 @dataclass(slots=True)
 class _Module:
-    """The source of a module by top-level name; `_ALWAYS` holds what belongs to no name.
+    """The statements of a module by the top-level name they define; `_ALWAYS` holds what belongs to no name.
 
     Attributes:
-        sources: statements by the name they define.
-        used: names, and attributes of names, that these statements use.
+        statements: by name.
         imported: what a name may stand for: modules, or names in modules.
+        text: the whole source, where it is not Python's; or a mark that the file is newer than what runs.
     """
 
-    sources: dict[str, str] = field(default_factory=dict)
-    used: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    statements: dict[str, list[ast.stmt]] = field(default_factory=dict)
     imported: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    text: str = ""
 
-    def define(self, name: str, source: str, used: set[tuple[str, str]]) -> None:
-        """Add a statement to what defines a name."""
-        self.sources[name] = self.sources.get(name, "") + source
-        self.used.setdefault(name, set()).update(used)
+    def source(self, name: str) -> str:
+        """What defines a name, in a form that knows no comments, docstrings and line breaks."""
+        told = "\n".join(map(_told, self.statements.get(name, ())))
+        return f"{self.text}\n{told}" if name == _ALWAYS and self.text else told
+
+    def uses(self, name: str) -> set[tuple[str, str]]:
+        """Names, and attributes of names, that the definition of a name uses."""
+        return {used for statement in self.statements.get(name, ()) for used in _used_by(statement)}
 
     def leads_to(self, name: str, attribute: str) -> Iterator[tuple[str, str]]:
         """What an imported name, or an attribute of it, leads to in other modules."""
@@ -86,18 +102,19 @@ def _follow(module: str, name: str, seen: dict[tuple[str, str], str]) -> None:
     waiting = [(module, name)]
     while waiting:
         module, name = waiting.pop()
-        if module.partition(".")[0] not in tops or f"{module}.".startswith(f"{_MACHINERY}."):
+        if f"{module}.".startswith(f"{_MACHINERY}."):
             continue
-        read = _read(module)
+        read = _read(module) if module.partition(".")[0] in tops else None
         if read is None:
+            seen[module, name] = module  # of another library: which one, not what is in it
             continue
-        for own in {name, _ALWAYS} if name else {*read.sources, _ALWAYS}:
+        for own in {name, _ALWAYS} if name else {*read.statements, *read.imported, _ALWAYS}:
             if (module, own) in seen:
                 continue
-            seen[module, own] = read.sources.get(own, "")
+            seen[module, own] = read.source(own)
             waiting.extend(read.leads_to(own, ""))
-            for word, attribute in read.used.get(own, ()):
-                if word in read.sources:
+            for word, attribute in read.uses(own):
+                if word in read.statements:
                     waiting.append((module, word))
                 waiting.extend(read.leads_to(word, attribute))
 
@@ -107,18 +124,19 @@ def _read(name: str) -> _Module | None:
     path = _path_of(name)
     if path is None:
         return None
-    text = path.read_text(encoding="utf-8")
     module = _Module()
+    if path.stat().st_mtime > _STARTED:
+        # What runs may be older: the next process, which runs what is here now, shall not take it for the same.
+        module.text = f"edited at {path.stat().st_mtime_ns}"
     if path.suffix != ".py":
-        module.define(_ALWAYS, text, set())
+        module.text += path.read_text(encoding="utf-8")
         return module
-    lines = text.splitlines()
-    tree = ast.parse(text)
+    tree = ast.parse(path.read_bytes())
     for alias, target in _imports_of(tree, name if path.stem == "__init__" else name.rpartition(".")[0]):
         module.imported.setdefault(alias, set()).add(target)
     for statement in _flat(tree.body):
         for defined in _names_of(statement):
-            module.define(defined, _source_of(statement, lines), _used_by(statement))
+            module.statements.setdefault(defined, []).append(statement)
     return module
 
 
@@ -138,9 +156,10 @@ def _imports_of(tree: ast.Module, package: str) -> Iterator[tuple[str, tuple[str
 
 
 def _flat(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements of a module, those under `if` and `try` included; imports are known already."""
+    """Statements of a module, those under `if` and `try` and the conditions included; imports are known already."""
     for statement in statements:
         if isinstance(statement, ast.If):
+            yield ast.Expr(statement.test)
             yield from _flat(statement.body + statement.orelse)
         elif isinstance(statement, ast.Try):
             handled = [inner for handler in statement.handlers for inner in handler.body]
@@ -151,7 +170,11 @@ def _flat(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _names_of(statement: ast.stmt) -> list[str]:
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        registered = any(isinstance(node, ast.Attribute) and node.attr == "register" for node in _decorators(statement))
+        registered = any(
+            isinstance(node, ast.Attribute) and node.attr == "register"
+            for decorator in statement.decorator_list
+            for node in ast.walk(decorator)
+        )
         return [_ALWAYS] if registered else [statement.name]
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
@@ -160,27 +183,17 @@ def _names_of(statement: ast.stmt) -> list[str]:
     return [_ALWAYS]
 
 
-def _decorators(statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> Iterator[ast.AST]:
-    for decorator in statement.decorator_list:
-        yield from ast.walk(decorator)
+def _told(node: object) -> str:
+    """A syntax tree as text, the same for all versions of Python that have these statements."""
+    if isinstance(node, ast.AST):
+        parts = [f"{name}={_told(value)}" for name, value in ast.iter_fields(node) if value is not None and value != []]
+        return f"{type(node).__name__}({','.join(parts)})"
+    if isinstance(node, list):
+        return f"[{','.join(_told(inner) for inner in node if not _is_text(inner))}]"
+    return repr(node)
 
 
-def _source_of(statement: ast.stmt, lines: list[str]) -> str:
-    """Lines of a statement without comments of their own, blank lines and docstrings."""
-    first = min((node.lineno for node in getattr(statement, "decorator_list", [])), default=statement.lineno)
-    left_out: set[int] = set()
-    for node in ast.walk(statement):
-        body = getattr(node, "body", None)
-        for inner in body if isinstance(body, list) else []:
-            if _is_text(inner):
-                left_out.update(range(inner.lineno, (inner.end_lineno or inner.lineno) + 1))
-    kept = [lines[n - 1].rstrip() for n in range(first, (statement.end_lineno or first) + 1) if n not in left_out]
-    if _is_text(statement):
-        return ""
-    return "".join(f"{line}\n" for line in kept if line and not line.lstrip().startswith("#"))
-
-
-def _is_text(statement: ast.AST) -> bool:
+def _is_text(statement: object) -> bool:
     """Whether a statement is a string that stands alone."""
     return (
         isinstance(statement, ast.Expr)
@@ -191,14 +204,12 @@ def _is_text(statement: ast.AST) -> bool:
 
 def _used_by(statement: ast.stmt) -> set[tuple[str, str]]:
     """Names that a statement uses, each with the attribute that is asked of it; "" where the name stands alone."""
-    used = {
-        (node.value.id, node.attr)
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    attributes = [node for node in ast.walk(statement) if isinstance(node, ast.Attribute)]
+    used = {(node.value.id, node.attr) for node in attributes if isinstance(node.value, ast.Name)}
+    roots = {id(node.value) for node in attributes}
+    return used | {
+        (node.id, "") for node in ast.walk(statement) if isinstance(node, ast.Name) and id(node) not in roots
     }
-    roots = {id(node.value) for node in ast.walk(statement) if isinstance(node, ast.Attribute)}
-    used |= {(node.id, "") for node in ast.walk(statement) if isinstance(node, ast.Name) and id(node) not in roots}
-    return used
 
 
 @cache
@@ -208,7 +219,10 @@ def _path_of(module: str) -> Path | None:
     loaded = sys.modules.get(module)
     if loaded is not None and str(getattr(loaded, "__file__", "")).endswith(".py"):
         return Path(str(loaded.__file__))
-    spec = importlib.util.find_spec(top) if top and top != "__main__" else None
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # a module without a specification: a script, or made by hand
+        spec = None
     for root in (spec.submodule_search_locations or ()) if spec is not None else ():
         stem = Path(root, *parts)
         for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py", stem.with_name(f"{stem.name}.pyx")):

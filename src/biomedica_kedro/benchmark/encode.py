@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from biomedica_kedro.batches import BatchFolder, map_items
+from biomedica_kedro.batches.code import code_digest
+from biomedica_kedro.batches.digests import combined
 from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
 from biomedica_kedro.benchmark.samples import Pixels, Sample, TaskSamples, check_sample
 from biomedica_kedro.benchmark.task import Task
@@ -135,8 +137,8 @@ class CachedEmbeddings:
     batch: str
 
     def digest(self) -> str:
-        """Content digest."""
-        return self.folder.digest(self.batch)
+        """Digest of the content, and of the code that reads it."""
+        return combined({"content": self.folder.digest(self.batch), "code": code_digest(type(self))})
 
     def read(self) -> TaskEmbeddings:
         """The arrays."""

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 from PIL import Image
 
+from biomedica_kedro.batches.code import code_digest
 from biomedica_kedro.batches.digests import digest_of
 from biomedica_kedro.batches.files import sha256_of
 from biomedica_kedro.images.panels import (
@@ -48,8 +49,9 @@ class DetectorHandle:
     weights: Path | None = None
 
     def digest(self) -> str:
-        """Digest of the choice: the factory's name and the content of the weights."""
-        return digest_of([self.factory, None if self.weights is None else sha256_of(_existing(self.weights))])
+        """Digest of the choice: the factory's name and code, and the content of the weights."""
+        code = None if self.factory is None else code_digest(self.factory)
+        return digest_of([self.factory, code, None if self.weights is None else sha256_of(_existing(self.weights))])
 
     def build(self) -> PanelDetector | None:
         """The detector, made once a process."""

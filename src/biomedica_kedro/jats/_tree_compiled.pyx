@@ -35,6 +35,7 @@ cdef enum:
     IS_CITATION_IN_PARTS = 4096
     IS_SCOPE = 8192
     IS_TEXT_SCOPE = 16384
+    IS_SUB_ARTICLE = 32768
     IS_TOLD_OTHERWISE = IS_APART | IS_APART_FROM_PARAGRAPH | IS_BLOCK | IS_TEX | IS_MATH
 
 
@@ -67,6 +68,7 @@ def _fill_tables():
         (IS_FLOAT, tags.FLOATS), (IS_XREF, {"xref"}), (IS_REF, {"ref"}), (IS_IDENTIFIER, tags.IDENTIFIERS),
         (IS_WRITTEN_CITATION, {tags.WRITTEN_CITATION}), (IS_CITATION_IN_PARTS, tags.CITATIONS_IN_PARTS),
         (IS_SCOPE, tags.SCOPES), (IS_TEXT_SCOPE, tags.TEXT_SCOPES),
+        (IS_SUB_ARTICLE, tags.SUB_ARTICLES),
     ):
         for name in names:
             facts[name] = facts.get(name, 0) | fact
@@ -337,6 +339,8 @@ cdef str attribute(xmlNode* node, const char* name, const char* namespace):
                 return decoded(entry.children)
             return etreepublic.attributeValue(node, entry)  # entities in it
         entry = entry.next
+    if node.doc != NULL and node.doc.intSubset != NULL:  # which may declare a default
+        return etreepublic.attributeValueFromNsName(node, <const unsigned char*> namespace, <const unsigned char*> name)
     return None
 
 
@@ -470,6 +474,11 @@ cdef class Walk:
     def outer(self):
         cdef int i
         return [self.scopes.kept[i].scope for i in range(self.scopes.length)]
+
+    @property
+    def sub_articles(self):
+        cdef int i
+        return [i for i in range(self.scopes.length) if facts_of(self.scopes.kept[i].node) & IS_SUB_ARTICLE]
 
     @property
     def text_paragraphs(self):

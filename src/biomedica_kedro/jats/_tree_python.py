@@ -21,6 +21,7 @@ from biomedica_kedro.jats.tags import (
     IDENTIFIERS,
     MATH,
     SCOPES,
+    SUB_ARTICLES,
     TEX,
     TEXT_SCOPES,
     WRITTEN_CITATION,
@@ -45,6 +46,7 @@ class Walk:
 
     Attributes:
         outer: of each scope, the scope around it; of the root, itself.
+        sub_articles: scopes of `<sub-article>` and `<response>` elements.
         text_paragraphs: index among all `<p>`, and scope, of each `<p>` whose scope is the root or one of
             `tags.TEXT_SCOPES`.
         floats: each `<fig>`, `<fig-group>`, `<graphic>`, `<inline-graphic>` and `<media>`, in document order, with its
@@ -53,6 +55,7 @@ class Walk:
 
     def __init__(self, root: etree._Element) -> None:
         self.outer = [0]
+        self.sub_articles: list[int] = []
         self.text_paragraphs: list[tuple[int, int]] = []
         self.floats: list[tuple[etree._Element, int]] = []
         self._scopes = [root]
@@ -70,6 +73,8 @@ class Walk:
                 elif tag == "p":
                     paragraphs.pop()
                 continue
+            if tag in SUB_ARTICLES:
+                self.sub_articles.append(len(self._scopes))
             if tag in SCOPES:
                 self.outer.append(scopes[-1])
                 scopes.append(len(self._scopes))

@@ -57,6 +57,8 @@ class Places:
         self.outer = walk.outer
         self._places: list[Place | None] = [None] * len(self.outer)
         self._places[0] = Place(language=walk.scope(0).get(XML_LANG) or "en")
+        for scope in walk.sub_articles:
+            self[scope]  # now, since those without an id are numbered in their order
 
     def __getitem__(self, scope: int) -> Place:
         """The place that a scope begins."""

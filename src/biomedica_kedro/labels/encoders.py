@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from biomedica_kedro.batches.digests import combined, digest_of
+from biomedica_kedro.batches.code import code_digest
+from biomedica_kedro.batches.digests import combined
 from biomedica_kedro.batches.files import sha256_of
 from biomedica_kedro.records import Options
 
@@ -79,12 +80,17 @@ class EncoderHandle:
     choice: EncoderChoice
 
     def digest(self) -> str:
-        """Digest of what decides the vectors: the choice without the device, and the weights file's content."""
+        """Digest of what decides the vectors: the choice without the device, the code, the weights file's content."""
         chosen = self.choice.model_dump(mode="json", exclude={"device", "weights"})
         weights = _checked_weights(self.choice)
-        if weights is None:
-            return digest_of(chosen)
-        return combined({"choice": chosen, "weights": _file_digest(weights, weights.stat().st_mtime_ns)})
+        is_plain = self.choice.kind is EncoderKind.DESCRIPTORS
+        return combined(
+            {
+                "choice": chosen,
+                "code": code_digest(DescriptorEncoder if is_plain else TorchEncoder),
+                "weights": None if weights is None else _file_digest(weights, weights.stat().st_mtime_ns),
+            }
+        )
 
     def build(self) -> VisionEncoder:
         """The encoder itself, made once per process."""

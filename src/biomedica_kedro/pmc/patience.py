@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
@@ -85,6 +85,31 @@ class _BusyError(Exception):
         self.wait = wait
 
 
+@dataclass(slots=True)
+class _Body:
+    """What has arrived of an object, and the version it is of."""
+
+    content: bytearray = field(default_factory=bytearray)
+    etag: str = ""
+
+    def headers(self) -> dict[str, str]:
+        """Ask for what is missing, or for all of an object that is not the same any more."""
+        if not self.content:
+            return {}
+        return {"Range": f"bytes={len(self.content)}-"} | ({"If-Range": self.etag} if self.etag else {})
+
+    def begin(self, answer: aiohttp.ClientResponse) -> None:
+        """Get ready for the bytes of an answer."""
+        goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {len(self.content)}-")
+        if answer.status == 416 or (answer.status == 206 and not goes_on):
+            n_bytes = len(self.content)
+            self.content.clear()
+            raise _BusyError(f"HTTP {answer.status} does not go on at byte {n_bytes}")
+        if answer.status == 200:
+            self.content.clear()  # the whole object: the first attempt, another version, or a server without ranges
+        self.etag = answer.headers.get("ETag", "")
+
+
 class _Connections:
     """Connections that are kept alive; none is made before the first request."""
 
@@ -142,7 +167,7 @@ async def get_patiently(url: str, patience: Patience, *, max_bytes: int, data: b
     if shared is None:
         async with connections():
             return await get_patiently(url, patience, max_bytes=max_bytes, data=data)
-    body = bytearray()
+    body = _Body()
     parts = urlsplit(url)
     gate, proxy = gate_of(parts.netloc), _proxy_to(parts.scheme, parts.netloc)
     n_failed = 0
@@ -160,13 +185,13 @@ async def get_patiently(url: str, patience: Patience, *, max_bytes: int, data: b
                 raise DataError(RejectReason.DOWNLOAD_FAILED, what) from error
             await asyncio.sleep(patience.pause(n_failed))
         else:
-            return bytes(body)
+            return bytes(body.content)
 
 
 async def _attempt(
     session: aiohttp.ClientSession,
     url: str,
-    body: bytearray,
+    body: _Body,
     timeout: aiohttp.ClientTimeout,
     *,
     max_bytes: int,
@@ -177,7 +202,7 @@ async def _attempt(
     import aiohttp
     from yarl import URL
 
-    headers = {"Range": f"bytes={len(body)}-"} if body else {}
+    headers = body.headers()
     if data is not None:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
     try:
@@ -190,16 +215,15 @@ async def _attempt(
             proxy=proxy,
             timeout=timeout,
         ) as answer:
-            if answer.status not in (200, 206):
+            if answer.status not in (200, 206, 416):
                 _refused(url, answer)
-            if answer.status == 200:
-                body.clear()  # the whole object: the first attempt, or a server that knows no ranges
-            n_bytes = len(body) + (answer.content_length or 0)
+            body.begin(answer)
+            n_bytes = len(body.content) + (answer.content_length or 0)
             if n_bytes > max_bytes:
                 raise DataError(RejectReason.TOO_LARGE, f"{url} has {n_bytes} bytes, more than {max_bytes}")
             async for chunk in answer.content.iter_any():
-                body += chunk
-                if len(body) > max_bytes:
+                body.content += chunk
+                if len(body.content) > max_bytes:
                     raise DataError(RejectReason.TOO_LARGE, f"{url} goes on after {max_bytes} bytes")
     except (aiohttp.ClientError, OSError) as error:
         raise _BusyError(f"{type(error).__name__}: {error}") from error
@@ -215,11 +239,12 @@ def _timeout(seconds: float) -> aiohttp.ClientTimeout:
 @cache
 def _proxy_to(scheme: str, host: str) -> str | None:
     """The proxy that the environment names; aiohttp would look it up for each request."""
-    return None if proxy_bypass(host) else getproxies().get(scheme)
+    proxy = None if proxy_bypass(host) else getproxies().get(scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def _refused(url: str, answer: aiohttp.ClientResponse) -> NoReturn:
-    what = f"HTTP {answer.status} {answer.reason}"
+    what = f"HTTP {answer.status} {ascii(answer.reason)[1:-1]}"
     if answer.status in (404, 410):
         raise DataError(RejectReason.NOT_FOUND, f"{url}: {what}")
     if answer.status in _BUSY:
@@ -233,5 +258,7 @@ def _retry_after(value: str | None) -> float:
         return 0.0
     if value.strip().isdecimal():
         return float(value)
-    date = email.utils.parsedate_to_datetime(value) if value[:1].isalpha() else None
-    return max(0.0, date.timestamp() - time.time()) if date is not None else 0.0
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return 0.0
