@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PEER = "pubmed_parser==0.5.1"
+GIVEN = "Given articles"
 IN_PYTHON = "biomedica-kedro, not compiled"
 Arm = Callable[[Path, bytes], object]
 
@@ -140,8 +141,8 @@ def measure(paths: Sequence[Path], source: str, rounds: int, with_peers: bool) -
     write_result(
         "extraction",
         "Extraction beside the parse of the XML alone",
-        f"`python benchmarks/extraction.py`; {machine()}. {source}: {len(paths)} articles, {megabytes:.1f} MB. "
-        f"Peak memory {memory:.0f} MB.",
+        f"`python benchmarks/extraction.py{' --articles FOLDER' if source == GIVEN else ''}`; {machine()}. {source}: "
+        f"{len(paths)} articles, {megabytes:.1f} MB. Peak memory {memory:.0f} MB.",
         [
             {
                 "arm": name,
@@ -165,7 +166,7 @@ def main() -> None:
     if options.arm:
         print(json.dumps(best_seconds(options.articles, arms_of([options.arm]), options.rounds)))
     elif options.articles:
-        measure(articles_in(options.articles), "Given articles", options.rounds, not options.without_peers)
+        measure(articles_in(options.articles), GIVEN, options.rounds, not options.without_peers)
     else:
         with tempfile.TemporaryDirectory() as folder:
             paths = embedded_articles(Path(folder))

@@ -159,6 +159,12 @@ def test_what_a_stage_does_not_use_does_not_count(digest, old, new):
     assert digest(old, new) == digest()
 
 
+def test_what_is_edited_while_a_run_is_under_way_is_not_taken_for_what_ran(digest, monkeypatch):
+    before = digest()
+    monkeypatch.setattr(code, "_STARTED", -1.0)
+    assert digest() != before
+
+
 def test_digests_follow_the_package():
     seen = {}
     code._follow(parse_batch.__module__, "parse_batch", seen)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from biomedica_kedro.images import panel_detectors
 from biomedica_kedro.images.panel_detectors import DetectorError, DetectorHandle, read_image
 from biomedica_kedro.images.panels import Box, PanelOptions
 
@@ -59,6 +60,12 @@ def test_factory_is_found_by_its_python_path_and_gets_the_weights(monkeypatch, t
 def test_factory_that_is_not_there_is_an_error_that_says_what_is_expected(name):
     with pytest.raises(DetectorError, match=r"package\.module:factory"):
         DetectorHandle(name).build()
+
+
+def test_digest_follows_the_code_of_a_detector(monkeypatch):
+    first = DetectorHandle("x:y").digest()
+    monkeypatch.setattr(panel_detectors, "code_digest", lambda factory: f"other code of {factory}")
+    assert DetectorHandle("x:y").digest() != first
 
 
 def test_digest_follows_the_weights_and_absent_weights_are_an_error(tmp_path):

@@ -14,7 +14,7 @@ from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.patience import Patience, gate_of
 from biomedica_kedro.pmc.source import SourceError
-from biomedica_kedro.records import DataError, RejectReason
+from biomedica_kedro.records import REJECTS, DataError, Reject, RejectReason, to_table
 
 HASTE = Patience(tries=4, first_pause=0.01, longest_pause=0.05, timeout=0.5)
 BODY = bytes(range(256)) * 512
@@ -106,6 +106,22 @@ def test_retry_after_that_says_nothing_does_not_matter(server, source, value):
     server.retry_after = value
     server.faults["PMC1.1/big.jpg"] = [Fault.TOO_MANY]
     assert read(source) == BODY
+
+
+def test_reasons_in_any_bytes_can_be_recorded():
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 \xfcberall verboten\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async def ask():
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as running:
+            port = running.sockets[0].getsockname()[1]
+            await CloudSource(f"http://127.0.0.1:{port}", patience=HASTE).get("PMC1.1/a.jpg", max_bytes=9)
+
+    with pytest.raises(DataError, match="HTTP 403") as caught:
+        asyncio.run(ask())
+    to_table([Reject("PMC1.1/a.jpg", "fetch_articles", caught.value.reason, caught.value.detail)], REJECTS)
 
 
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "127.0.0.1:9"])

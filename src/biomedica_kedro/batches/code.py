@@ -25,6 +25,7 @@ _MACHINERY = __name__.rpartition(".")[0]
 # Stands for the statements of a module that run whatever is used of it: registrations, checks.
 _ALWAYS = ""
 _ALL = "*"
+# Files newer than this may not be what this process runs.
 _STARTED = time.time()
 
 

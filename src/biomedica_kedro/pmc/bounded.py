@@ -18,8 +18,8 @@ _MAX_THREADS = 64
 def run_bounded(function: Callable[[Item], Awaitable[Result]], items: Sequence[Item], *, limit: int) -> list[Result]:
     """Results of `function` in the order of the items, at most `limit` items at once.
 
-    The event loop lives in a thread of its own, so this also works where one is running already (notebooks). The first
-    exception stops everything and is raised.
+    The event loop lives in a thread of its own, so this also works where one is running already (notebooks). Requests
+    made by `patience` share their connections. The first exception stops everything and is raised.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="bounded") as thread:
         return thread.submit(asyncio.run, _run(function, items, limit)).result()
