@@ -34,10 +34,10 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 
+from biomedica_corpus.classes import CLASSES
 from biomedica_kedro.benchmark.samples import ROWS, SAMPLES
 from biomedica_kedro.clip.checkpoints import BaseModel, config_of, create, export_to_hub_folder, save_model
 from biomedica_kedro.clip.config import ModelOptions
-from biomedica_kedro.corpus.classes import CLASSES
 
 HERE = Path(__file__).resolve().parent
 # The package needs requests without naming it, and takes float() of arrays, which newer NumPy refuses.

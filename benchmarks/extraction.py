@@ -118,7 +118,7 @@ def articles_in(given: Sequence[Path]) -> Sequence[Path]:
 
 def embedded_articles(folder: Path) -> Sequence[Path]:
     """The whole articles of the embedded corpus."""
-    from biomedica_kedro.corpus import CorpusOptions, write_corpus
+    from biomedica_corpus import CorpusOptions, write_corpus
 
     write_corpus(folder / "corpus", CorpusOptions(planted_faults=False))
     return articles_in([folder / "corpus"])

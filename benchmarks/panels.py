@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 from report import machine, write_result
 
-from biomedica_kedro.corpus.options import CorpusOptions, Stream, random_stream
-from biomedica_kedro.corpus.plan import ArticlePlan, FigurePlan, plan_corpus
-from biomedica_kedro.corpus.render import compose, paint_part
+from biomedica_corpus.options import CorpusOptions, Stream, random_stream
+from biomedica_corpus.plan import ArticlePlan, FigurePlan, plan_corpus
+from biomedica_corpus.render import compose, paint_part
 from biomedica_kedro.images.panels import Box, PanelOptions, PanelReading, read_panels
 
 OPTIONS = CorpusOptions()

@@ -157,8 +157,9 @@ def test_no_module_is_longer_than_400_lines():
 
 
 def test_every_science_module_has_a_test():
-    sources = PROJECT / "src" / "biomedica_kedro"
-    packages = [path for path in sources.iterdir() if path.is_dir() and path.name not in ("__pycache__",)]
+    sources = PROJECT / "src"
+    packages = [path for path in sources.glob("biomedica_kedro/*/") if path.name != "__pycache__"]
+    packages.append(sources / "biomedica_corpus")
     assert [path.name for path in packages if not list((PROJECT / "tests" / path.name).rglob("test_*.py"))] == []
 
 

@@ -38,7 +38,7 @@ def test_published_averages_carry_their_known_errors() -> None:
 
 def test_embedded_samples_are_seen_whether_or_not_the_articles_were_read_before(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr("biomedica_kedro.corpus.write_corpus", lambda folder, options: written.append(folder))
+    monkeypatch.setattr("biomedica_corpus.write_corpus", lambda folder, options: written.append(folder))
     folder = tmp_path / "corpus"
     samples = SamplesDataset(folders=[str(folder / "benchmark")], corpus=str(folder))
     samples.load()

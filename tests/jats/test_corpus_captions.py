@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pyarrow.parquet as pq
 
-from biomedica_kedro.corpus import CorpusOptions, write_corpus
+from biomedica_corpus import CorpusOptions, write_corpus
 from biomedica_kedro.images.pairs import caption_for
 from biomedica_kedro.jats import parse_article
 

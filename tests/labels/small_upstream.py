@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from biomedica_corpus import CorpusOptions, write_corpus
 from biomedica_kedro.batches import Batch, BatchFolder, plan_batches
-from biomedica_kedro.corpus import CorpusOptions, write_corpus
 from biomedica_kedro.pmc.archive import ArchiveWriter
 from biomedica_kedro.pmc.identifiers import batch_of
 from biomedica_kedro.records import IMAGE_CAPTION_PAIRS, to_table

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError
 
+from biomedica_corpus import CorpusOptions, write_corpus
 from biomedica_kedro.batches import BatchOptions
-from biomedica_kedro.corpus import CorpusOptions, write_corpus
 from biomedica_kedro.datasets.batches import BatchDataset
 from biomedica_kedro.datasets.sources import (
     CloudDataset,

@@ -1,9 +1,8 @@
-"""The benchmark's command line: list tasks, prepare data sets, check them, write stand-ins.
+"""The benchmark's command line: list tasks, prepare data sets, check them.
 
     python -m biomedica_kedro.benchmark list
     python -m biomedica_kedro.benchmark prepare pcam --source ~/Downloads/pcam --target data/01_raw/benchmark
     python -m biomedica_kedro.benchmark validate --target data/01_raw/benchmark
-    python -m biomedica_kedro.benchmark standins --target data/01_raw/standins
 
 Nothing is ever downloaded: `list` says where each data set is and under which license.
 """
@@ -19,7 +18,6 @@ from pathlib import Path
 from biomedica_kedro.benchmark.loaders.rows import LoaderError
 from biomedica_kedro.benchmark.prepare import Prepared, prepare_task, validate_task
 from biomedica_kedro.benchmark.samples import SampleStore
-from biomedica_kedro.benchmark.standins import write_standins
 from biomedica_kedro.benchmark.task import Task, TaskFileError, find_task, load_tasks
 
 _SHOWN_REJECTS = 5
@@ -38,12 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 task = find_task(tasks, options.task)
                 prepared = prepare_task(task, options.source, options.target, split=options.split)
                 lines, is_well = _report(prepared), not prepared.problems
-            case "validate":
-                lines, is_well = _validate(tasks, options.target)
             case _:
-                reports = write_standins(tasks, options.target)
-                lines = [f"{len(reports)} stand-ins in {options.target / 'samples'}: synthetic, for trying out only"]
-                is_well = not any(report.problems for report in reports)
+                lines, is_well = _validate(tasks, options.target)
     except (TaskFileError, LoaderError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -92,9 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--source", type=Path, required=True, help="the data as distributed, unpacked")
     prepare.add_argument("--target", type=Path, default=Path("data/01_raw/benchmark"))
     prepare.add_argument("--split", default="test", choices=["test", "train"])
-    for name, words in (("validate", "check prepared tasks"), ("standins", "write synthetic stand-ins for all tasks")):
-        command = commands.add_parser(name, help=words)
-        command.add_argument("--target", type=Path, default=Path("data/01_raw/benchmark"))
+    validate = commands.add_parser("validate", help="check prepared tasks")
+    validate.add_argument("--target", type=Path, default=Path("data/01_raw/benchmark"))
     return parser
 
 

@@ -47,7 +47,7 @@ def prepare_task(
         task: whose loader reads the data.
         source: the data as distributed, unpacked.
         target: folder of prepared tasks; the samples go to `target/<task id>`.
-        synthetic: the data are stand-ins; everything made of them will say so.
+        synthetic: the data are drawn; everything made of them will say so.
         split: split of all rows, "test" when not given.
     Raises:
         LoaderError: when the data cannot be read at all.

@@ -85,7 +85,7 @@ class TaskSamples:
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether the samples are stand-ins drawn for tests."""
+        """Whether the samples are drawn, for trying out."""
         return bool(self.provenance().get("synthetic", False))
 
     def provenance(self) -> Mapping[str, Any]:

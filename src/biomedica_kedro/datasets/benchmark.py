@@ -90,14 +90,14 @@ class SamplesDataset(_ReadOnly, AbstractDataset[None, SampleStore]):
     def load(self) -> SampleStore:
         """A handle; no image is read yet."""
         if self._corpus is not None and not (self._corpus / "corpus.json").exists():
-            from biomedica_kedro.corpus import CorpusOptions, write_corpus
+            from biomedica_corpus import CorpusOptions, write_corpus
 
             write_corpus(self._corpus, CorpusOptions())
         if self._standins is None:
             return SampleStore(self._folders)
-        from biomedica_kedro.benchmark.standins import write_standins
+        from biomedica_corpus.synthetic_benchmark import write_synthetic_benchmark
 
-        write_standins(load_tasks(), self._standins)
+        write_synthetic_benchmark(load_tasks(), self._standins)
         return SampleStore((*self._folders, self._standins / "samples"))
 
     def _exists(self) -> bool:

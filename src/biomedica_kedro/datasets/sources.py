@@ -139,7 +139,7 @@ class EmbeddedCorpusSource(SourceDataset):
 
     def load(self) -> Source:
         """The corpus, written now if it is absent, unfinished or of other options."""
-        from biomedica_kedro.corpus import CorpusOptions, write_corpus
+        from biomedica_corpus import CorpusOptions, write_corpus
 
         write_corpus(self._path, CorpusOptions(**self._options))
         return MirrorSource(str(self._path))

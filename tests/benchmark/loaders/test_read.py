@@ -1,4 +1,4 @@
-"""Every loader kind, on stand-ins in the format as distributed, with the faults real copies have."""
+"""Every loader kind, on synthetic data in the format as distributed, with the faults real copies have."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from biomedica_corpus.synthetic_benchmark.distributed import PER_CLASS, write_distributed
 from biomedica_kedro.benchmark.loaders.options import TableOptions
 from biomedica_kedro.benchmark.loaders.read import read_distributed
 from biomedica_kedro.benchmark.loaders.rows import LoaderError
 from biomedica_kedro.benchmark.prepare import prepare_task
 from biomedica_kedro.benchmark.samples import TaskSamples
-from biomedica_kedro.benchmark.standins import PER_CLASS, write_standin
 from biomedica_kedro.benchmark.task import ClassName, Kind, Task, load_tasks
 from biomedica_kedro.records import Reject, RejectReason
 
@@ -25,7 +25,7 @@ ONE_A_KIND = ("dermamnist", "pcam", "lc25000_lung", "chexpert", "rsna_pneumonia"
 @pytest.fixture
 def distributed(tmp_path: Path):
     def write(task_id: str) -> Path:
-        write_standin(TASKS[task_id], tmp_path / task_id)
+        write_distributed(TASKS[task_id], tmp_path / task_id)
         return tmp_path / task_id
 
     return write
