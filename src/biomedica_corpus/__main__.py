@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.add_argument(f"--{name.replace('_', '-')}", type=number, default=field.default)
     chosen = vars(parser.parse_args(arguments))
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("biomedica_corpus").setLevel(logging.DEBUG)
+    logging.getLogger("biomedica_corpus").setLevel(logging.INFO)
     folder, sheet = chosen.pop("folder"), chosen.pop("contact_sheet")
     options = CorpusOptions(**chosen)
     write_corpus(folder, options)

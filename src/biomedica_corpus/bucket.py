@@ -16,8 +16,6 @@ from pathlib import Path
 
 import orjson
 
-from biomedica_kedro.batches.files import sha256_of
-
 BUCKET = "pmc-oa-opendata"
 INVENTORY_PREFIX = f"inventory-reports/{BUCKET}/metadata"
 INVENTORY_SCHEMA = "Bucket, Key, LastModifiedDate, ETag"
@@ -127,5 +125,7 @@ def digest_of_folder(folder: Path) -> str:
     """One sha256 over the names and contents of all files under `folder`."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
     return digest.hexdigest()

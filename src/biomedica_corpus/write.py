@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import multiprocessing
-import shutil
+import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -19,12 +21,12 @@ import pyarrow.parquet as pq
 
 from biomedica_corpus.bucket import ArticleObjects, digest_of_folder, inventory_objects, md5_of, write_objects
 from biomedica_corpus.classes import CLASSES
+from biomedica_corpus.draw_once import code_digest, draw_once
 from biomedica_corpus.faults import plant_faults
 from biomedica_corpus.options import CorpusOptions
 from biomedica_corpus.plan import ArticlePlan, plan_corpus
 from biomedica_corpus.render import render_article
 from biomedica_corpus.truth import TRUTH, benchmark_tables, expert_votes, truth_of
-from biomedica_kedro.batches.files import write_json
 from biomedica_kedro.records import Split
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ _ARTICLES_PER_LINE = 100
 InventoryRow = tuple[str, str, str]
 
 
-def write_corpus(folder: Path, options: CorpusOptions) -> None:
+def write_corpus(folder: Path, options: CorpusOptions | None = None) -> None:
     """Write the corpus; `corpus.json`, written last, says that it is complete and holds its digest.
 
     Does nothing when the folder already holds the corpus of these options, drawn by this code. The bytes do not
@@ -45,44 +47,40 @@ def write_corpus(folder: Path, options: CorpusOptions) -> None:
 
     Args:
         folder: absent, empty, or an earlier corpus, which is replaced.
-        options: seed and sizes.
+        options: seed and sizes; by default those that the folder's corpus was drawn with, if it holds one.
     Raises:
         FileExistsError: when the folder holds something that is not a corpus.
     """
-    origin = {"options": options.model_dump(exclude={"workers"}), "code": _code_digest()}
-    if (folder / MANIFEST).is_file():
-        if origin.items() <= read_manifest(folder).items():
-            return
-    elif folder.is_dir() and any(path.name != ".gitkeep" for path in folder.iterdir()):
-        raise FileExistsError(f"{folder} holds files but no {MANIFEST}: give an empty folder, or delete it")
+    chosen = options or _options_before(folder)
     started = time.monotonic()
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    articles = plan_corpus(options)
-    planted = _write_bucket(unfinished, options, articles)
-    truth = [row for article in articles for row in truth_of(article)]
-    _write_truth(unfinished, options, truth)
-    contents = {"digest": digest_of_folder(unfinished), "counts": _counts(articles, truth), "planted": planted}
-    write_json(unfinished / MANIFEST, {**origin, **contents, "classes": _class_rows()})
-    if folder.exists():
-        shutil.rmtree(folder)
-    unfinished.rename(folder)
-    seconds = time.monotonic() - started
-    logger.info("Wrote %d articles with %d images to %s in %.1f s", len(articles), len(truth), folder, seconds)
+    origin = {"options": chosen.model_dump(exclude={"workers"}), "code": code_digest(Path(__file__).parent)}
+    if draw_once(folder, MANIFEST, origin, partial(_draw, chosen)):
+        counts = read_manifest(folder)["counts"]
+        words = f"{counts['articles']} articles with {counts['images']} images"
+        logger.info("Drew the embedded corpus, %s, in %.1f s: %s", words, time.monotonic() - started, folder)
 
 
-def read_manifest(folder: Path) -> dict[str, object]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """What `corpus.json` says: options and code it was drawn with, digest, counts, classes and planted faults."""
-    manifest: dict[str, object] = orjson.loads((folder / MANIFEST).read_bytes())
+    manifest: dict[str, Any] = orjson.loads((folder / MANIFEST).read_bytes())
     return manifest
 
 
-def _code_digest() -> str:
-    """Digest of this package's sources: other code may draw other bytes."""
-    return hashlib.sha256(
-        b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    ).hexdigest()
+def _options_before(folder: Path) -> CorpusOptions:
+    try:
+        return CorpusOptions.model_validate(read_manifest(folder)["options"])
+    except (FileNotFoundError, KeyError, ValueError):  # none there, damaged, or of a version with other options
+        return CorpusOptions()
+
+
+def _draw(options: CorpusOptions, folder: Path) -> dict[str, object]:
+    articles = plan_corpus(options)
+    logger.info("Drawing the embedded corpus of %d articles", len(articles))
+    planted = _write_bucket(folder, options, articles)
+    truth = [row for article in articles for row in truth_of(article)]
+    _write_truth(folder, options, truth)
+    digest = digest_of_folder(folder)
+    return {"digest": digest, "counts": _counts(articles, truth), "planted": planted, "classes": _class_rows()}
 
 
 def _counts(articles: Sequence[ArticlePlan], truth: Sequence[dict[str, object]]) -> dict[str, object]:
@@ -107,10 +105,10 @@ def _write_bucket(folder: Path, options: CorpusOptions, articles: Sequence[Artic
     for row in _write_articles(folder, options, articles):
         inventory.append(row)
         if len(inventory) % _ARTICLES_PER_LINE == 0:
-            logger.debug("Drew %d of %d articles", len(inventory), len(articles))
+            logger.info("Drew %d of %d articles", len(inventory), len(articles))
     planted = []
     for fault, article, objects in plant_faults(options) if options.planted_faults else ():
-        inventory.append(_serve(folder, article, objects))
+        inventory.append(_write_article(folder, article, objects))
         words = {"what": fault.name, "stage": fault.stage, "expected": str(fault.expected)}
         planted.append({"article_id": article.article_id, **words})
     write_objects(folder, inventory_objects(inventory))
@@ -124,16 +122,28 @@ def _write_articles(folder: Path, options: CorpusOptions, articles: Sequence[Art
             yield from _write_chunk(folder, options, chunk)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(options.workers, mp_context=spawn, initializer=_end_with_parent) as pool:
         for rows in pool.map(_write_chunk, repeat(folder), repeat(options), chunks):
             yield from rows
 
 
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed; it would go on writing into a folder that the next run draws."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _write_chunk(folder: Path, options: CorpusOptions, articles: Sequence[ArticlePlan]) -> list[InventoryRow]:
-    return [_serve(folder, article, render_article(options, article)) for article in articles]
+    return [_write_article(folder, article, render_article(options, article)) for article in articles]
 
 
-def _serve(folder: Path, article: ArticlePlan, objects: ArticleObjects) -> InventoryRow:
+def _write_article(folder: Path, article: ArticlePlan, objects: ArticleObjects) -> InventoryRow:
     write_objects(folder, objects.served())
     changed = f"{article.publication_date}T12:00:00.000Z"
     return f"metadata/{article.article_id}.json", changed, md5_of(objects.metadata_json())

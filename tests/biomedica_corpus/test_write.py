@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -130,3 +134,23 @@ def test_benchmark_rows_hold_the_published_bytes(corpus: Path) -> None:
         source = truth[row["sample_id"]]
         assert row["image"] == (corpus / source["article_id"] / source["file_name"]).read_bytes()
         assert Image.open(io.BytesIO(row["image"])).size[0] > 0
+
+
+def test_a_drawing_killed_with_its_parent_leaves_no_worker_and_is_drawn_whole_by_the_next(tmp_path: Path) -> None:
+    options = ["--articles", "80", "--held-out-articles", "0", "--image-size", "64", "--workers", "2"]
+    command = [sys.executable, "-m", "biomedica_corpus", str(tmp_path / "corpus"), *options]
+    killed = subprocess.Popen(command)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / ".corpus.unfinished").glob("PMC*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    workers = psutil.Process(killed.pid).children(recursive=True)
+    killed.kill()
+    killed.wait()
+    assert len(workers) >= 2
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
+    assert not (tmp_path / "corpus").exists()
+    subprocess.run(command, check=True)
+    manifest = read_manifest(tmp_path / "corpus")
+    (tmp_path / "corpus" / MANIFEST).unlink()
+    assert digest_of_folder(tmp_path / "corpus") == manifest["digest"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".corpus.lock", "corpus"]

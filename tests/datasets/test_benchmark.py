@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
+import orjson
 import pytest
 from kedro.io import DatasetError
 
+from biomedica_corpus import CorpusOptions, read_manifest, write_corpus
+from biomedica_kedro.benchmark.activation import ActivationOptions, active_tasks
 from biomedica_kedro.benchmark.tables import MACRO_DOMAIN
+from biomedica_kedro.benchmark.task import load_tasks
 from biomedica_kedro.datasets.benchmark import PublishedScoresDataset, SamplesDataset, TaskRegistryDataset
 
 
@@ -36,14 +41,22 @@ def test_published_averages_carry_their_known_errors() -> None:
     assert MACRO_DOMAIN not in set(published["task"])
 
 
-def test_embedded_samples_are_seen_whether_or_not_the_articles_were_read_before(tmp_path, monkeypatch):
-    written = []
-    monkeypatch.setattr("biomedica_corpus.write_corpus", lambda folder, options: written.append(folder))
+def test_loading_samples_draws_nothing(tmp_path: Path) -> None:
+    samples = SamplesDataset(folders=[], corpus=str(tmp_path / "corpus"), synthetic=str(tmp_path / "synthetic"))
+    assert samples.exists()
+    assert pickle.loads(pickle.dumps(samples.load())).task_ids() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_embedded_samples_are_seen_whether_or_not_the_articles_were_read_before(tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
-    samples = SamplesDataset(folders=[str(folder / "benchmark")], corpus=str(folder))
-    samples.load()
-    assert written == [folder]
-    folder.mkdir()
-    (folder / "corpus.json").write_text("{}")
-    samples.load()
-    assert written == [folder]
+    write_corpus(folder, CorpusOptions(articles=4, held_out_articles=2, image_size=64, planted_faults=False))
+    drawn = read_manifest(folder)
+    (folder / "corpus.json").write_bytes(orjson.dumps({"options": drawn["options"], "code": "older code"}))
+    active = active_tasks(
+        load_tasks(),
+        SamplesDataset(folders=[str(folder / "benchmark")], corpus=str(folder)).load(),
+        ActivationOptions(tasks=("embedded_concept",)),
+    )
+    assert active["n"].tolist() == [12]
+    assert read_manifest(folder) == drawn

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from biomedica_corpus.draw_once import code_digest, draw_once
 from biomedica_corpus.synthetic_benchmark.distributed import write_distributed
-from biomedica_kedro.batches.files import write_json
 from biomedica_kedro.benchmark.prepare import Prepared, prepare_task
 from biomedica_kedro.benchmark.task import PAPER_SUITE, Task
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "synthetic_benchmark.json"
 SAMPLES = "samples"
@@ -19,17 +23,28 @@ def write_synthetic_benchmark(tasks: Mapping[str, Task], root: Path, *, suite: s
 
     Args:
         tasks: the registry.
-        root: gets `distributed/<task>` and `samples/<task>`.
+        root: gets `distributed/<task>` and `samples/<task>`; absent, empty, or written before.
         suite: which tasks.
     Returns:
         What was made of each task; nothing when the folder was complete.
+    Raises:
+        FileExistsError: when the folder holds something else.
     """
-    if (root / MANIFEST).is_file():
-        return []
-    reports = []
-    for task in tasks.values():
-        if suite in task.counts_for and task.loader is not None:
-            write_distributed(task, root / "distributed" / task.id)
-            reports.append(prepare_task(task, root / "distributed" / task.id, root / SAMPLES, synthetic=True))
-    write_json(root / MANIFEST, {"tasks": [report.task_id for report in reports], "synthetic": True})
+    chosen = [task for task in tasks.values() if suite in task.counts_for and task.loader is not None]
+    described = "\n".join(task.model_dump_json() for task in chosen)
+    reports: list[Prepared] = []
+
+    def draw(folder: Path) -> dict[str, object]:
+        logger.info("Drawing the synthetic benchmark of %d tasks", len(chosen))
+        for task in chosen:
+            write_distributed(task, folder / "distributed" / task.id)
+            reports.append(prepare_task(task, folder / "distributed" / task.id, folder / SAMPLES, synthetic=True))
+        return {"synthetic": True}
+
+    origin = {
+        "tasks": [task.id for task in chosen],
+        "tasks_digest": hashlib.sha256(described.encode()).hexdigest(),
+        "code": code_digest(Path(__file__).parent),
+    }
+    draw_once(root, MANIFEST, origin, draw)
     return reports

@@ -46,6 +46,7 @@ def active_tasks(tasks: Mapping[str, Task], store: SampleStore, options: Activat
     """
     import pandas as pd
 
+    store.prepare()
     wanted = sorted(tasks) if "all" in options.tasks else sorted(find_task(tasks, name).id for name in options.tasks)
     rows = [_describe(tasks[name], store.find(name)) for name in wanted]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))

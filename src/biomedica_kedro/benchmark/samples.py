@@ -122,6 +122,9 @@ class SampleStore:
 
     folders: tuple[Path, ...]
 
+    def prepare(self) -> None:
+        """Make ready what can be made; the first stage that reads samples asks for it. Here nothing."""
+
     def find(self, task_id: str) -> TaskSamples | None:
         """The samples of a task; None when no folder has them."""
         for folder in self.folders:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,30 @@ class TaskRegistryDataset(_ReadOnly, AbstractDataset[None, dict[str, Task]]):
         return {"extra_paths": [str(path) for path in self._extra_paths]}
 
 
+@dataclass(frozen=True, slots=True)
+class DrawnSamples(SampleStore):
+    """Samples some of which are drawn when the first node asks for them.
+
+    Attributes:
+        corpus: folder of the embedded corpus; drawn with the options of the corpus that lies there, if one does.
+        synthetic: folder of the synthetic benchmark.
+    """
+
+    corpus: Path | None = None
+    synthetic: Path | None = None
+
+    def prepare(self) -> None:
+        """Draw what is absent, unfinished or of other code."""
+        if self.corpus is not None:
+            from biomedica_corpus import write_corpus
+
+            write_corpus(self.corpus)
+        if self.synthetic is not None:
+            from biomedica_corpus.synthetic_benchmark import write_synthetic_benchmark
+
+            write_synthetic_benchmark(load_tasks(), self.synthetic)
+
+
 class SamplesDataset(_ReadOnly, AbstractDataset[None, SampleStore]):
     """Folders of samples in interchange form; a task that is in none of them is missing, which is no error."""
 
@@ -69,7 +94,7 @@ class SamplesDataset(_ReadOnly, AbstractDataset[None, SampleStore]):
         self,
         *,
         folders: Sequence[str],
-        standins: str | None = None,
+        synthetic: str | None = None,
         corpus: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
@@ -77,31 +102,23 @@ class SamplesDataset(_ReadOnly, AbstractDataset[None, SampleStore]):
 
         Args:
             folders: each holds `<task_id>/rows.parquet`; the first that has a task wins.
-            standins: a folder that gets synthetic stand-ins for all 40 tasks when it has none; read last.
-            corpus: folder of the embedded corpus, which is written there when it is absent: the order of the stages
+            synthetic: a folder that gets drawn samples for all 40 tasks when it has none; read last.
+            corpus: folder of the embedded corpus, which is drawn there when it is absent: the order of the stages
                 must not decide whether its samples are seen.
             metadata: for kedro-viz.
         """
         self._corpus = Path(corpus) if corpus else None
         self._folders = tuple(Path(folder) for folder in folders)
-        self._standins = Path(standins) if standins else None
+        self._synthetic = Path(synthetic) if synthetic else None
         self.metadata = metadata
 
     def load(self) -> SampleStore:
-        """A handle; no image is read yet."""
-        if self._corpus is not None and not (self._corpus / "corpus.json").exists():
-            from biomedica_corpus import CorpusOptions, write_corpus
-
-            write_corpus(self._corpus, CorpusOptions())
-        if self._standins is None:
-            return SampleStore(self._folders)
-        from biomedica_corpus.synthetic_benchmark import write_synthetic_benchmark
-
-        write_synthetic_benchmark(load_tasks(), self._standins)
-        return SampleStore((*self._folders, self._standins / "samples"))
+        """A handle: nothing is read or drawn yet."""
+        drawn = () if self._synthetic is None else (self._synthetic / "samples",)
+        return DrawnSamples((*self._folders, *drawn), self._corpus, self._synthetic)
 
     def _exists(self) -> bool:
-        return bool(SampleStore(self._folders).task_ids()) or bool(self._standins or self._corpus)
+        return bool(SampleStore(self._folders).task_ids()) or bool(self._synthetic or self._corpus)
 
     def _describe(self) -> dict[str, Any]:
         return {"folders": [str(folder) for folder in self._folders]}

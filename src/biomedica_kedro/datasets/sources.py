@@ -7,6 +7,8 @@ article_source:
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -126,26 +128,40 @@ class EntrezDataset(AbstractDataset[None, EntrezClient]):
         return {"endpoint": self._client.endpoint, "has_api_key": self._client.api_key is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddedCorpus(MirrorSource):
+    """The embedded corpus as a mirror: drawn when it is first listed.
+
+    Attributes:
+        options: of `CorpusOptions`.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def list_articles(self, pmcids: Collection[str] | None = None) -> pa.Table:
+        """See `Source`; the corpus is drawn now if it is absent, unfinished, of other options or of other code."""
+        from biomedica_corpus import CorpusOptions, write_corpus
+
+        write_corpus(Path(self.url), CorpusOptions(**self.options))
+        return MirrorSource.list_articles(self, pmcids)
+
+
 class EmbeddedCorpusSource(SourceDataset):
-    """The embedded corpus: written to its folder when it is not there yet, then read like a mirror."""
+    """The embedded corpus: loading gives a handle; the node that lists the articles has it drawn."""
 
     def __init__(
         self, *, path: str, options: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
         """Args: path: folder of the corpus; options: of `CorpusOptions`; metadata: kept for kedro-viz."""
         super().__init__(metadata=metadata)
-        self._path = Path(path)
-        self._options = options or {}
+        self._source = EmbeddedCorpus(path, options or {})
 
     def load(self) -> Source:
-        """The corpus, written now if it is absent, unfinished or of other options."""
-        from biomedica_corpus import CorpusOptions, write_corpus
-
-        write_corpus(self._path, CorpusOptions(**self._options))
-        return MirrorSource(str(self._path))
+        """The corpus, drawn or not."""
+        return self._source
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self._path), "options": self._options}
+        return {"path": self._source.url, "options": dict(self._source.options)}
 
 
 class InventoryDataset(AbstractDataset[pa.Table, pa.Table]):
