@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 
 import numpy as np
 
@@ -229,8 +228,3 @@ def _class_cycle(seed: int, part: int) -> Iterator[type[Panel]]:
 def _file_stem(journal: Journal, number: int) -> str:
     initials = "".join(word[0] for word in journal.abbreviation.split()).lower()
     return f"{initials}-{12 + number % 40}-{100 + number}"
-
-
-def first_classes(seed: int, part: int, count: int) -> list[type[Panel]]:
-    """The first classes of a cycle."""
-    return list(islice(_class_cycle(seed, part), count))

@@ -32,7 +32,7 @@ def distributed(tmp_path: Path):
 
 
 @pytest.mark.parametrize("task_id", ONE_A_KIND)
-def test_every_row_of_a_stand_in_is_usable(task_id: str, distributed, tmp_path: Path) -> None:
+def test_every_row_of_a_synthetic_data_set_is_usable(task_id: str, distributed, tmp_path: Path) -> None:
     task = TASKS[task_id]
     prepared = prepare_task(task, distributed(task_id), tmp_path / "out", synthetic=True)
     assert (prepared.rejects, prepared.problems) == ([], [])
