@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 import tracemalloc
-from pathlib import Path
 
 import pytest
 
-from biomedica_kedro import jats
 from biomedica_kedro.jats import parse_article
 from biomedica_kedro.jats.parser import MAX_BYTES, read_article
 from biomedica_kedro.records import DataError, RejectReason
@@ -158,15 +155,6 @@ def test_declared_encodings_are_honoured(encoding):
 def test_comments_and_instructions_are_no_text():
     xml = b"<article><fig><caption><p>Gro<!-- x -->wth<?A3B2 y?>.</p></caption></fig></article>"
     assert caption_of(xml) == "Growth."
-
-
-def test_only_one_place_makes_parsers():
-    makers = [
-        path.name
-        for path in Path(jats.__file__).parent.glob("*.py")
-        if re.search(r"XMLParser\(|iterparse\(|etree\.parse\(", path.read_text())
-    ]
-    assert makers == ["parser.py"]
 
 
 def test_namespaces_of_formulas_are_kept():

@@ -15,6 +15,7 @@ from html.entities import html5
 from lxml import etree
 
 from biomedica_kedro.records import DataError, RejectReason
+from biomedica_kedro.xml_parser import make_parser
 
 MAX_BYTES = 64 << 20
 _END_BYTES = 4096
@@ -67,14 +68,6 @@ def read_article(xml: bytes) -> Source:
     if recovered:
         warnings.append("malformed XML was repaired")
     return Source(article, recovered, warnings)
-
-
-def make_parser(*, recover: bool = False) -> etree.XMLParser:
-    """A parser that fetches nothing and expands no entity; comments and processing instructions are left out."""
-    return etree.XMLParser(
-        resolve_entities=False, load_dtd=False, dtd_validation=False, no_network=True, huge_tree=False,
-        remove_comments=True, remove_pis=True, recover=recover,
-    )  # fmt: skip
 
 
 _PARSERS = threading.local()

@@ -20,6 +20,7 @@ from biomedica_kedro.pmc.bounded import run_bounded
 from biomedica_kedro.pmc.patience import PATIENCE, Patience, get_patiently
 from biomedica_kedro.pmc.source import SourceError
 from biomedica_kedro.records import DataError
+from biomedica_kedro.xml_parser import make_parser
 
 ENDPOINT = "https://eutils.ncbi.nlm.nih.gov/entrez/eutils"
 OPEN_ACCESS = "(open_access[Filter] OR author_manuscript[Filter])"
@@ -124,8 +125,7 @@ def parse_records(xml: bytes) -> Iterator[PubmedRecord]:
     Raises:
         lxml.etree.XMLSyntaxError: when it is no well-formed XML.
     """
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True)
-    for article in etree.fromstring(xml, parser).iterfind("PubmedArticle"):
+    for article in etree.fromstring(xml, make_parser()).iterfind("PubmedArticle"):
         pmid = article.findtext("MedlineCitation/PMID")
         if pmid:
             yield PubmedRecord(
