@@ -6,7 +6,6 @@ others rely on. How rows are spread over batches is the business of `batches`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +13,8 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, model_validator
+
+from biomedica_kedro.close_match import close_match
 
 
 class Options(BaseModel):
@@ -26,11 +27,7 @@ class Options(BaseModel):
     def _suggest_known_keys(cls, values: object) -> object:
         if isinstance(values, dict):
             for key in values.keys() - cls.model_fields.keys():
-                close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                hint = f"did you mean {close[0]!r}? " if close else ""
-                raise ValueError(
-                    f"unknown parameter {key!r}: {hint}{cls.__name__} takes {', '.join(sorted(cls.model_fields))}"
-                )
+                raise ValueError(f"unknown parameter {key!r}: {close_match(str(key), cls.model_fields)}")
         return values
 
 

@@ -8,17 +8,17 @@ in the order of the labels as distributed. Wording: `verified` class names were 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from biomedica_kedro.benchmark.loaders.options import LoaderOptions
+from biomedica_kedro.close_match import close_match
 from biomedica_kedro.records import Options
+from biomedica_kedro.strict_yaml import YamlFileError, read_yaml
 
 PAPER_SUITE = "paper40"
 PAPER_TASKS = 40
@@ -191,21 +191,12 @@ def read_task(path: Path) -> Task:
         TaskFileError: naming the file, the key and what is allowed there.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except yaml.YAMLError as error:
-        raise TaskFileError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise TaskFileError(f"{path}: a task file is a mapping, not {type(content).__name__}")
-    if content.get("id") != path.stem:
-        raise TaskFileError(f"{path}: id is {content.get('id')!r}; it must be the file's name, {path.stem!r}")
-    try:
-        return Task.model_validate(content)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'task'}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        raise TaskFileError(f"{path}: {problems}") from error
+        task = read_yaml(path, Task)
+    except YamlFileError as error:
+        raise TaskFileError(str(error)) from error
+    if task.id != path.stem:
+        raise TaskFileError(f"{path}: id is {task.id!r}; it must be the file's name, {path.stem!r}")
+    return task
 
 
 def find_task(tasks: Mapping[str, Task], task_id: str) -> Task:
@@ -216,17 +207,4 @@ def find_task(tasks: Mapping[str, Task], task_id: str) -> Task:
     """
     if task_id in tasks:
         return tasks[task_id]
-    close = get_close_matches(task_id, tasks, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise TaskFileError(f"no task {task_id!r}: {hint}{len(tasks)} tasks are known: {', '.join(sorted(tasks))}")
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML in which a key may not be given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = {key for key in keys if keys.count(key) > 1}
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"keys given twice: {sorted(twice)}", node.start_mark)
-        return super().construct_mapping(node, deep)
+    raise TaskFileError(f"no task {task_id!r}: {close_match(task_id, tasks)}")

@@ -22,6 +22,7 @@ import orjson
 from biomedica_kedro.batches.digests import digest_of
 from biomedica_kedro.batches.files import atomic_path, sha256_of, write_json
 from biomedica_kedro.clip.config import ModelOptions
+from biomedica_kedro.close_match import close_match
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +97,7 @@ def config_of(base: BaseModel, options: ModelOptions) -> dict[str, Any]:
     else:
         found = open_clip.get_model_config(base.architecture)
     if found is None:
-        raise ModelError(f"no architecture {base.architecture!r}: {_close_matches(base.architecture)}")
+        raise ModelError(f"no architecture {base.architecture!r}: {_close_architecture(base.architecture)}")
     found = found if "model_cfg" in found else {"model_cfg": found}
     model = deepcopy(found["model_cfg"])
     if options.context_length is not None:
@@ -234,11 +235,7 @@ def _weights_path(path: Path) -> Path:
     return weights
 
 
-def _close_matches(name: str) -> str:
-    import difflib
-
+def _close_architecture(name: str) -> str:
     import open_clip
 
-    known = [*(path.stem for path in _MODELS.glob("*.json")), *open_clip.list_models()]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(close)}? " if close else f"known are {', '.join(known[:10])}, ..."
+    return close_match(name, [*(path.stem for path in _MODELS.glob("*.json")), *open_clip.list_models()])

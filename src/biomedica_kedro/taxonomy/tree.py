@@ -5,17 +5,16 @@ Source: BIOMEDICA (arXiv 2501.07171) section 3 and the released cluster labels; 
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from biomedica_kedro.close_match import close_match
 from biomedica_kedro.records import Options
+from biomedica_kedro.strict_yaml import YamlFileError, read_yaml
 
 BIOMEDICA = Path(__file__).with_name("biomedica.yml")
 
@@ -117,12 +116,6 @@ class Taxonomy(Options):
         return self.concepts[self.check(Question.PRIMARY_LABELS, label)].paper_name
 
 
-def close_match(name: str, known: Collection[str]) -> str:
-    """Text for an error: the close match when there is one, else everything that is known."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-
-
 def load_taxonomy(path: Path = BIOMEDICA) -> Taxonomy:
     """Read and check a taxonomy file.
 
@@ -130,18 +123,6 @@ def load_taxonomy(path: Path = BIOMEDICA) -> Taxonomy:
         TaxonomyError: naming the file, the key, and the close match.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-        return Taxonomy.model_validate(content)
-    except (yaml.YAMLError, ValidationError) as error:
-        raise TaxonomyError(f"taxonomy file {path.name} is broken: {error}") from error
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML loader that refuses a key given twice, which plain YAML silently lets win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep=deep)
+        return read_yaml(path, Taxonomy)
+    except YamlFileError as error:
+        raise TaxonomyError(f"the taxonomy cannot be used: {error}") from error

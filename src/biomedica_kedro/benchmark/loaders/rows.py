@@ -6,7 +6,6 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from biomedica_kedro.close_match import close_match
 from biomedica_kedro.records import Reject, RejectReason
 
 STAGE = "prepare"
@@ -37,9 +37,7 @@ def existing(folder: Path, name: str) -> Path:
     if path.exists():
         return path
     there = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
-    close = get_close_matches(path.name, there, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise LoaderError(f"{path} does not exist: {hint}{path.parent} holds {', '.join(there[:8]) or 'nothing'}")
+    raise LoaderError(f"{path} does not exist: {close_match(path.name, there)}")
 
 
 def need_columns(path: Path, wanted: Iterable[str], there: Sequence[str]) -> None:
@@ -50,9 +48,7 @@ def need_columns(path: Path, wanted: Iterable[str], there: Sequence[str]) -> Non
     """
     for name in wanted:
         if name not in there:
-            close = get_close_matches(name, there, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise LoaderError(f"{path} has no column {name!r}: {hint}it has {', '.join(there)}")
+            raise LoaderError(f"{path} has no column {name!r}: {close_match(name, there)}")
 
 
 def sample(sample_id: str, image: bytes, **columns: Any) -> Row:
