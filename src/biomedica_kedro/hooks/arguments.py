@@ -5,7 +5,6 @@ Kedro takes any parameter and any environment: a misspelt `--params` key would t
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,8 @@ from kedro.config import AbstractConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import settings
+
+from biomedica_kedro.close_match import close_match
 
 # A value that configuration takes from the command line: `${runtime_params:name}` or `${runtime_params:name,default}`.
 _RUNTIME = re.compile(r"\$\{runtime_params:\s*([\w.]+)\s*(,)?")
@@ -42,7 +43,7 @@ class ArgumentHooks:
 def _check_environment(environment: str, source: Path) -> None:
     known = sorted(folder.name for folder in source.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     if environment not in known and environment != settings.CONFIG_LOADER_ARGS["default_run_env"]:
-        raise ValueError(f"there is no environment {environment!r} below {source}: {_choices(environment, known)}")
+        raise ValueError(f"there is no environment {environment!r} below {source}: {close_match(environment, known)}")
 
 
 def _check_parameters(environment: str, source: Path, loader: AbstractConfigLoader) -> None:
@@ -81,9 +82,4 @@ def _taken_from_command_line(folders: Iterable[Path]) -> Iterable[tuple[str, boo
 
 def _check_known(name: str, known: Collection[str]) -> None:
     if name not in known:
-        raise ValueError(f"unknown parameter {name!r}: {_choices(name, known)}")
-
-
-def _choices(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(known))}"
+        raise ValueError(f"unknown parameter {name!r}: {close_match(name, known)}")
