@@ -26,10 +26,13 @@ from pathlib import Path
 
 import numpy as np
 
-from biomedica_kedro.batches import Batch, BatchFolder, plan_batches
 from biomedica_kedro.labels.clusters import ClusterOptions, Floats, assign, fit_centroids
 from biomedica_kedro.labels.embedding import embedding_table, stream_vectors
 from biomedica_kedro.labels.projection import ProjectionOptions, gather_moments, project
+from biomedica_kedro.records import Options
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.run import Work
+from biomedica_kedro.stages.stage import Batch, Tables, stage
 
 ROWS_OF_PMC = 24_000_000
 ROWS_PER_BATCH = 20_000
@@ -49,19 +52,25 @@ NOTES = {
 def write_rows(folder: Path, rows: int, clusters: int, dimensions: int) -> None:
     """Batches of embeddings on disk."""
     count = -(-rows // ROWS_PER_BATCH)
-    sizes = {f"{i:04d}": min(ROWS_PER_BATCH, rows - i * ROWS_PER_BATCH) for i in range(count)}
-    parameters = {"blobs": clusters * 10, "dimensions": dimensions}
-    (output,) = plan_batches(
-        _write_batch, stage="rows", outputs=["embeddings"], parameters=parameters, slices={"size": sizes}
-    )
-    output.deliver(BatchFolder(folder))
+    cut = {f"{i:04d}": {"size": min(ROWS_PER_BATCH, rows - i * ROWS_PER_BATCH)} for i in range(count)}
+    options = RowOptions(blobs=clusters * 10, dimensions=dimensions)
+    Work(function=draw_rows, outputs={"embeddings": BatchFolder(folder)}, options=[options], cut=cut).run()
 
 
-def _write_batch(batch: Batch, parameters: dict[str, int]) -> dict:
-    centers = np.random.default_rng(0).normal(size=(parameters["blobs"], parameters["dimensions"]))
+class RowOptions(Options):
+    """What the synthetic rows are drawn around."""
+
+    blobs: int
+    dimensions: int
+
+
+@stage(version=1)
+def draw_rows(batch: Batch, options: RowOptions) -> Tables:
+    """Rows around centers that are the same in every batch."""
+    centers = np.random.default_rng(0).normal(size=(options.blobs, options.dimensions))
     rng = np.random.default_rng([1, int(batch.name)])
     size = batch.inputs["size"]
-    rows = centers[rng.integers(len(centers), size=size)] + 0.5 * rng.normal(size=(size, parameters["dimensions"]))
+    rows = centers[rng.integers(len(centers), size=size)] + 0.5 * rng.normal(size=(size, options.dimensions))
     keys = [f"PMC{batch.name}-{i}" for i in range(size)]
     return {"embeddings": embedding_table(keys, rows)}
 

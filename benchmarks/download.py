@@ -37,13 +37,13 @@ import orjson
 from PIL import Image
 from report import machine, write_result
 
-from biomedica_kedro.batches import BatchFolder, plan_batches
 from biomedica_kedro.pmc.archive import ArchiveWriter
 from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.fetch import FetchOptions, fetch_articles
 from biomedica_kedro.pmc.media import cited_images
 from biomedica_kedro.pmc.metadata import parse_metadata
 from biomedica_kedro.pmc.mirror import MirrorSource
+from biomedica_kedro.stages import BatchFolder, plan_batches
 
 HERE = Path(__file__).parent
 HELPERS = HERE.parent / "tests" / "pmc"

@@ -27,7 +27,6 @@ import pandas as pd
 import torch
 import yaml
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.clip.checkpoints import BaseModel, tokenizer_of
 from biomedica_kedro.clip.config import TrainOptions
 from biomedica_kedro.clip.feed import Places
@@ -39,6 +38,7 @@ from biomedica_kedro.datasets import tracking
 from biomedica_kedro.records import Split
 from biomedica_kedro.shards.reader import read_sample
 from biomedica_kedro.shards.writer import write_shard
+from biomedica_kedro.stages import BatchFolder
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "benchmarks" / "results"

@@ -27,7 +27,6 @@ import webdataset
 from pictures import load_images, make_samples
 from report import machine, write_result
 
-from biomedica_kedro.batches import BatchFolder, BatchOptions
 from biomedica_kedro.pipelines.serialization import nodes
 from biomedica_kedro.pmc.archive import ArchiveWriter
 from biomedica_kedro.pmc.identifiers import batch_names, batch_of
@@ -37,6 +36,8 @@ from biomedica_kedro.shards.layout import ShardOptions
 from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.shards.selection import SampleOptions
 from biomedica_kedro.shards.writer import write_shard
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.run import BatchOptions
 
 BATCHES = 8
 SAMPLES_OF_PMC = 24_000_000

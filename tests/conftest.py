@@ -1,4 +1,4 @@
-"""Fixtures for the whole suite: real data where it is at hand, and running a node's plan in a folder of its own."""
+"""Fixtures for the whole suite: real data where it is at hand, and running a node in a folder of its own."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engine import run_node
 from selenium import webdriver
 from selenium.webdriver.remote.webdriver import WebDriver
 from xdist.scheduler import LoadScopeScheduling
-
-from biomedica_kedro.batches import BatchFolder, PlannedOutput
 
 PROJECT = Path(__file__).resolve().parents[1]
 PORTS = range(20_000, 32_000)  # kedro-viz refuses ports above 49151
@@ -35,15 +34,12 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture
-def run_plan(tmp_path: Path) -> Callable[[Sequence[PlannedOutput]], dict[str, BatchFolder]]:
-    """Deliver a node's outputs to folders under tmp_path, which does the work; returns the folders by name."""
+@pytest.fixture(name="run_node")
+def run_node_below_tmp_path(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """`engine.run_node` with outputs below tmp_path, unless another root is given."""
 
-    def run(outputs: Sequence[PlannedOutput], root: Path = tmp_path) -> dict[str, BatchFolder]:
-        folders = {output.name: BatchFolder(root / output.name) for output in outputs}
-        for output in outputs:
-            output.deliver(folders[output.name])
-        return folders
+    def run(name: str, root: Path = tmp_path, **given: Any) -> dict[str, Any]:
+        return run_node(name, root, **given)
 
     return run
 

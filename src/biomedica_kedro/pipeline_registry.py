@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
+
+from biomedica_kedro.close_match import close_match
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Find the pipelines under `biomedica_kedro.pipelines`.
 
     Returns:
-        Each of the six by its name, and their sum as `__default__`; nothing when the one that was asked for does not
-        exist, upon which Kedro names the close match.
+        Each of the six by its name, or those that were asked for, and their sum as `__default__`.
+    Raises:
+        ValueError: when one that was asked for does not exist; names it and the close match.
     """
     try:
         pipelines: dict[str, Pipeline] = find_pipelines(raise_errors=True)
@@ -19,6 +24,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         # Without a cause there is no such folder; an import that failed has one.
         if error.__cause__ is not None:
             raise
-        return {}
+        name = str(error).split("'")[1].rpartition(".")[2]
+        known = [folder.name for folder in files("biomedica_kedro.pipelines").iterdir() if folder.name.isalpha()]
+        raise ValueError(f"there is no pipeline {name!r}: {close_match(name, known)}") from None
     pipelines["__default__"] = sum(pipelines.values(), Pipeline([]))
     return pipelines

@@ -17,6 +17,17 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from biomedica_kedro.close_match import close_match
 
 
+class _How:
+    """See `HOW`."""
+
+    def __repr__(self) -> str:
+        return "HOW"
+
+
+# Marks a field of options that says how work is done and not what comes out: `threads: Annotated[int, HOW] = 2`.
+HOW = _How()
+
+
 class Options(BaseModel):
     """Frozen, strictly validated parameters of one node: an unknown key is an error that names the close match."""
 
@@ -50,6 +61,16 @@ class Split(StrEnum):
 class RejectReason(StrEnum):
     """Why a record left the flow: stable codes, listed in docs/rejects.md."""
 
+    REMOVED = "removed"
+    UNREADABLE_METADATA = "unreadable_metadata"
+    SUPERSEDED = "superseded"
+    MANUSCRIPT = "manuscript"
+    HISTORICAL_OCR = "historical_ocr"
+    LICENSE_GROUP = "license_group"
+    JOURNAL = "journal"
+    DATE = "date"
+    NO_MEDIA = "no_media"
+    NOT_SAMPLED = "not_sampled"
     NOT_FOUND = "not_found"
     DOWNLOAD_FAILED = "download_failed"
     CHECKSUM_MISMATCH = "checksum_mismatch"

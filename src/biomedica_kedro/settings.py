@@ -3,13 +3,21 @@
 import os
 from pathlib import Path
 
-from biomedica_kedro.hooks import ArgumentHooks, ConsoleHooks, TrackingHooks
+import yaml
+from kedro.framework.project import LOGGING
+
+from biomedica_kedro.hooks import ArgumentHooks, ConsoleHooks, InputHooks, Journal, PlaceHooks, TrackingHooks
 
 # Threads that spin while they wait slow training on a busy machine to a tenth; must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # A packaged project is run from the folder that holds its conf; a checkout knows its own root.
 PROJECT_PATH = Path(os.environ.get("BIOMEDICA_PROJECT_PATH", Path(__file__).resolve().parents[2]))
+
+# Kedro looks for conf/logging.yml from the working directory only.
+_LOGGING = PROJECT_PATH / "conf" / "logging.yml"
+if Path.cwd() != PROJECT_PATH and "KEDRO_LOGGING_CONFIG" not in os.environ and _LOGGING.is_file():
+    LOGGING.configure(yaml.safe_load(_LOGGING.read_text(encoding="utf-8")))
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
@@ -20,4 +28,5 @@ CONFIG_LOADER_ARGS = {
     "custom_resolvers": {"project_path": lambda: str(PROJECT_PATH)},
 }
 
-HOOKS = (ArgumentHooks(), ConsoleHooks(), TrackingHooks())
+JOURNAL = Journal()
+HOOKS = (ArgumentHooks(), InputHooks(), JOURNAL, PlaceHooks(), ConsoleHooks(JOURNAL), TrackingHooks(JOURNAL))

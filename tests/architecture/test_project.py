@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import graphlib
+import inspect
+import re
 import subprocess
 import sys
-import typing
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from pydantic import BaseModel
 
 from biomedica_kedro.datasets.batches import BatchDataset
+from biomedica_kedro.datasets.report import ReportDataset
 from biomedica_kedro.records import RejectReason
 
 PROJECT = Path(__file__).resolve().parents[2]
 # what the documented commands give by --params
-RUNTIME = {"packages": "packages", "scheduler": "tcp://127.0.0.1:8786"}
+RUNTIME = {"packages": "packages"}
 STAGES = ["ingestion", "extraction", "annotation", "serialization", "modeling", "evaluation"]
 LAYERS = ["raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting"]
 
@@ -45,6 +48,16 @@ def catalog_config() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def catalog(catalog_config) -> DataCatalog:
+    return DataCatalog.from_config(catalog_config)
+
+
+@pytest.fixture(scope="session")
+def layers(catalog, catalog_config) -> dict[str, str]:
+    return {name: catalog.get(name).metadata["kedro-viz"]["layer"] for name in catalog_config}
+
+
+@pytest.fixture(scope="session")
 def parameters() -> dict[str, Any]:
     loaded: dict[str, Any] = load_config("base")["parameters"]
     return {name: value for name, value in loaded.items() if name not in RUNTIME}
@@ -63,10 +76,10 @@ def test_nodes_are_named_for_their_functions_inside_their_stage(registry, stage)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_stage_runs_alone_after_its_predecessors(registry, catalog_config, stage):
+def test_stage_runs_alone_after_its_predecessors(registry, layers, stage):
     made_before = set().union(*(registry[earlier].all_outputs() for earlier in STAGES[: STAGES.index(stage)]))
     needed = {name for name in registry[stage].inputs() if not name.startswith("params:")}
-    given = {name for name, entry in catalog_config.items() if entry["metadata"]["kedro-viz"]["layer"] == "raw"}
+    given = {name for name, layer in layers.items() if layer == "raw"}
     assert needed <= made_before | given
 
 
@@ -76,40 +89,45 @@ def test_every_data_set_of_the_pipelines_is_in_the_catalog(registry, catalog_con
 
 
 def test_every_catalog_entry_is_used(registry, catalog_config):
-    assert catalog_config.keys() - registry["__default__"].datasets() == set(), "delete these catalog entries"
+    unused = catalog_config.keys() - registry["__default__"].datasets() - {"rejects"}  # for people to load
+    assert unused == set(), "delete these catalog entries"
 
 
-def test_every_catalog_entry_can_be_made(catalog_config):
-    catalog = DataCatalog.from_config(catalog_config)
+def test_every_catalog_entry_can_be_made(catalog, catalog_config):
     assert {name for name in catalog_config if catalog.get(name) is None} == set()
 
 
-def test_names_have_no_dots_and_every_entry_has_a_layer(catalog_config):
-    assert [name for name in catalog_config if "." in name] == []
-    layers = {name: entry["metadata"]["kedro-viz"]["layer"] for name, entry in catalog_config.items()}
+def test_names_have_no_dots_and_every_entry_has_a_layer(layers):
+    assert [name for name in layers if "." in name] == []
     assert {name: layer for name, layer in layers.items() if layer not in LAYERS} == {}
 
 
-def test_readme_of_the_data_names_every_data_set_in_its_layer(catalog_config):
+def test_readme_of_the_data_names_every_data_set_in_its_layer(layers):
     rows = [line for line in (PROJECT / "data" / "README.md").read_text().splitlines() if line.startswith("| 0")]
     named = {layer[3:]: names.split(", ") for layer, names in (row.strip("| ").split(" | ") for row in rows)}
-    layers: dict[str, list[str]] = {}
-    for name, entry in catalog_config.items():
-        layers.setdefault(entry["metadata"]["kedro-viz"]["layer"], []).append(name)
+    wanted: dict[str, list[str]] = {}
+    for name, layer in layers.items():
+        wanted.setdefault(layer, []).append(name)
     assert {layer: sorted(names) for layer, names in named.items()} == {
-        layer: sorted(names) for layer, names in layers.items()
+        layer: sorted(names) for layer, names in wanted.items()
     }
 
 
-def test_every_node_with_parameters_has_hints_that_kedro_can_read(registry):
+def test_every_parameter_of_a_node_is_a_typed_model(registry):
     """A name imported for type checking only makes Kedro hand over an unvalidated dict."""
     for node in registry["__default__"].nodes:
-        if any(name.startswith("params:") for name in node.inputs):
-            typing.get_type_hints(node.func)
+        arguments = inspect.signature(node.func, eval_str=True).parameters.values()
+        kinds = dict(zip(node.inputs, arguments, strict=True))
+        untyped = [
+            name
+            for name, argument in kinds.items()
+            if name.startswith("params:") and not issubclass(argument.annotation, BaseModel)
+        ]
+        assert untyped == [], node.name
 
 
-def test_layers_follow_each_other_without_a_cycle(registry, catalog_config):
-    layer = {name: entry["metadata"]["kedro-viz"]["layer"] for name, entry in catalog_config.items()}
+def test_layers_follow_each_other_without_a_cycle(registry, layers):
+    layer = layers
     graph: dict[str, set[str]] = {}
     for node in registry["__default__"].nodes:
         for output in node.outputs:
@@ -180,13 +198,57 @@ def test_start_up_imports_no_heavy_library():
     assert done.stdout.strip().splitlines()[-1] == "[]", "import these inside the functions that use them"
 
 
-def test_batch_data_sets_hold_what_plans_make(registry, catalog_config):
-    """A planned output saved to anything else would never be computed."""
-    planned = {
+def test_outputs_are_kept_as_their_nodes_make_them(registry, catalog):
+    """A receipt belongs to a batch data set, a report to one that knows what it was drawn from."""
+    kinds = {"batches": BatchDataset, "report": ReportDataset}
+    wrong = {
         output
         for node in registry["__default__"].nodes
-        if "PlannedOutput" in str(node.func.__annotations__.get("return"))
+        for tag in node.tags & kinds.keys()
         for output in node.outputs
+        if not isinstance(catalog.get(output), kinds[tag])
     }
-    kinds = {name: DataCatalog.from_config({name: catalog_config[name]}).get(name) for name in planned}
-    assert {name for name, dataset in kinds.items() if not isinstance(dataset, BatchDataset)} == set()
+    assert wrong == set()
+
+
+def test_no_function_of_a_stage_has_a_namesake_in_the_science(registry):
+    names = {node.func.__name__ for node in registry["__default__"].nodes}
+    science = {
+        name
+        for path in (PROJECT / "src" / "biomedica_kedro").rglob("*.py")
+        if "pipelines" not in path.parts
+        for name in re.findall(r"^def (\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert names & science == set()
+
+
+@pytest.mark.parametrize(
+    ("environment", "source", "encoder", "count"),
+    [
+        ("base", "EmbeddedCorpusSource", "descriptors", 8),
+        ("pmc", "CloudDataset", "timm", 4096),
+        ("packages", "PackagesDataset", "descriptors", 8),
+        ("standins", "EmbeddedCorpusSource", "descriptors", 8),
+    ],
+)
+def test_environment_is_what_it_says(environment, source, encoder, count):
+    config = load_config(environment)
+    assert config["catalog"]["article_source"]["type"].endswith(f".{source}")
+    assert config["catalog"]["vision_encoder"]["kind"] == encoder
+    assert config["parameters"]["batches"]["count"] == count
+    catalog = DataCatalog.from_config(
+        {name: entry for name, entry in config["catalog"].items() if not name.startswith("_")},
+        credentials={"ncbi": {}},
+    )
+    roots = {str(catalog.get(name).folder.path).split("/0")[0] for name in ("articles", "dataset_shards")}
+    assert len(roots) == 1
+
+
+def test_data_root_of_the_command_line_holds_for_every_data_set():
+    bootstrap_project(PROJECT)
+    loader = OmegaConfigLoader(
+        str(PROJECT / "conf"), env="base", runtime_params={"data_root": "elsewhere"}, **settings.CONFIG_LOADER_ARGS
+    )
+    entries = {name: entry for name, entry in loader["catalog"].items() if not name.startswith("_")}
+    places = {name: entry["filepath"] for name, entry in entries.items() if "filepath" in entry}
+    assert {name: path for name, path in places.items() if not path.startswith("elsewhere")} == {}

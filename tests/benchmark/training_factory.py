@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.benchmark.training_images import TrainingImages
 from biomedica_kedro.images.fingerprints import perceptual_hash
 from biomedica_kedro.labels.encoders import DescriptorEncoder
 from biomedica_kedro.records import DATASET_METADATA, embedding_schema, to_table
 from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.shards.writer import write_shard
+from biomedica_kedro.stages import BatchFolder
 
 SHARD = "biomedica-commercial-train-000000"
 
@@ -49,6 +49,5 @@ def write_training(root: Path, images: Mapping[str, bytes], held_out: frozenset[
         (metadata, "one", metadata.file("one")),
         (embeddings, "one", embeddings.file("one")),
     ):
-        folder.write_commit(name, inputs="x", code="0", rows=len(rows), files=[file])
-        folder.finish([name])
+        folder.finish({name: folder.write_commit(name, inputs="x", rows=len(rows), rejects={}, files=[file])})
     return TrainingImages(metadata, shards, embeddings)

@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.clip.log import MemoryLog
+from biomedica_kedro.stages import BatchFolder
 from tests.clip.small_corpus import SmallCorpus
 from tests.clip.test_train import trainer
 

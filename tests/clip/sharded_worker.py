@@ -7,10 +7,10 @@ from pathlib import Path
 
 import orjson
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.clip.config import CheckpointOptions, MachineOptions
 from biomedica_kedro.clip.distributed import world
 from biomedica_kedro.clip.log import MemoryLog
+from biomedica_kedro.stages import BatchFolder
 from tests.clip.small_corpus import SmallCorpus
 from tests.clip.test_train import OPTIONS, trainer
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from engine import commit, finish
 from PIL import Image
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.clip.checkpoints import BaseModel
 from biomedica_kedro.records import DATASET_METADATA, to_table
 from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.shards.writer import write_shard
+from biomedica_kedro.stages import BatchFolder
 
 COLORS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "white": (240, 240, 240)}
 SPLITS = ("train", "train", "train", "train", "train", "train", "validation", "test")
@@ -54,7 +55,7 @@ def make_corpus(folder: Path, n_samples: int = 64) -> SmallCorpus:
             for index in indices
         ]
         places = write_shard(shards.file(name, ".tar"), samples)
-        shards.write_commit(name, inputs="x", code="0", rows=len(samples), files=[shards.file(name, ".tar")])
+        shards.write_commit(name, inputs="x", rows=len(samples), rejects={}, files=[shards.file(name, ".tar")])
         rows += [
             {
                 "key": sample.key, "shard": f"{name}.tar", "offset": place.offset, "n_bytes": place.n_bytes,
@@ -64,12 +65,9 @@ def make_corpus(folder: Path, n_samples: int = 64) -> SmallCorpus:
             }
             for index, sample, place in zip(indices, samples, places, strict=True)
         ]  # fmt: skip
-    shards.finish([f"biomedica-commercial-{split}-000000" for split in dict.fromkeys(SPLITS)])
+    finish(shards, [f"biomedica-commercial-{split}-000000" for split in dict.fromkeys(SPLITS)])
     metadata = to_table(rows, DATASET_METADATA)
-    metadata_folder = BatchFolder(folder / "dataset_metadata")
-    path = metadata_folder.write_table("all", metadata)
-    metadata_folder.write_commit("all", inputs="x", code="0", rows=metadata.num_rows, files=[path])
-    metadata_folder.finish(["all"])
+    metadata_folder = commit(BatchFolder(folder / "dataset_metadata"), {"all": metadata})
     return SmallCorpus(metadata, shards, metadata_folder)
 
 

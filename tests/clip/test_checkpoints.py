@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from biomedica_kedro.batches.files import write_json
 from biomedica_kedro.clip.card import model_card
 from biomedica_kedro.clip.checkpoints import (
     BaseModel,
@@ -22,6 +21,7 @@ from biomedica_kedro.clip.checkpoints import (
 from biomedica_kedro.clip.config import ModelOptions, TrainOptions
 from biomedica_kedro.clip.estimate import estimate
 from biomedica_kedro.clip.wise_ft import interpolate, sweep
+from biomedica_kedro.stages.files import write_json
 from tests.clip.small_corpus import small_vit
 
 PROVENANCE = {

@@ -7,8 +7,6 @@ import pytest
 from biomedica_kedro.clip.config import CheckpointOptions, MachineOptions, OptimizerOptions, TrainOptions
 from biomedica_kedro.clip.launch import LaunchError, command
 from biomedica_kedro.clip.log import MemoryLog
-from biomedica_kedro.clip.selection import SelectionOptions
-from biomedica_kedro.pipelines.modeling.nodes import select_training_samples, train_clip
 from tests.clip.small_corpus import small_vit
 
 OPTIONS = TrainOptions(
@@ -21,15 +19,18 @@ OPTIONS = TrainOptions(
 
 
 @pytest.mark.parametrize(("shard_weights", "accumulate"), [(False, 1), (True, 1), (True, 2)])
-def test_two_processes_learn_what_one_learns(small_corpus, run_plan, tmp_path, monkeypatch, shard_weights, accumulate):
+def test_two_processes_learn_what_one_learns(small_corpus, run_node, tmp_path, monkeypatch, shard_weights, accumulate):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    manifest = run_plan(select_training_samples(small_corpus.metadata_folder, SelectionOptions()))["training_manifest"]
+    manifest = run_node("select_training_samples", dataset_metadata=small_corpus.metadata_folder)["training_manifest"]
 
     def train(machine: MachineOptions) -> tuple[list[float], list[float], MemoryLog]:
         log = MemoryLog()
         options = OPTIONS.model_copy(update={"machine": machine, "accumulate": accumulate})
-        plan = train_clip(manifest, small_corpus.shards, small_vit(tmp_path), log, options)
-        history = run_plan(plan, tmp_path / str(machine.processes))["training_history"].table()
+        made = run_node(
+            "train_clip", tmp_path / str(machine.processes), options={"train_clip": options}, training_log=log,
+            training_manifest=manifest, dataset_shards=small_corpus.shards, base_clip_model=small_vit(tmp_path),
+        )  # fmt: skip
+        history = made["training_history"].table()
         return history["loss"].to_pylist(), history["validation/image_to_text_R_at_10"].to_pylist(), log
 
     alone, together = train(MachineOptions()), train(MachineOptions(processes=2, shard_weights=shard_weights))

@@ -41,7 +41,7 @@ def test_panel_types_are_right_image_by_image(quality):
     assert quality["panel_type/detector/accuracy"] >= 0.95
 
 
-@pytest.mark.parametrize("name", ["scree_plot", "cluster_size_plot", "image_map", "agreement_plot"])
+@pytest.mark.parametrize("name", ["annotation_plots", "image_map"])
 def test_kedro_viz_can_preview_the_plots(finished, name):
     from kedro_datasets.plotly import JSONDataset
 

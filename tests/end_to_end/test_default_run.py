@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from biomedica_kedro.batches import BatchFolder
+from biomedica_kedro.stages import BatchFolder
 
 STAGES = ["ingestion", "extraction", "annotation", "serialization", "modeling", "evaluation"]
 

@@ -1,59 +1,70 @@
-"""The journal of a run: stages in order, when they are done, and whether anything was done."""
+"""The journal of a run: what each node came to, whoever ran it."""
 
 from __future__ import annotations
 
-from collections import Counter
-
-import pyarrow as pa
 import pytest
-from kedro.pipeline import Node
+from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner, ThreadRunner
 
-from biomedica_kedro.batches import BatchFolder, plan_batches
-from biomedica_kedro.hooks.journal import Journal, count_rejects
-from biomedica_kedro.records import REJECTS, Reject, RejectReason, to_table
-
-
-def make(batch, _):
-    rejects = [Reject("a", "s", RejectReason.NO_CAPTION), Reject("b", "s", RejectReason.NO_CAPTION)]
-    return {"pairs": pa.table({"n": [1, 2, 3]}), "rejected_pairs": to_table(rejects, REJECTS)}
+from biomedica_kedro.hooks.journal import Journal, entry_of
+from biomedica_kedro.stages.node import Drawn, Unchanged
+from biomedica_kedro.stages.run import Receipt
 
 
-@pytest.fixture
-def node():
-    return Node(lambda: None, inputs=None, outputs=["pairs", "rejected_pairs"], name="pair", namespace="extraction")
+def test_rows_and_rejects_are_those_of_the_receipts():
+    pairs = Receipt("pairs", rows=3, rejects={"no_caption": 2}, computed=4, up_to_date=1)
+    texts = Receipt("texts", rows=5, computed=4, up_to_date=1)
+    entry = entry_of("extraction.pair", 1.5, {"pairs": pairs, "texts": texts})
+    assert entry.rows == {"pairs": 3, "texts": 5}
+    assert entry.rejects == {"pairs": {"no_caption": 2}}
+    assert (entry.computed, entry.up_to_date, entry.is_up_to_date) == (4, 1, False)
 
 
-def run_once(node, root) -> Journal:
-    journal = Journal()
-    journal.begin(node)
-    for output in plan_batches(make, stage="pair", outputs=["pairs", "rejected_pairs"]):
-        output.deliver(BatchFolder(root / output.name))
-        stage = journal.saved(output.name, output)
-    assert stage is not None
-    return journal
+def test_stage_without_open_batches_and_unchanged_reports_are_up_to_date():
+    assert entry_of("a", 0.1, {"pairs": Receipt("pairs", rows=3, up_to_date=5)}).is_up_to_date
+    assert entry_of("b", 0.1, {"plot": Unchanged(), "table": Unchanged()}).is_up_to_date
+    assert not entry_of("c", 0.1, {"plot": Drawn(None, "x"), "table": Drawn(None, "x")}).is_up_to_date
+    assert not entry_of("d", 0.1, {"inventory": object()}).is_up_to_date
 
 
-def test_stage_ends_with_its_last_output(node):
-    journal = Journal()
-    journal.begin(node)
-    assert journal.saved("pairs", {}) is None
-    assert journal.saved("rejected_pairs", {}).node == "extraction.pair"
+def test_numbers_of_a_report_are_flattened():
+    value = {"purity": 0.9, "by": {"class": 1}, "name": "x", "flag": True}
+    assert entry_of("a", 0.1, {"quality": Drawn(value, "x")}).numbers == {
+        "quality/purity": 0.9,
+        "quality/by/class": 1.0,
+    }
 
 
-def test_rows_and_rejects_are_counted_by_reason(node, tmp_path):
-    journal = run_once(node, tmp_path)
-    assert journal.rows() == {"pairs": 3, "rejected_pairs": 2}
-    assert count_rejects(BatchFolder(tmp_path / "rejected_pairs")) == Counter({"no_caption": 2})
-    assert count_rejects(BatchFolder(tmp_path / "pairs")) == Counter()
+def receipt(number):
+    return Receipt("rows", rows=number, computed=1)
 
 
-def test_second_run_is_known_to_have_done_nothing(node, tmp_path):
-    assert not run_once(node, tmp_path).is_nothing_done
-    assert run_once(node, tmp_path).is_nothing_done
+def fail(number):
+    raise ValueError(f"no {number}")
 
 
-def test_numbers_of_a_report_are_flattened(node):
-    journal = Journal()
-    journal.begin(node)
-    journal.saved("pairs", {"purity": 0.9, "by": {"class": 1}, "name": "x", "flag": True})
-    assert journal.numbers == {"pairs/purity": 0.9, "pairs/by/class": 1.0}
+@pytest.mark.parametrize("runner", [SequentialRunner(), ThreadRunner(max_workers=2)], ids=["sequential", "threads"])
+def test_every_node_has_one_entry_under_any_runner(runner):
+    nodes = [Node(receipt, inputs="n", outputs=f"rows{i}", name=f"node{i}") for i in range(6)]
+    assert {entry.node for entry in entries(runner, nodes)} == {f"node{i}" for i in range(6)}
+
+
+def test_node_that_failed_is_named_with_its_error():
+    (entry,) = entries(SequentialRunner(), [Node(fail, inputs="n", outputs="rows", name="node")], ValueError)
+    assert (entry.node, entry.error) == ("node", "no 3")
+
+
+def entries(runner, nodes, error=None):
+    journal, hooks = Journal(), _create_hook_manager()
+    hooks.register(journal)
+    hooks.hook.before_pipeline_run(run_params={}, pipeline=Pipeline(nodes), catalog=None)
+    try:
+        runner.run(Pipeline(nodes), DataCatalog(datasets={"n": MemoryDataset(3)}), hooks)
+    except Exception as raised:
+        assert error is not None and isinstance(raised, error)
+    found = journal.entries()
+    journal.close()
+    assert journal.entries() == []
+    return found

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from biomedica_kedro.images import panel_detectors
-from biomedica_kedro.images.panel_detectors import DetectorError, DetectorHandle, read_image
+from biomedica_kedro.images.panel_detectors import DetectOptions, DetectorError, DetectorHandle, read_image
 from biomedica_kedro.images.panels import Box, PanelOptions
+from biomedica_kedro.stages.identity import digest_of
 
 LEFT, RIGHT = Box(0, 0, 100, 100), Box(4, 100, 100, 200)
 TOUCHING = Image.new("RGB", (200, 100), "gray")
@@ -62,19 +62,44 @@ def test_factory_that_is_not_there_is_an_error_that_says_what_is_expected(name):
         DetectorHandle(name).build()
 
 
-def test_digest_follows_the_code_of_a_detector(monkeypatch):
-    first = DetectorHandle("x:y").digest()
-    monkeypatch.setattr(panel_detectors, "code_digest", lambda factory: f"other code of {factory}")
-    assert DetectorHandle("x:y").digest() != first
+@pytest.fixture
+def own_module(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "own_detector_of_this_test.py"
+    source.write_text("def make(): ...\n")
+    return source
 
 
-def test_digest_follows_the_weights_and_absent_weights_are_an_error(tmp_path):
-    weights = tmp_path / "w.safetensors"
+def test_digest_follows_the_source_of_a_detector(own_module):
+    handle = DetectorHandle(f"{own_module.stem}:make")
+    first = handle.digest()
+    own_module.write_text("def make(): return None\n")
+    assert handle.digest() != first
+
+
+def test_digest_of_a_detector_that_is_not_there_is_an_error(own_module):
+    with pytest.raises(DetectorError, match=r"expected package\.module:factory: no module 'no_such_module'"):
+        DetectorHandle("no_such_module:make").digest()
+
+
+def test_digest_follows_the_weights_and_absent_weights_are_an_error(own_module, tmp_path):
+    weights, factory = tmp_path / "w.safetensors", f"{own_module.stem}:make"
     with pytest.raises(DetectorError, match="put it there"):
-        DetectorHandle("x:y", weights).digest()
+        DetectorHandle(factory, weights).digest()
     weights.write_bytes(b"one")
-    first = DetectorHandle("x:y", weights).digest()
+    first = DetectorHandle(factory, weights).digest()
 
     weights.write_bytes(b"two")
 
-    assert len({first, DetectorHandle("x:y", weights).digest(), DetectorHandle(None).digest()}) == 3
+    assert len({first, DetectorHandle(factory, weights).digest(), DetectorHandle(None).digest()}) == 3
+
+
+def test_options_count_by_the_content_of_the_weights_and_not_by_their_place(own_module, tmp_path):
+    digests = []
+    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        (tmp_path / name).write_bytes(content)
+        options = DetectOptions(detector=f"{own_module.stem}:make", detector_weights=tmp_path / name)
+        digests.append(digest_of(options))
+
+    assert digests[0] == digests[1] != digests[2]
+    assert digest_of(DetectOptions(threshold=0.6)) != digest_of(DetectOptions())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from engine import commit
 
 from biomedica_kedro.jats.export import original_article, unix_seconds
 from biomedica_kedro.jats.rows import article_row
@@ -42,22 +43,14 @@ def test_dates_are_utc_whatever_the_machines_zone(monkeypatch, date, seconds):
 
 def test_export_writes_one_list_a_batch(tmp_path):
     import orjson
-    import pyarrow as pa
 
-    from biomedica_kedro.batches import BatchFolder
     from biomedica_kedro.jats import parse_article
     from biomedica_kedro.jats.export import export_articles
     from biomedica_kedro.records import ARTICLES, IMAGE_CAPTION_PAIRS, to_table
-
-    def folder(name: str, table: pa.Table) -> BatchFolder:
-        made = BatchFolder(tmp_path / name)
-        made.reopen()
-        made.write_commit("0000", inputs="x", code="x", rows=1, files=[made.write_table("0000", table)])
-        made.finish(["0000"])
-        return made
+    from biomedica_kedro.stages import BatchFolder
 
     article = parse_article(article_xml("<p>One.</p>"), article_id="PMC1.1").article
-    articles = folder("articles", to_table([article_row(article)], ARTICLES))
-    pairs = folder("pairs", to_table([PAIR], IMAGE_CAPTION_PAIRS))
+    articles = commit(BatchFolder(tmp_path / "articles"), {"0000": to_table([article_row(article)], ARTICLES)})
+    pairs = commit(BatchFolder(tmp_path / "pairs"), {"0000": to_table([PAIR], IMAGE_CAPTION_PAIRS)})
     (path,) = export_articles(articles, pairs, tmp_path / "out")
     assert [row["accession_id"] for row in orjson.loads(path.read_bytes())] == ["PMC1"]

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from biomedica_kedro.labels import clusters
-from biomedica_kedro.labels.clusters import ClusterOptions, assign, fit_centroids, profile_clusters
+from biomedica_kedro.labels.clusters import ClusterOptions, assign, fit_centroids, measure_spread
 
 
 def blobs(n_blobs: int = 8, each: int = 60) -> np.ndarray:
@@ -112,7 +112,7 @@ def test_profile_counts_images_and_spread_over_batches():
         pa.table({"cluster_id": np.array([2], np.int32), "distance": np.array([4], np.float32)}),
     ]
 
-    profile = profile_clusters(batches, 3)
+    profile = measure_spread(batches, 3)
 
     assert profile["images"].to_pylist() == [2, 0, 1]
     assert profile["radius"].to_pylist() == [3.0, 0.0, 4.0]

@@ -7,18 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.images.decode import as_rgb, open_image
 from biomedica_kedro.labels.embedding import (
     EmbedOptions,
     VectorStore,
-    embed_images,
     embedding_table,
+    encode_images,
     stream_vectors,
     vectors_of,
 )
 from biomedica_kedro.labels.encoders import DescriptorEncoder
-from biomedica_kedro.records import DataError, RejectReason
+from biomedica_kedro.records import DataError, Reject, RejectReason
+from biomedica_kedro.stages import BatchFolder, map_items
 
 
 class MeanColor:
@@ -52,13 +52,26 @@ EXOTIC = {
 }  # fmt: skip
 
 
+def embed(rows, read, encoder, options) -> tuple[pa.Table, list[Reject]]:
+    rejects: list[Reject] = []
+
+    def map_rows(function, items, *, source):
+        results, failed = map_items(function, items, stage="embed", source=source)
+        rejects.extend(failed)
+        return results
+
+    return encode_images(rows, read, encoder, options, map_rows), rejects
+
+
 def read(row):
     return as_rgb(open_image(row["content"]))
 
 
 @pytest.mark.parametrize("name", EXOTIC)
-def test_exotic_image_becomes_a_vector_or_a_reject(name: str):
-    table, rejects = embed_images([{"key": name, "content": EXOTIC[name]}], read, DescriptorEncoder(), EmbedOptions())
+@pytest.mark.parametrize("threads", [1, 2])
+def test_exotic_image_becomes_a_vector_or_a_reject(name: str, threads: int):
+    options = EmbedOptions(decode_threads=threads)
+    table, rejects = embed([{"key": name, "content": EXOTIC[name]}], read, DescriptorEncoder(), options)
 
     assert table.num_rows + len(rejects) == 1
     assert np.isfinite(vectors_of(table["embedding"]).astype(np.float32)).all()
@@ -76,7 +89,7 @@ def test_in_is_out_and_rejects_in_order_and_memory_is_bounded(usable, size, thre
     rows = [{"key": f"k{i}", "usable": flag, "i": i} for i, flag in enumerate(usable)]
     options = EmbedOptions(images_per_forward=size, decode_threads=threads)
 
-    table, rejects = embed_images(rows, open_or_fail, encoder, options)
+    table, rejects = embed(rows, open_or_fail, encoder, options)
 
     assert table["key"].to_pylist() == [row["key"] for row in rows if row["usable"]]
     assert [reject.source for reject in rejects] == [row["key"] for row in rows if not row["usable"]]
@@ -90,7 +103,7 @@ def test_full_disk_stops_the_stage_instead_of_emptying_it():
         raise OSError(28, "No space left on device")
 
     with pytest.raises(RuntimeError, match="No space left"):
-        embed_images([{"key": "a"}], fail, MeanColor(), EmbedOptions())
+        embed([{"key": "a"}], fail, MeanColor(), EmbedOptions())
 
 
 def test_vectors_are_streamed_and_looked_up_as_written(tmp_path):
@@ -99,8 +112,8 @@ def test_vectors_are_streamed_and_looked_up_as_written(tmp_path):
     for name, part in (("0000", slice(0, 6)), ("0001", slice(6, 10))):
         keys = [f"k{i}" for i in range(10)[part]]
         path = folder.write_table(name, embedding_table(keys, vectors[part]))
-        folder.write_commit(name, inputs="x", code="x", rows=len(keys), files=[path])
-    folder.finish(["0000", "0001"])
+        folder.write_commit(name, inputs="x", rows=len(keys), rejects={}, files=[path])
+    folder.finish({name: folder.commit(name) for name in ("0000", "0001")})
 
     chunks = list(stream_vectors(folder, folder.names(), 4))
     wanted = [("0001", pa.chunked_array([["k9", "unknown"]])), ("0000", pa.chunked_array([["k0"]])), ("0007", ["k1"])]

@@ -57,11 +57,18 @@ def test_aspect_is_kept_unless_the_reference_is_asked_for():
     assert squashed.max() == 0
 
 
-def test_digest_follows_the_code_of_the_encoder(monkeypatch: pytest.MonkeyPatch):
+def test_digest_follows_the_version_that_a_person_raises(monkeypatch: pytest.MonkeyPatch):
     handle = VisionEncoderDataset(kind="descriptors").load()
     first = handle.digest()
-    monkeypatch.setattr(encoders, "code_digest", lambda encoder: f"other code of {encoder.__name__}")
+    monkeypatch.setattr(encoders, "_VERSION", encoders._VERSION + 1)
     assert handle.digest() != first
+
+
+def test_digest_follows_the_content_of_the_weights_and_not_their_place(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"same")
+    digests = {VisionEncoderDataset(kind="timm", model="vit", weights=str(tmp_path / n)).load().digest() for n in "ab"}
+    assert len(digests) == 1
 
 
 def test_digest_follows_the_weights_and_not_the_device(tmp_path: Path):

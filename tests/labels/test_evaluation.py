@@ -23,13 +23,13 @@ def labels(*primary: str, confidence: float = 0.95) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=IMAGE_LABELS)
 
 
-def test_unlabelled_images_count_against_accuracy_but_not_among_the_labelled():
+def test_unlabeled_images_count_against_accuracy_but_not_among_the_labeled():
     report = measure_annotation([labels("Clinical Imaging", "unlabelled", "Clinical Imaging", "Maps")], TRUTH, [])
 
     single = report["single_panel"]
     assert (single["images"], single["cluster_purity"]) == (3, 0.6667)
-    assert (single["primary_accuracy"], single["primary_accuracy_of_labelled"]) == (0.3333, 0.5)
-    assert report["labelled_share"] == 0.75
+    assert (single["primary_accuracy"], single["primary_accuracy_of_labeled"]) == (0.3333, 0.5)
+    assert report["labeled_share"] == 0.75
 
 
 def test_images_shown_to_experts_are_counted_apart():
@@ -51,7 +51,7 @@ def test_panel_detector_is_measured():
 def test_without_known_classes_only_counts_are_reported():
     report = measure_annotation([labels(*["Maps"] * 4)], TRUTH.slice(0, 0), [])
 
-    assert report == {"images": 4, "labelled": 4, "labelled_share": 1.0}
+    assert report == {"images": 4, "labeled": 4, "labeled_share": 1.0}
 
 
 def test_batches_and_images_of_unknown_class_are_counted():
@@ -59,5 +59,5 @@ def test_batches_and_images_of_unknown_class_are_counted():
 
     report = measure_annotation([labels(*["Maps"] * 4), unknown, unknown.slice(0, 0)], TRUTH, [])
 
-    assert (report["images"], report["labelled"]) == (8, 7)
+    assert (report["images"], report["labeled"]) == (8, 7)
     assert report["single_panel"]["images"] == 3

@@ -14,7 +14,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from biomedica_kedro.datasets.expert_votes import ExpertVotesDataset
 from tests.labels.small_sheets import write_sheets
 
-pytest.importorskip("gradio", reason='the labelling page needs Gradio: pip install -e ".[annotate]"')
+pytest.importorskip("gradio", reason='the labeling page needs Gradio: pip install -e ".[annotate]"')
 
 
 def click(browser: WebDriver, widget: str, text: str) -> None:

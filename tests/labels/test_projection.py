@@ -63,5 +63,5 @@ def test_more_components_than_dimensions_keeps_them_all(vectors_ND):
 
 
 def test_no_embedding_at_all_is_an_error_that_says_where_to_look():
-    with pytest.raises(ValueError, match="unusable_images"):
+    with pytest.raises(ValueError, match="rejects of the data set image_embeddings"):
         gather_moments([])

@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
-from biomedica_kedro.labels.propagation import PropagateOptions, fit_probe, propagate_labels
+from biomedica_kedro.labels.propagation import PropagateOptions, label_images, learn_probe
 from biomedica_kedro.labels.votes import CLUSTER_LABELS
 
 LABELS = pa.Table.from_pylist(
@@ -31,7 +31,7 @@ def assignment(cluster: int, distance: float, second: int, second_distance: floa
 
 
 def label(*place: float, panels: pa.Table | None = None, **options) -> dict:
-    table = propagate_labels(assignment(*place), LABELS, RADII, PropagateOptions(**options), panels)
+    table = label_images(assignment(*place), LABELS, RADII, PropagateOptions(**options), panels)
     return table.to_pylist()[0]
 
 
@@ -42,7 +42,7 @@ def test_image_near_its_centroid_takes_the_clusters_labels():
     assert row["confidence"] > 0.99
 
 
-def test_image_between_two_concepts_is_unlabelled():
+def test_image_between_two_concepts_is_unlabeled():
     row = label(0, 0.99, 1, 1.0, min_confidence=0.6)
 
     assert row["primary_labels"] == ["unlabelled"] and row["secondary_labels"] == []
@@ -53,16 +53,16 @@ def test_between_two_clusters_of_one_concept_there_is_no_doubt():
     same = LABELS.slice(0, 1).to_pylist()[0] | {"cluster_id": 1}
     labels = pa.Table.from_pylist([LABELS.to_pylist()[0], same], schema=CLUSTER_LABELS)
 
-    table = propagate_labels(assignment(0, 0.99, 1, 1.0), labels, RADII, PropagateOptions())
+    table = label_images(assignment(0, 0.99, 1, 1.0), labels, RADII, PropagateOptions())
 
     assert table["confidence"].to_pylist() == [1.0]
 
 
-def test_image_far_from_everything_is_unlabelled():
+def test_image_far_from_everything_is_unlabeled():
     assert label(0, 4.0, 1, 40.0)["primary_labels"] == ["unlabelled"]
 
 
-def test_image_of_a_cluster_without_votes_is_unlabelled_with_no_confidence():
+def test_image_of_a_cluster_without_votes_is_unlabeled_with_no_confidence():
     row = label(2, 0.1, 0, 5.0)
 
     assert row["primary_labels"] == ["unlabelled"] and row["confidence"] == 0.0 and row["panel_type"] is None
@@ -93,7 +93,7 @@ TABLES = (("Tables",), ("table",))
 
 def probed(*place: float, score: float) -> dict:
     found = [(TABLES, score)]
-    return propagate_labels(assignment(*place), LABELS, RADII, PropagateOptions(), None, found).to_pylist()[0]
+    return label_images(assignment(*place), LABELS, RADII, PropagateOptions(), None, found).to_pylist()[0]
 
 
 def test_sure_probe_overrules_the_cluster_and_gives_its_score_as_confidence():
@@ -122,7 +122,7 @@ def test_probe_learns_from_so_many_confident_images_of_each_set_and_reads_no_fur
                 np.array([[n, 0], [0, n], [50, 50]], dtype=np.float32),
             )
 
-    probe = fit_probe(batches(), LABELS, RADII, PropagateOptions(probe_images=2))
+    probe = learn_probe(batches(), LABELS, RADII, PropagateOptions(probe_images=2))
 
     assert read == [0, 1]
     assert [label for label, _ in probe.read(np.array([[9, 0], [0, 9]], np.float32))] == [
@@ -132,4 +132,4 @@ def test_probe_learns_from_so_many_confident_images_of_each_set_and_reads_no_fur
 
 
 def test_no_probe_is_made_unless_asked_for():
-    assert fit_probe(iter([None]), LABELS, RADII, PropagateOptions()).labels == ()
+    assert learn_probe(iter([None]), LABELS, RADII, PropagateOptions()).labels == ()

@@ -24,11 +24,11 @@ def test_majority_names_the_cluster_the_images_lie_in():
         vote("x", "primary_labels", "Maps"), vote("y", "primary_labels", "Maps"), vote("z", "primary_labels", "Tables")
     )
 
-    assert (labels.status, labels.primary_labels, labels.agreement) == (Status.LABELLED, ["Maps"], 0.6667)
+    assert (labels.status, labels.primary_labels, labels.agreement) == (Status.LABELED, ["Maps"], 0.6667)
     assert (other.status, other.primary_labels, other.agreement) == (Status.NO_VOTES, [], None)
 
 
-def test_tie_is_reported_and_left_unlabelled():
+def test_tie_is_reported_and_left_unlabeled():
     labels, _ = resolve(vote("x", "primary_labels", "Maps"), vote("y", "primary_labels", "Tables"))
 
     assert labels.status is Status.TIE
@@ -120,7 +120,7 @@ def test_no_votes_whatever_give_contradictory_labels(votes, min_agreement):
         if labels.panel_subtype is not None:
             assert TAXONOMY.panel_type_of[labels.panel_subtype] == labels.panel_type
         assert {TAXONOMY.parents[label] for label in labels.secondary_labels} <= set(labels.primary_labels)
-        assert (labels.status is Status.LABELLED) == bool(labels.primary_labels)
+        assert (labels.status is Status.LABELED) == bool(labels.primary_labels)
 
 
 def test_full_agreement_and_chance_are_told_apart():

@@ -1,68 +1,52 @@
-"""The annotation nodes on a small embedded corpus, from pairs to labels, and again."""
+"""The annotation's nodes on a small embedded corpus, from pairs to labels, and again."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from engine import run_node
 
-from biomedica_kedro.batches import WHOLE, BatchFolder, BatchOptions, PlannedOutput
 from biomedica_kedro.datasets.expert_votes import ExpertVotesDataset
-from biomedica_kedro.images.panels import PanelOptions
 from biomedica_kedro.labels.clusters import ClusterOptions
 from biomedica_kedro.labels.embedding import EmbedOptions
 from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
-from biomedica_kedro.labels.projection import ProjectionOptions
 from biomedica_kedro.labels.propagation import PropagateOptions
-from biomedica_kedro.labels.sheets import SheetOptions
-from biomedica_kedro.labels.votes import VoteOptions
-from biomedica_kedro.pipelines.annotation import nodes
-from biomedica_kedro.quality.duplicates import DuplicateOptions
+from biomedica_kedro.pipelines.annotation import create_pipeline
+from biomedica_kedro.stages import WHOLE, BatchFolder
 from biomedica_kedro.taxonomy import load_taxonomy
 from tests.labels.small_upstream import write_upstream
 
-HERE = BatchOptions(count=3)
 ENCODER = EncoderHandle(EncoderChoice())
 COLUMNS = ["key", "panel_type", "class_ids", "primary_labels", "secondary_labels"]
+STAGES = [node for node in create_pipeline().nodes if "batches" in node.tags]
 
 
 class Annotation:
-    """Runs the nodes one after the other in a folder of its own."""
+    """Runs the stages one after the other in a folder of its own."""
 
-    def __init__(self, pairs: BatchFolder, archive: BatchFolder, root: Path) -> None:
-        self.pairs, self.archive, self.root = pairs, archive, root
-        self.computed: dict[str, int] = {}
+    def __init__(self, pairs: BatchFolder, archive: BatchFolder, root: Path, run_node: Callable[..., Any]) -> None:
+        self.pairs, self.root, self._run_node = pairs, root, run_node
+        self.made: dict[str, Any] = {
+            "image_caption_pairs": pairs, "article_archive": archive, "vision_encoder": ENCODER,
+            "taxonomy": load_taxonomy(),
+        }  # fmt: skip
 
-    def deliver(self, outputs: list[PlannedOutput]) -> list[BatchFolder]:
-        folders = [BatchFolder(self.root / output.name) for output in outputs]
-        for output, folder in zip(outputs, folders, strict=True):
-            output.deliver(folder)
-            self.computed[output.name] = output.plan.report.computed if output.plan.report else 0
-        return folders
-
-    def embed(self) -> list[BatchFolder]:
-        return self.deliver(nodes.embed_images(self.pairs, self.archive, ENCODER, EmbedOptions(), HERE))
-
-    def propagate(self, *inputs: BatchFolder, **options: float) -> BatchFolder:
-        _, image_labels = self.deliver(nodes.propagate_labels(*inputs, PropagateOptions(**options), HERE))
-        return image_labels
+    def node(self, name: str, **options: Any) -> dict[str, BatchFolder]:
+        made = self._run_node(name, self.root, options=options, **self.made)
+        self.made |= made
+        return made
 
     def run(self, votes: str = "votes.csv") -> dict[str, BatchFolder]:
-        embeddings, _ = self.embed()
-        panels, _ = self.deliver(nodes.detect_panels(self.pairs, self.archive, PanelOptions(), HERE))
-        (projection,) = self.deliver(nodes.fit_projection(embeddings, ProjectionOptions()))
-        options = ClusterOptions(clusters=40)
-        _, assignments, profile = self.deliver(nodes.cluster_images(embeddings, projection, options, HERE))
-        sheets = nodes.draw_annotation_sheets(assignments, profile, self.pairs, self.archive, SheetOptions())
-        (sheets,) = self.deliver(sheets)
         given = ExpertVotesDataset(path=str(self.root / "none"), default=str(self.root / votes)).load()
-        resolved = nodes.resolve_expert_votes(given, load_taxonomy(), profile, assignments, VoteOptions())
-        labels, agreement = self.deliver(resolved)
-        image_labels = self.propagate(assignments, labels, profile, panels, embeddings, projection)
-        (groups,) = self.deliver(nodes.group_duplicates(self.pairs, embeddings, DuplicateOptions()))
-        made = [embeddings, panels, projection, assignments, profile, sheets, labels, agreement, image_labels, groups]
-        return {folder.name: folder for folder in made}
+        self.made["expert_votes"] = given
+        found: dict[str, BatchFolder] = {}
+        for node in STAGES:
+            found |= self.node(node.name.rpartition(".")[2], cluster_images=ClusterOptions(clusters=40))
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +61,13 @@ def votes(upstream: tuple[BatchFolder, BatchFolder]) -> bytes:
 
 @pytest.fixture(scope="module")
 def annotated(upstream, votes, tmp_path_factory) -> tuple[Annotation, dict[str, BatchFolder]]:
-    annotation = Annotation(*upstream, tmp_path_factory.mktemp("annotated"))
+    annotation = Annotation(*upstream, tmp_path_factory.mktemp("annotated"), run_node)
     (annotation.root / "votes.csv").write_bytes(votes)
     return annotation, annotation.run()
+
+
+def commits(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in root.glob("*/_commits/*.json")}
 
 
 def test_every_image_gets_one_row_of_labels(annotated):
@@ -90,22 +78,29 @@ def test_every_image_gets_one_row_of_labels(annotated):
     assert sorted(made["image_panels"].table()["key"].to_pylist()) == keys
 
 
-def test_report_compares_labels_with_the_known_classes(annotated):
+def test_report_compares_labels_with_the_known_classes(annotated, run_node):
     annotation, made = annotated
     truth = pq.read_table(annotation.pairs.path.parent / "corpus/truth.parquet", columns=COLUMNS)
     votes = ExpertVotesDataset(path=str(annotation.root)).load()
 
-    quality, *plots = nodes.report_annotation(
-        made["projection"], made["image_embeddings"], made["cluster_profile"], made["cluster_labels"],
-        made["annotator_agreement"], made["annotation_sheets"], made["image_labels"], made["image_panels"], votes,
-        truth,
-    )  # fmt: skip
+    quality = run_node("measure_labels", **made, expert_votes=votes, known_classes=truth)["annotation_quality"]
 
     assert quality["single_panel"]["cluster_purity"] > 0.5
-    assert quality["single_panel"]["primary_accuracy_of_labelled"] > 0.6
+    assert quality["single_panel"]["primary_accuracy_of_labeled"] > 0.6
     assert quality["panel_type"]["accuracy"] > 0.9
     assert quality["clusters"]["total"] == 40
-    assert len(plots) == 5
+
+
+def test_pictures_show_every_cluster_and_image(annotated, run_node):
+    annotation, made = annotated
+
+    drawn = run_node("draw_annotation", **made)
+
+    sizes = [trace for trace in drawn["annotation_plots"].data if trace.legendgroup == "clusters"]
+    assert sum(sum(trace.y) for trace in sizes) == annotation.pairs.table().num_rows
+    assert {trace.legendgroup for trace in drawn["annotation_plots"].data} == {"variance", "clusters", "agreement"}
+    assert sum(len(trace.x) for trace in drawn["image_map"].data) == annotation.pairs.table().num_rows
+    assert all(axes.images for axes in drawn["contact_sheet"].axes) and len(drawn["contact_sheet"].axes) == 3
 
 
 def test_each_cluster_has_a_sheet_with_the_images_nearest_to_it(annotated):
@@ -119,61 +114,69 @@ def test_each_cluster_has_a_sheet_with_the_images_nearest_to_it(annotated):
 
 
 def test_second_run_computes_nothing(annotated):
-    annotation, _ = annotated
+    annotation, made = annotated
+    before = commits(annotation.root)
 
     annotation.run()
 
-    assert set(annotation.computed.values()) == {0}
+    assert commits(annotation.root) == before
+    assert {path.parents[1].name for path in before} == set(made)
 
 
-def test_same_inputs_give_the_same_bytes(annotated, upstream, votes, tmp_path):
+def test_same_inputs_give_the_same_bytes(annotated, upstream, votes, tmp_path, run_node):
     (tmp_path / "votes.csv").write_bytes(votes)
-    again = Annotation(*upstream, tmp_path).run()
+    again = Annotation(*upstream, tmp_path, run_node).run()
 
     assert {name: folder.digest() for name, folder in again.items()} == {
         name: folder.digest() for name, folder in annotated[1].items()
     }
 
 
-def test_probe_names_images_of_clusters_without_votes(annotated, upstream, tmp_path):
+def test_probe_names_images_of_clusters_without_votes(annotated, upstream, tmp_path, run_node):
     _, made = annotated
-    names = [
-        "cluster_assignments",
-        "cluster_labels",
-        "cluster_profile",
-        "image_panels",
-        "image_embeddings",
-        "projection",
-    ]
+    annotation = Annotation(*upstream, tmp_path, run_node)
+    annotation.made |= made
+    options = PropagateOptions(probe_images=50, min_probe_score=0.6)
 
-    refined = Annotation(*upstream, tmp_path).propagate(
-        *(made[name] for name in names), probe_images=50, min_probe_score=0.6
-    )
+    annotation.node("fit_probe", propagate_labels=options)
+    refined = annotation.node("propagate_labels", propagate_labels=options)["image_labels"]
 
-    labelled = [
+    labeled = [
         sum(labels != ["unlabelled"] for labels in folder.table()["primary_labels"].to_pylist())
         for folder in (made["image_labels"], refined)
     ]
-    assert labelled[0] < labelled[1] <= refined.table().num_rows
+    assert labeled[0] < labeled[1] <= refined.table().num_rows
     assert refined.table()["key"].equals(made["image_labels"].table()["key"])
 
 
-def test_without_votes_everything_is_unlabelled_and_the_stages_still_run(upstream, tmp_path):
-    made = Annotation(*upstream, tmp_path).run(votes="absent.csv")
+def test_without_votes_everything_is_unlabeled_and_the_stages_still_run(upstream, tmp_path, run_node):
+    made = Annotation(*upstream, tmp_path, run_node).run(votes="absent.csv")
 
     assert set(map(tuple, made["image_labels"].table()["primary_labels"].to_pylist())) == {("unlabelled",)}
     assert set(made["cluster_labels"].table()["status"].to_pylist()) == {"no_votes"}
     assert made["annotator_agreement"].table(WHOLE)["clusters"].to_pylist() == [0] * 4
 
 
-def test_broken_images_become_rejects_and_the_rest_is_embedded(tmp_path):
+@pytest.mark.parametrize("threads", [1, 3])
+def test_broken_images_become_rejects_and_the_rest_is_embedded(tmp_path, run_node, threads):
     pairs, _ = write_upstream(tmp_path / "whole")
     keys = sorted(pairs.table()["key"].to_pylist())
     spoiled = {keys[0]: b"", keys[1]: b"<html>not found</html>", keys[2]: b"\x89PNG\r\n\x1a\n" + b"\0" * 50}
     pairs, archive = write_upstream(tmp_path / "spoiled", spoiled)
 
-    embeddings, rejects = Annotation(pairs, archive, tmp_path / "made").embed()
+    annotation = Annotation(pairs, archive, tmp_path / "made", run_node)
+    embeddings = annotation.node("embed_images", embed_images=EmbedOptions(decode_threads=threads))["image_embeddings"]
 
     embedded = embeddings.table()["key"].to_pylist()
-    assert sorted(rejects.table()["source"].to_pylist()) == keys[:3]
+    assert sorted(embeddings.rejects()["source"].to_pylist()) == keys[:3]
     assert sorted(embedded + keys[:3]) == keys
+
+
+def test_decoding_threads_change_nothing_and_compute_nothing_again(upstream, tmp_path, run_node):
+    annotation = Annotation(*upstream, tmp_path, run_node)
+    annotation.node("embed_images", embed_images=EmbedOptions(decode_threads=1))
+    before = commits(tmp_path)
+
+    annotation.node("embed_images", embed_images=EmbedOptions(decode_threads=3))
+
+    assert commits(tmp_path) == before

@@ -8,16 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from biomedica_kedro.batches import BatchFolder, BatchOptions
 from biomedica_kedro.benchmark.__main__ import main
 from biomedica_kedro.benchmark.activation import ActivationOptions
-from biomedica_kedro.benchmark.encode import EmbedOptions
+from biomedica_kedro.benchmark.models import Models
 from biomedica_kedro.benchmark.probes import ProbeOptions
-from biomedica_kedro.benchmark.retrieval import RetrievalOptions
 from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import ScoreOptions
 from biomedica_kedro.benchmark.task import load_tasks
-from biomedica_kedro.pipelines.evaluation import nodes
+from biomedica_kedro.pipelines.evaluation import stages
+from biomedica_kedro.stages import BatchFolder
 from tests.benchmark.samples_factory import ColorEncoder
 
 DISEASES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
@@ -97,33 +96,39 @@ def prepared(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_users_task_files_and_no_code_measure_real_data(
-    prepared: tuple[Path, SampleStore], run_plan: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    prepared: tuple[Path, SampleStore], run_node: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder, store = prepared
     tasks = load_tasks([folder])
-    active = nodes.list_active_tasks(tasks, store, ActivationOptions(tasks=tuple(TASKS)))
+    given = {"benchmark_tasks": tasks, "benchmark_samples": store, "clip_checkpoint": BatchFolder(tmp_path / "none")}
+    given |= run_node(
+        "list_active_tasks", options={"list_active_tasks": ActivationOptions(tasks=tuple(TASKS))}, **given
+    )
+    active = given["active_tasks"]
     assert active["status"].tolist() == ["ready"] * len(TASKS)
     assert not active["synthetic"].any()
-    encoder_of = nodes.encoder_of
+    encoder_of = stages.encoder_of
     monkeypatch.setattr(
-        nodes, "encoder_of", lambda handle: ColorEncoder() if handle.choice.id == "x" else encoder_of(handle)
+        stages, "encoder_of", lambda handle: ColorEncoder() if handle.choice.id == "x" else encoder_of(handle)
     )
-    models = [{"id": "descriptors", "source": "descriptors"}, {"id": "x", "source": "untrained"}]
-    checkpoint = BatchFolder(tmp_path / "checkpoint")
-    checkpoint.path.mkdir()
-    checkpoint.finish([])
-    plan = nodes.embed_benchmark(active, tasks, store, checkpoint, models, EmbedOptions(), BatchOptions())
-    embedded = run_plan(plan)["benchmark_embeddings"]
-    probing = ProbeOptions(penalties=(0.01, 0.1), shots=(), n_resamples=100, n_resamples_ranked=50)
-    probed = run_plan(nodes.score_probes(embedded, active, tasks, probing, BatchOptions()))["probe_scores"].to_pandas()
+    (tmp_path / "x.safetensors").touch()
+    models = [
+        {"id": "descriptors", "source": "descriptors"},
+        {"id": "x", "source": "untrained", "weights": str(tmp_path / "x.safetensors")},
+    ]
+    options = {
+        "models": Models.model_validate(models),
+        "score_probes": ProbeOptions(penalties=(0.01, 0.1), shots=(), n_resamples=100, n_resamples_ranked=50),
+        "score_classification": ScoreOptions(n_resamples=100, n_resamples_ranked=50),
+    }
+    for name in ("embed_benchmark", "score_probes", "score_retrieval", "score_classification"):
+        given |= run_node(name, options=options, **given)
+    probed = given["probe_scores"].to_pandas()
     linear = probed.query("model_id == 'descriptors' and protocol == 'linear_probe' and metric == 'balanced_accuracy'")
     accuracy = linear.set_index("task")["value"]
     assert {task: accuracy[task] > floor for task, floor in FLOORS.items()} == dict.fromkeys(FLOORS, True)
-    retrieved = run_plan(nodes.score_retrieval(embedded, active, tasks, RetrievalOptions(), BatchOptions()))
-    ranks = retrieved["retrieval_scores"].to_pandas().query("metric == 'i2t_R_at_100'")
+    ranks = given["retrieval_scores"].to_pandas().query("metric == 'i2t_R_at_100'")
     assert ranks[["model_id", "task", "n"]].to_numpy().tolist() == [["x", "pairs", 200]]
     assert ranks["value"].item() > 0.3
-    scoring = ScoreOptions(n_resamples=100, n_resamples_ranked=50)
-    scored = run_plan(nodes.score_classification(embedded, active, tasks, scoring, BatchOptions()))
-    zero_shot = scored["classification_scores"].to_pandas()
+    zero_shot = given["classification_scores"].to_pandas()
     assert set(zero_shot["task"]) == {*FOLDERS, "isic2019", "wbc_csv_bmp"}

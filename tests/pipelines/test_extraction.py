@@ -8,15 +8,16 @@ from pathlib import Path
 
 import orjson
 import pytest
+from engine import commit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from biomedica_kedro.batches import BatchFolder, BatchOptions
-from biomedica_kedro.images.decode import ImageLimits
 from biomedica_kedro.images.pairs import PairOptions
-from biomedica_kedro.pipelines.extraction import create_pipeline, nodes
-from biomedica_kedro.pmc.archive import SUFFIX, ArchiveWriter
+from biomedica_kedro.pipelines.extraction import create_pipeline
+from biomedica_kedro.pipelines.extraction.reports import report_extraction
+from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
+from biomedica_kedro.stages import BatchFolder
 
 BATCH = "0000"
 XLINK = "xmlns:xlink='http://www.w3.org/1999/xlink'"
@@ -42,30 +43,25 @@ def graphic(name: str) -> str:
 
 def write_archive(folder: Path, articles: Mapping[str, Mapping[str, bytes]]) -> BatchFolder:
     archive = BatchFolder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with ArchiveWriter(archive.file(BATCH, SUFFIX)) as writer:
+    path = archive.beside(BATCH, ARCHIVE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ArchiveWriter(path) as writer:
         for article_id, files in articles.items():
             for name, content in files.items():
                 kind = name.rpartition(".")[2] if name.endswith((".xml", ".json")) else "media"
                 writer.add(article_id, name, content, kind=kind)
-    archive.write_table(BATCH, writer.index())
-    files = [archive.file(BATCH, SUFFIX), archive.file(BATCH)]
-    archive.write_commit(BATCH, inputs="x", code="x", rows=len(writer.index()), files=files)
-    archive.finish([BATCH])
-    return archive
+    return commit(archive, {BATCH: writer.index()}, archive={BATCH: path})
 
 
-def extract(archive: BatchFolder, run_plan, root: Path, **pairing: object) -> dict[str, BatchFolder]:
-    options = BatchOptions(count=1)
-    found = run_plan(nodes.parse_articles(archive, options), root)
-    found |= run_plan(nodes.verify_images(found["figures"], archive, ImageLimits(), options), root)
-    found |= run_plan(
-        nodes.pair_images_with_captions(
-            found["figures"], found["figure_images"], found["articles"], PairOptions(**pairing), options
-        ),
-        root,
-    )
+def extract(archive: BatchFolder, run_node, root: Path, **pairing: object) -> dict[str, BatchFolder]:
+    found = {"article_archive": archive}
+    for name in ("parse_articles", "verify_images", "pair_images_with_captions"):
+        found |= run_node(name, root, options={"pair_images_with_captions": PairOptions(**pairing)}, **found)
     return found
+
+
+def rejects(folders: Mapping[str, BatchFolder], *names: str) -> list[dict]:
+    return [row for name in names for row in folders[name].rejects().to_pylist()]
 
 
 def rows(folders: Mapping[str, BatchFolder], name: str) -> list[dict]:
@@ -98,26 +94,24 @@ def archive(tmp_path) -> BatchFolder:
     )  # fmt: skip
 
 
-def test_pairs_carry_caption_mentions_and_license(archive, run_plan, tmp_path):
-    first, second = rows(extract(archive, run_plan, tmp_path), "image_caption_pairs")
+def test_pairs_carry_caption_mentions_and_license(archive, run_node, tmp_path):
+    first, second = rows(extract(archive, run_node, tmp_path), "image_caption_pairs")
     assert (first["key"], second["key"]) == ("PMC1_1-f1-0", "PMC1_1-f2-0")
     assert (first["caption"], first["mentions"]) == ("Leaves.", ["As in Fig 1 and 1."])
     assert (first["license_code"], first["license_group"], first["redistributable"]) == ("CC BY", "commercial", True)
     assert (first["image_id"], first["format"], first["width"]) == ("f1", "jpg", 64)
 
 
-def test_metadata_of_the_archive_complement_the_xml(archive, run_plan, tmp_path):
-    first, second = rows(extract(archive, run_plan, tmp_path), "articles")
+def test_metadata_of_the_archive_complement_the_xml(archive, run_node, tmp_path):
+    first, second = rows(extract(archive, run_node, tmp_path), "articles")
     assert (first["pmid"], first["license_code"], first["source_uri"]) == ("7", "CC BY", "s3://b/PMC1.1/PMC1.1.xml")
     assert second["is_retracted"]
 
 
-def test_every_record_that_leaves_says_why(archive, run_plan, tmp_path):
-    found = extract(archive, run_plan, tmp_path)
+def test_every_record_that_leaves_says_why(archive, run_node, tmp_path):
+    found = extract(archive, run_node, tmp_path)
     reasons = {
-        row["source"]: row["reason"]
-        for name in ("rejected_articles", "rejected_images", "rejected_pairs")
-        for row in rows(found, name)
+        row["source"]: row["reason"] for row in rejects(found, "articles", "figure_images", "image_caption_pairs")
     }
     assert reasons == {
         "PMC2.1": "not_an_article",
@@ -132,43 +126,42 @@ def test_every_record_that_leaves_says_why(archive, run_plan, tmp_path):
     }
 
 
-def test_kinds_are_chosen_by_parameters(archive, run_plan, tmp_path):
-    found = extract(archive, run_plan, tmp_path, kinds=["table"], keep_retracted=True)
-    assert {row["reason"] for row in rows(found, "rejected_pairs")} == {"excluded_kind", "no_caption"}
+def test_kinds_are_chosen_by_parameters(archive, run_node, tmp_path):
+    found = extract(archive, run_node, tmp_path, kinds=["table"], keep_retracted=True)
+    assert {row["reason"] for row in rejects(found, "image_caption_pairs")} == {"excluded_kind", "no_caption"}
 
 
-def test_only_redistributable_pairs_when_asked(run_plan, tmp_path):
+def test_only_redistributable_pairs_when_asked(run_node, tmp_path):
     archive = write_archive(
         tmp_path / "a", {"PMC1.1": {"PMC1.1.xml": article(fig("f", "© 1999 Somebody.")), "f.jpg": jpeg()}}
     )
-    found = extract(archive, run_plan, tmp_path, require_redistributable=True)
-    assert [row["reason"] for row in rows(found, "rejected_pairs")] == ["not_redistributable"]
+    found = extract(archive, run_node, tmp_path, require_redistributable=True)
+    assert [row["reason"] for row in rejects(found, "image_caption_pairs")] == ["not_redistributable"]
 
 
-def test_second_run_has_nothing_to_do(archive, run_plan, tmp_path):
-    extract(archive, run_plan, tmp_path)
-    plan = nodes.parse_articles(archive, BatchOptions(count=1))
-    run_plan(plan, tmp_path)
-    assert (plan[0].plan.report.computed, plan[0].plan.report.up_to_date) == (0, 1)
+def test_second_run_has_nothing_to_do(archive, run_node, tmp_path):
+    extract(archive, run_node, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    extract(archive, run_node, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_summary_counts_everything(archive, run_plan, tmp_path):
-    found = extract(archive, run_plan, tmp_path)
-    names = ("articles", "figures", "image_caption_pairs", "rejected_articles", "rejected_images", "rejected_pairs")
-    summary = nodes.summarise_corpus(*(found[name] for name in names))
+def test_summary_counts_everything(archive, run_node, tmp_path):
+    found = extract(archive, run_node, tmp_path)
+    names = ("articles", "figures", "figure_images", "image_caption_pairs")
+    summary, figure = report_extraction(*(found[name] for name in names))
     counts = {(row.measure, row.name): row.count for row in summary.itertuples(index=False)}
     assert counts["total", "articles"] == 2
     assert counts["total", "pairs"] == 2
     assert counts["rejects", "missing_file"] == 1
     assert counts["pairs by caption length", "0000-0050"] == 2
-    plots = nodes.plot_corpus(summary)
-    assert len(plots) == 4
-    assert plots[0].data[0].y.sum() == 2
+    assert len(figure.data) == 4
+    assert figure.data[0].y.sum() == 2
 
 
 def test_pipeline_reads_as_a_sentence():
     assert [node.short_name for node in create_pipeline().nodes] == [
-        "parse_articles", "verify_images", "pair_images_with_captions", "summarise_corpus", "plot_corpus",
+        "parse_articles", "verify_images", "pair_images_with_captions", "report_extraction",
     ]  # fmt: skip
 
 
@@ -186,15 +179,16 @@ ARTICLE = st.tuples(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ARTICLE, min_size=1, max_size=3))
-def test_in_equals_out_plus_rejects(run_plan, tmp_path_factory, articles):
+def test_in_equals_out_plus_rejects(run_node, tmp_path_factory, articles):
     root = tmp_path_factory.mktemp("law")
     files = {}
     for number, (figures, media, is_whole) in enumerate(articles, start=1):
         xml = article("".join(figures))
         files[f"PMC{number}.1"] = {f"PMC{number}.1.xml": xml if is_whole else xml[:-20], **media}
-    found = extract(write_archive(root / "archive", files), run_plan, root)
+    found = extract(write_archive(root / "archive", files), run_node, root)
     count = {name: folder.table().num_rows for name, folder in found.items()}
-    assert count["articles"] + count["rejected_articles"] == len(articles)
+    lost = {name: folder.rejects().num_rows for name, folder in found.items()}
+    assert count["articles"] + lost["articles"] == len(articles)
     parts = sum(len({g["part"] for g in row["graphics"]}) or 1 for row in rows(found, "figures"))
-    assert count["figure_images"] + count["rejected_images"] == parts
-    assert count["image_caption_pairs"] + count["rejected_pairs"] == count["figure_images"]
+    assert count["figure_images"] + lost["figure_images"] == parts
+    assert count["image_caption_pairs"] + lost["image_caption_pairs"] == count["figure_images"]

@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from biomedica_kedro.batches import Batch, BatchFolder, BatchOptions
 from biomedica_kedro.images.decode import ImageLimits
-from biomedica_kedro.images.stage import verify_batch
-from biomedica_kedro.jats.stage import parse_batch
-from biomedica_kedro.pipelines.extraction import nodes
-from biomedica_kedro.pmc.archive import SUFFIX, ArchiveWriter
+from biomedica_kedro.pipelines.extraction.stages import parse_articles, verify_images
+from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.run import BatchOptions
+from biomedica_kedro.stages.stage import Batch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the process that is killed
+from engine import commit, run_node
 
 BATCHES = BatchOptions(count=4)
 NAMES = [f"{n:04d}" for n in range(4)]
@@ -34,35 +37,28 @@ def jpeg(seed: int) -> bytes:
 def write_archive(folder: Path, n_paragraphs: int = 400) -> BatchFolder:
     """Four batches of articles that take a while to read, each with one figure."""
     archive = BatchFolder(folder)
-    folder.mkdir(parents=True)
+    places = {batch: archive.beside(batch, ARCHIVE) for batch in NAMES}
+    places[NAMES[0]].parent.mkdir(parents=True)
+    tables = {}
     text = "<p>Leaves grow, see <xref rid='F1'>Fig 1</xref>.</p>" * n_paragraphs
     figure = "<fig id='F1'><caption><p>Leaves.</p></caption><graphic xlink:href='f1'/></fig>"
     for number, batch in enumerate(NAMES):
-        with ArchiveWriter(archive.file(batch, SUFFIX)) as writer:
+        with ArchiveWriter(places[batch]) as writer:
             for n in range(N_ARTICLES):
                 article_id = f"PMC{100 * (number + 1) + n}.1"
                 xml = f"<article xmlns:xlink='http://www.w3.org/1999/xlink'><body>{text}{figure}</body></article>"
                 writer.add(article_id, f"{article_id}.xml", xml.encode(), kind="xml")
                 writer.add(article_id, "f1.jpg", jpeg(n), kind="media")
-        archive.write_table(batch, writer.index())
-        files = [archive.file(batch, SUFFIX), archive.file(batch)]
-        archive.write_commit(batch, inputs="x", code="x", rows=writer.index().num_rows, files=files)
-    archive.finish(NAMES)
-    return archive
+        tables[batch] = writer.index()
+    return commit(archive, tables, archive=places)
 
 
 def extract(archive: Path, root: Path) -> dict[str, BatchFolder]:
     """The two long stages of extraction, each output in its folder below `root`."""
-    folders: dict[str, BatchFolder] = {}
-
-    def deliver(plan):
-        folders.update({output.name: BatchFolder(root / output.name) for output in plan})
-        for output in plan:
-            output.deliver(folders[output.name])
-
-    deliver(nodes.parse_articles(BatchFolder(archive), BATCHES))
-    deliver(nodes.verify_images(folders["figures"], BatchFolder(archive), ImageLimits(), BATCHES))
-    return folders
+    found = {"article_archive": BatchFolder(archive)}
+    for name in ("parse_articles", "verify_images"):
+        found |= run_node(name, root, batches=BATCHES, **found)
+    return found
 
 
 def committed(folder: Path) -> list[str]:
@@ -113,24 +109,20 @@ def test_killed_stage_started_again_gives_the_same_bytes(archive, uninterrupted,
 def test_items_that_killed_their_worker_are_rejected_and_the_rest_is_kept(archive, tmp_path):
     folder = BatchFolder(archive)
 
-    def batch(*names: str, inputs: dict[str, object], quarantine: str) -> Batch:
-        outputs = {name: BatchFolder(tmp_path / name) for name in names}
-        for output in outputs.values():
-            output.path.mkdir(exist_ok=True)
-        return Batch("0000", {"article_archive": folder, **inputs}, outputs, "x", frozenset({quarantine}))
+    def batch(name: str, inputs: dict[str, object], quarantine: str) -> Batch:
+        outputs = {name: BatchFolder(tmp_path / name)}
+        return Batch("0000", "s", {"article_archive": folder, **inputs}, outputs, "x", frozenset({quarantine}))
 
-    parsed = parse_batch(batch("articles", inputs={}, quarantine="PMC103.1"))
-    assert parsed["rejected_articles"].column("source").to_pylist() == ["PMC103.1"]
-    assert parsed["rejected_articles"].column("reason").to_pylist() == ["worker_killed"]
+    parsing = batch("articles", inputs={}, quarantine="PMC103.1")
+    parsed = parse_articles(parsing)
+    assert [(reject.source, reject.reason) for reject in parsing.ledger.rejects] == [("PMC103.1", "worker_killed")]
     assert parsed["articles"].num_rows == N_ARTICLES - 1
 
     figures = BatchFolder(tmp_path / "given")
-    figures.path.mkdir()
     figures.write_table("0000", parsed["figures"])
-    images = verify_batch(
-        batch("figure_images", inputs={"figures": figures}, quarantine="PMC105.1/F1/0"), ImageLimits()
-    )
-    assert images["rejected_images"].column("reason").to_pylist() == ["worker_killed"]
+    verifying = batch("figure_images", inputs={"figures": figures}, quarantine="PMC105.1/F1/0")
+    images = verify_images(verifying, ImageLimits())
+    assert [reject.reason for reject in verifying.ledger.rejects] == ["worker_killed"]
     assert images["figure_images"].num_rows == N_ARTICLES - 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tests.pipelines.test_extraction import extract, rows, write_archive
+from tests.pipelines.test_extraction import extract, rejects, rows, write_archive
 
 TEXTS = (".xml", ".nxml", ".jats")
 
@@ -18,17 +18,17 @@ def read_package(folder: Path) -> dict[str, bytes]:
     return {"article.xml": files[texts[0]], **media} if texts else {}
 
 
-def test_images_of_real_packages_are_resolved(shared_data, run_plan, tmp_path):
+def test_images_of_real_packages_are_resolved(shared_data, run_node, tmp_path):
     packages = {
         f"PMC{number}.1": files
         for number, folder in enumerate(sorted((shared_data / "jats" / "packages").iterdir()), start=1)
         if folder.is_dir() and (files := read_package(folder))
     }
-    found = extract(write_archive(tmp_path / "archive", packages), run_plan, tmp_path)
-    assert rows(found, "rejected_articles") == []
+    found = extract(write_archive(tmp_path / "archive", packages), run_node, tmp_path)
+    assert rejects(found, "articles") == []
     images = Counter(row["article_id"] for row in rows(found, "figure_images"))
     assert len(images) >= len(packages) - 1  # the files of one package have other names than its text says
-    reasons = Counter(row["reason"] for row in rows(found, "rejected_images"))
+    reasons = Counter(row["reason"] for row in rejects(found, "figure_images"))
     assert set(reasons) <= {"missing_file", "no_graphic", "unsupported_format", "excluded_kind", "image_too_small"}
     keys = [row["key"] for row in rows(found, "image_caption_pairs")]
     assert len(keys) == len(set(keys)) >= 40

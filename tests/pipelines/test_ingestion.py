@@ -6,7 +6,6 @@ import pytest
 from kedro.io import DatasetError
 
 from biomedica_corpus import CorpusOptions, write_corpus
-from biomedica_kedro.batches import BatchOptions
 from biomedica_kedro.datasets.batches import BatchDataset
 from biomedica_kedro.datasets.sources import (
     CloudDataset,
@@ -16,18 +15,18 @@ from biomedica_kedro.datasets.sources import (
     MirrorDataset,
     PackagesDataset,
 )
-from biomedica_kedro.pipelines.ingestion import nodes
+from biomedica_kedro.pipelines.ingestion.reports import estimate_download, plot_licenses
+from biomedica_kedro.pipelines.ingestion.stages import list_articles
+from biomedica_kedro.pmc.archive import ARCHIVE
 from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.entrez import EntrezClient
 from biomedica_kedro.pmc.estimate import EstimateOptions
-from biomedica_kedro.pmc.fetch import FetchOptions
 from biomedica_kedro.pmc.inventory import ListOptions
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.packages import PackagesSource
 from biomedica_kedro.pmc.patience import Patience
-from biomedica_kedro.pmc.pubmed import PubmedOptions
-from biomedica_kedro.pmc.read import MetadataOptions
 from biomedica_kedro.pmc.selection import SelectOptions
+from biomedica_kedro.stages.run import BatchOptions
 
 BATCHES = BatchOptions(count=3)
 EVERYTHING, ANY = SelectOptions(), ListOptions()
@@ -41,34 +40,41 @@ def corpus(tmp_path_factory):
     return MirrorSource(str(folder))
 
 
+def ids_of(table):
+    return set(table["article_id"].to_pylist())
+
+
 @pytest.fixture
-def ingest(corpus, run_plan):
+def ingest(corpus, run_node):
     def run(select=EVERYTHING, only=ANY):
-        inventory = nodes.list_articles(corpus, EntrezClient(), only)
-        metadata = run_plan(nodes.read_metadata(corpus, inventory, MetadataOptions(), BATCHES))["article_metadata"]
-        selected, summary, tombstones = nodes.select_articles(metadata, select)
-        outputs = run_plan(nodes.fetch_articles(corpus, selected, FetchOptions(), BATCHES))
-        return inventory, selected, summary, tombstones, outputs
+        inventory = list_articles(corpus, EntrezClient(), only)
+        found = run_node("read_metadata", article_source=corpus, article_inventory=inventory, batches=BATCHES)
+        found |= run_node("select_articles", options={"select_articles": select}, batches=BATCHES, **found)
+        return inventory, found | run_node("fetch_articles", article_source=corpus, batches=BATCHES, **found)
 
     return run
 
 
 def test_every_listed_article_is_archived_failed_or_excluded(ingest):
-    inventory, selected, summary, tombstones, outputs = ingest()
-    archived = set(outputs["article_archive"].table()["article_id"].to_pylist())
-    failed = set(outputs["failed_downloads"].table()["source"].to_pylist())
-    assert archived | (failed & set(selected["article_id"])) == set(selected["article_id"])
+    inventory, found = ingest()
+    selected = ids_of(found["selected_articles"].table())
+    archived = ids_of(found["article_archive"].table())
+    failed = set(found["article_archive"].rejects()["source"].to_pylist())
+    assert archived | (failed & selected) == selected
     assert not archived & failed
-    assert summary["articles"].sum() == inventory.num_rows
-    assert set(tombstones["article_id"]).isdisjoint(selected["article_id"])
+    assert sum(found["license_summary"].table()["articles"].to_pylist()) == inventory.num_rows
+    assert ids_of(found["article_tombstones"].table()).isdisjoint(selected)
+    excluded = found["selected_articles"].rejects()
+    assert len(selected) + excluded.num_rows == inventory.num_rows
+    assert selected.isdisjoint(excluded["source"].to_pylist())
 
 
 def test_two_runs_give_the_same_batches_and_do_nothing_twice(ingest):
-    first = ingest()[-1]["article_archive"]
-    digest, written = first.digest(), first.file("0001", ".tar").stat().st_mtime_ns
-    again = ingest()[-1]["article_archive"]
+    first = ingest()[1]["article_archive"]
+    digest, written = first.digest(), first.beside("0001", ARCHIVE).stat().st_mtime_ns
+    again = ingest()[1]["article_archive"]
     assert again.digest() == digest
-    assert again.file("0001", ".tar").stat().st_mtime_ns == written
+    assert again.beside("0001", ARCHIVE).stat().st_mtime_ns == written
 
 
 def test_only_the_asked_for_articles_are_listed(ingest, corpus):
@@ -77,24 +83,26 @@ def test_only_the_asked_for_articles_are_listed(ingest, corpus):
     assert inventory["article_id"].to_pylist() == [article_id]
 
 
-def test_plot_shows_every_licence_and_status(ingest):
-    summary = ingest()[2]
-    figure = nodes.plot_licences(summary)
-    assert {bar.name for bar in figure.data} == set(summary["status"])
+def test_plot_shows_every_license_and_status(ingest):
+    summary = ingest()[1]["license_summary"]
+    figure = plot_licenses(summary)
+    assert {bar.name for bar in figure.data} == set(summary.table()["status"].to_pylist())
 
 
 def test_estimate_bounds_what_is_fetched(ingest, corpus):
-    _, selected, _, _, outputs = ingest()
-    estimate = nodes.estimate_download(corpus, selected, EstimateOptions())
-    fetched = sum(outputs["article_archive"].table()["n_bytes"].to_pylist())
-    assert estimate["articles"] == len(selected)
+    _, found = ingest()
+    estimate = estimate_download(corpus, found["selected_articles"], EstimateOptions())
+    fetched = sum(found["article_archive"].table()["n_bytes"].to_pylist())
+    assert estimate["articles"] == found["selected_articles"].table().num_rows
     assert fetched <= estimate["bytes_total"] < 3 * fetched
 
 
-def test_pubmed_is_not_asked_unless_told_to(ingest, run_plan):
-    selected = ingest()[1]
+def test_pubmed_is_not_asked_unless_told_to(ingest, run_node):
+    selected = ingest()[1]["selected_articles"]
     nobody = EntrezClient("http://127.0.0.1:9")
-    records = run_plan(nodes.fetch_pubmed_records(nobody, selected, PubmedOptions(), BATCHES))["pubmed_records"]
+    records = run_node("fetch_pubmed_records", entrez=nobody, selected_articles=selected, batches=BATCHES)[
+        "pubmed_records"
+    ]
     assert records.table().num_rows == 0
     assert len(records.names()) == BATCHES.count
 

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from biomedica_kedro.batches import BatchFolder, BatchOptions
-from biomedica_kedro.pipelines.ingestion import nodes
+from biomedica_kedro.pipelines.ingestion.stages import list_articles
 from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.entrez import EntrezClient
-from biomedica_kedro.pmc.fetch import FetchOptions
 from biomedica_kedro.pmc.inventory import ListOptions
 from biomedica_kedro.pmc.mirror import MirrorSource
-from biomedica_kedro.pmc.read import MetadataOptions
-from biomedica_kedro.pmc.selection import SelectOptions
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.run import BatchOptions
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the process that is killed
+from engine import run_node
 
 N_ARTICLES, AT_ONCE = 16, 2
 BATCHES = BatchOptions(count=1)
@@ -27,19 +28,11 @@ TESTS = Path(__file__).parents[1]
 
 
 def ingest(source, root):
-    """Every node, each output in its folder below `root`."""
-    folders = {}
-
-    def deliver(plan):
-        folders.update({output.name: BatchFolder(root / output.name) for output in plan})
-        for output in plan:
-            output.deliver(folders[output.name])
-
-    inventory = nodes.list_articles(source, EntrezClient(), ListOptions())
-    deliver(nodes.read_metadata(source, inventory, MetadataOptions(), BATCHES))
-    selected, _, _ = nodes.select_articles(folders["article_metadata"], SelectOptions())
-    deliver(nodes.fetch_articles(source, selected, FetchOptions(), BATCHES))
-    return folders
+    """Every stage, each output in its folder below `root`."""
+    inventory = list_articles(source, EntrezClient(), ListOptions())
+    found = run_node("read_metadata", root, article_source=source, article_inventory=inventory, batches=BATCHES)
+    found |= run_node("select_articles", root, batches=BATCHES, **found)
+    return found | run_node("fetch_articles", root, article_source=source, batches=BATCHES, **found)
 
 
 @pytest.fixture

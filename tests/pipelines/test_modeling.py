@@ -16,16 +16,12 @@ from biomedica_kedro.clip.checkpoints import BaseModel
 from biomedica_kedro.clip.config import CheckpointOptions, FeedOptions, OptimizerOptions, TrainOptions
 from biomedica_kedro.clip.log import MemoryLog
 from biomedica_kedro.clip.selection import SelectionOptions
-from biomedica_kedro.pipelines.modeling.nodes import (
-    plot_selection,
-    plot_training,
-    select_training_samples,
-    train_clip,
-)
+from biomedica_kedro.pipelines.modeling.reports import plot_selection, plot_training
 from tests.clip.small_corpus import small_corpus
 
 __all__ = ["small_corpus"]
 
+TINY = BaseModel("biomedica-tiny")
 WAYS = ("image_to_text", "text_to_image")
 OPTIONS = TrainOptions(
     steps=12,
@@ -38,12 +34,15 @@ OPTIONS = TrainOptions(
 
 
 @pytest.fixture
-def trained(small_corpus, run_plan):
-    manifest = run_plan(select_training_samples(small_corpus.metadata_folder, SelectionOptions()))["training_manifest"]
+def trained(small_corpus, run_node, tmp_path):
+    manifest = run_node("select_training_samples", dataset_metadata=small_corpus.metadata_folder)["training_manifest"]
     log = MemoryLog()
 
-    def train(options: TrainOptions = OPTIONS, log: MemoryLog = log):
-        return run_plan(train_clip(manifest, small_corpus.shards, BaseModel("biomedica-tiny"), log, options)), log
+    def train(options: TrainOptions = OPTIONS, log: MemoryLog = log, base: BaseModel = TINY, root: Path = tmp_path):
+        return run_node(
+            "train_clip", root, options={"train_clip": options}, training_log=log, training_manifest=manifest,
+            dataset_shards=small_corpus.shards, base_clip_model=base,
+        ), log  # fmt: skip
 
     return train
 
@@ -62,7 +61,7 @@ def test_training_learns_and_reports(trained):
     assert len(plot_training(outputs["training_history"]).data) == 6
 
 
-def test_mixture_with_the_base_that_retrieves_best_is_kept(small_corpus, run_plan, trained, tmp_path):
+def test_mixture_with_the_base_that_retrieves_best_is_kept(trained, tmp_path):
     from biomedica_kedro.clip.checkpoints import load_model
     from biomedica_kedro.clip.config import WiseFtOptions
 
@@ -73,10 +72,8 @@ def test_mixture_with_the_base_that_retrieves_best_is_kept(small_corpus, run_pla
     options = OPTIONS.model_copy(
         update={"steps": 4, "optimizer": ruinous, "wise_ft": WiseFtOptions(alphas=[0.0, 0.5, 1.0])}
     )
-    manifest = run_plan(select_training_samples(small_corpus.metadata_folder, SelectionOptions()))["training_manifest"]
-    log = MemoryLog()
-    plan = train_clip(manifest, small_corpus.shards, base, log, options)
-    checkpoint = run_plan(plan, tmp_path / "mixed")["clip_checkpoint"]
+    outputs, log = trained(options, MemoryLog(), base, tmp_path / "mixed")
+    checkpoint = outputs["clip_checkpoint"]
 
     record = orjson.loads(checkpoint.file("all", ".json").read_bytes())["provenance"]
     sweep = record["wise_ft"]["sweep"]
@@ -125,16 +122,19 @@ def test_second_training_does_nothing(trained):
     assert again.run is None
 
 
-def test_test_split_is_never_selected(small_corpus, run_plan):
-    outputs = run_plan(select_training_samples(small_corpus.metadata_folder, SelectionOptions()))
+def test_test_split_is_never_selected(small_corpus, run_node):
+    outputs = run_node("select_training_samples", dataset_metadata=small_corpus.metadata_folder)
     splits = outputs["training_manifest"].table()["split"]
     assert set(splits.to_pylist()) == {"train", "validation"}
     assert pc.sum(outputs["training_counts"].table()["selected"]).as_py() == len(splits)
 
 
-def test_selection_tells_what_each_context_length_cuts(small_corpus, run_plan):
+def test_selection_tells_what_each_context_length_cuts(small_corpus, run_node):
     options = SelectionOptions(context_lengths=[8, 77], captions_measured=10)
-    outputs = run_plan(select_training_samples(small_corpus.metadata_folder, options))
+    outputs = run_node(
+        "select_training_samples", options={"select_training_samples": options},
+        dataset_metadata=small_corpus.metadata_folder,
+    )  # fmt: skip
     short, long = outputs["caption_tokens"].table().to_pylist()
     assert (short["captions"], short["cut_captions"], short["empty_places"]) == (10, 1.0, 0.0)
     assert short["lost_tokens"] == pytest.approx(1 - 6 / short["mean_tokens"])
@@ -168,7 +168,7 @@ def test_configured_recipes_and_options_are_valid(environment):
 
 
 def test_estimate_tells_hours_and_trains_nothing(trained):
-    from biomedica_kedro.batches import TaskError
+    from biomedica_kedro.stages.spread import TaskError
 
     log = MemoryLog()
     with pytest.raises(TaskError, match=r"192 samples seen \(4\.0 epochs\).*hours, cost.*Nothing was trained"):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from biomedica_kedro.images.fingerprints import hamming_distance
 from biomedica_kedro.pmc.archive import ArchiveReader
-from tests.pipelines.test_extraction import BATCH, article, extract, fig, graphic, rows, write_archive
+from tests.pipelines.test_extraction import BATCH, article, extract, fig, graphic, rejects, rows, write_archive
 
 
 def picture(kind: str, mode: str = "RGB", size: tuple[int, int] = (96, 64), **options: object) -> bytes:
@@ -25,13 +25,13 @@ def picture(kind: str, mode: str = "RGB", size: tuple[int, int] = (96, 64), **op
 
 
 @pytest.fixture
-def found(run_plan, tmp_path):
+def found(run_node, tmp_path):
     """Extract one article from its body and files."""
 
     def run(body: str, **files: bytes):
         named = {name.replace("_", "."): content for name, content in files.items()}
         archive = write_archive(tmp_path / "article_archive", {"PMC1.1": {"PMC1.1.xml": article(body), **named}})
-        return extract(archive, run_plan, tmp_path) | {"article_archive": archive}
+        return extract(archive, run_node, tmp_path) | {"article_archive": archive}
 
     return run
 
@@ -78,6 +78,6 @@ def test_a_missing_file_takes_no_size_from_the_figure_before(found):
     folders = found(fig("a") + fig("gone") + fig("c"), **files)
     sizes = {row["figure_id"]: (row["width"], row["height"]) for row in rows(folders, "figure_images")}
     assert sizes == {"a": (90, 60), "c": (40, 120)}
-    assert [(row["source"], row["reason"]) for row in rows(folders, "rejected_images")] == [
+    assert [(row["source"], row["reason"]) for row in rejects(folders, "figure_images")] == [
         ("PMC1.1/gone/0", "missing_file")
     ]

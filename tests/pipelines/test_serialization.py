@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
+from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from PIL import Image
 
-from biomedica_kedro.batches import BatchOptions
+from biomedica_kedro.hooks.places import PlaceHooks
 from biomedica_kedro.pipelines.serialization import create_pipeline
 from biomedica_kedro.shards.card import CardOptions
 from biomedica_kedro.shards.contact_sheet import SheetOptions
@@ -19,6 +20,7 @@ from biomedica_kedro.shards.export import ExportOptions
 from biomedica_kedro.shards.hub import HubOptions
 from biomedica_kedro.shards.layout import ShardOptions
 from biomedica_kedro.shards.selection import SampleOptions
+from biomedica_kedro.stages.run import BatchOptions
 from tests.shards.conftest import Corpus, figures
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -33,7 +35,7 @@ MODELS = {
 
 
 @pytest.fixture(scope="module")
-def catalog(tmp_path_factory):
+def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     for file in ("catalog/serialization.yml", "parameters/serialization.yml"):
         (root / "conf/base" / file).parent.mkdir(parents=True, exist_ok=True)
@@ -49,12 +51,20 @@ def catalog(tmp_path_factory):
     for node, model in MODELS.items():
         catalog[f"params:serialization.{node}"] = model(**parameters[node])
     catalog["params:batches"] = BatchOptions(count=3)
-    SequentialRunner().run(create_pipeline(), catalog)
-    return catalog
+    hooks = _create_hook_manager()
+    hooks.register(PlaceHooks())
+    SequentialRunner().run(create_pipeline(), catalog, hooks)
+    return catalog, hooks
+
+
+@pytest.fixture(scope="module")
+def catalog(made):
+    return made[0]
 
 
 def test_every_data_set_of_the_catalog_is_made_or_read(catalog):
     entries = yaml.safe_load((PROJECT / "conf/base/catalog/serialization.yml").read_text())
+    entries = {name for name in entries if not name.startswith("_")}
     assert set(entries) == create_pipeline().all_outputs() | {"written_samples"}
     assert all(catalog.exists(name) for name in entries)
 
@@ -96,11 +106,11 @@ def test_nothing_is_pushed_unless_a_repository_is_named(catalog):
     assert catalog.load("hub_receipt") == {"repository": None, "commit": None, "url": None}
 
 
-def test_second_run_computes_no_batch(catalog, monkeypatch):
+def test_second_run_computes_no_batch_and_draws_no_report(made, monkeypatch):
     def fail(*_):
         raise AssertionError("a batch was computed again")
 
-    monkeypatch.setattr(
-        "biomedica_kedro.batches.plan.run_tasks", lambda stage, worker, tasks, options: tasks and fail()
-    )
-    SequentialRunner().run(create_pipeline(), catalog)
+    catalog, hooks = made
+    monkeypatch.setattr("biomedica_kedro.stages.run.run_tasks", fail)
+    monkeypatch.setattr("biomedica_kedro.datasets.report.write_json", fail)
+    SequentialRunner().run(create_pipeline(), catalog, hooks)

@@ -8,11 +8,12 @@ from urllib.parse import parse_qs
 
 import pyarrow as pa
 import pytest
+from engine import run_stage
 
-from biomedica_kedro.batches import plan_batches
+from biomedica_kedro.pipelines.ingestion.stages import fetch_pubmed_records
 from biomedica_kedro.pmc.entrez import EntrezClient, parse_records
 from biomedica_kedro.pmc.patience import Patience
-from biomedica_kedro.pmc.pubmed import PubmedOptions, fetch_pubmed_records
+from biomedica_kedro.pmc.pubmed import PubmedOptions
 from biomedica_kedro.pmc.source import SourceError
 
 HASTE = Patience(tries=3, first_pause=0.01, longest_pause=0.02, timeout=1)
@@ -134,21 +135,18 @@ def test_entities_are_not_expanded():
     assert not list(parse_records(bomb))
 
 
-def test_known_records_are_not_asked_for_again(service, client, run_plan):
+def test_known_records_are_not_asked_for_again(service, client, tmp_path):
     def fetch(n_articles, **options):
         rows = {
             "article_id": [f"PMC{n}.1" for n in range(n_articles)],
             "pmid": [*map(str, range(n_articles - 1)), None],
         }
-        plan = plan_batches(
-            fetch_pubmed_records,
-            stage="fetch_pubmed_records",
-            outputs=["pubmed_records"],
-            parameters=PubmedOptions(enabled=True, **options),
-            whole={"entrez": client},
-            slices={"selected_articles": {"0000": pa.table(rows)}},
+        asked = PubmedOptions(enabled=True, **options)
+        cut = {"0000": {"selected_articles": pa.table(rows)}}
+        made = run_stage(
+            fetch_pubmed_records, tmp_path, "pubmed_records", options=[asked], tools={"entrez": client}, cut=cut
         )
-        return run_plan(plan)["pubmed_records"].table().to_pylist()
+        return made["pubmed_records"].table().to_pylist()
 
     assert [(row["article_id"], row["pmid"]) for row in fetch(6)] == [("PMC0.1", "0"), ("PMC2.1", "2"), ("PMC4.1", "4")]
     assert len(fetch(8)) == 4

@@ -65,7 +65,7 @@ def test_every_article_and_image_is_archived_or_failed_once_whatever_the_server_
     with serve(bucket, faults={key: list(some) for key, some in faults.items()}) as server:
         folders = fetch(CloudSource(server.url, 8, HASTE), root)
     archived = {(row["article_id"], row["member"]) for row in folders["article_archive"].table().to_pylist()}
-    failed = folders["failed_downloads"].table()["source"].to_pylist()
+    failed = folders["article_archive"].rejects()["source"].to_pylist()
     articles = {f"PMC{n}.1" for n in range(1, N_ARTICLES + 1)}
     whole = {article_id for article_id, member in archived if member.endswith(".xml")}
     assert whole | (set(failed) & articles) == articles
@@ -88,14 +88,14 @@ def test_one_fault_on_every_kind_of_file_leaves_no_trace_in_the_archive(fault, b
     with serve(bucket, faults={key: [fault] for key in keys}, retry_after="0") as server:
         folders = fetch(CloudSource(server.url, 8, HASTE), tmp_path / "cloud")
         assert len(server.requests) > 4 * N_ARTICLES + len(keys)
-    assert folders["failed_downloads"].table().num_rows == 0
+    assert folders["article_archive"].rejects().num_rows == 0
     assert archive_bytes(folders) == archive_bytes(fetch(MirrorSource(str(bucket)), tmp_path / "mirror"))
 
 
 def test_wrong_md5_in_the_metadata_is_a_failure_with_its_reason(bucket, tmp_path):
     lasting = [Fault.CORRUPT] * 9
     with serve(bucket, faults={"PMC1.1/PMC1.1.xml": lasting, "PMC2.1/f1.jpg": list(lasting)}) as server:
-        failures = fetch(CloudSource(server.url, 8, HASTE), tmp_path)["failed_downloads"].table().to_pylist()
+        failures = fetch(CloudSource(server.url, 8, HASTE), tmp_path)["article_archive"].rejects().to_pylist()
     assert {row["source"]: row["reason"] for row in failures} == {
         "PMC1.1": "checksum_mismatch",
         "PMC2.1/f1.jpg": "checksum_mismatch",
@@ -134,7 +134,7 @@ def test_full_disk_stops_the_run_and_leaves_nothing_that_looks_finished(bucket, 
         )
         assert done.returncode != 0
         assert "File too large" in done.stderr
-        assert not list((tmp_path / "full").rglob("*.commit.json"))
+        assert not list((tmp_path / "full").rglob("_commits/*.json"))
         folders = fetch(CloudSource(server.url, 2, HASTE), tmp_path / "full")
     assert archive_bytes(folders) == archive_bytes(fetch(MirrorSource(str(bucket)), tmp_path / "clean"))
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pytest
 from cloud_layout import BUCKET, article_xml, jpeg, write_article
+from engine import run_stage
 
-from biomedica_kedro.batches import TaskError, plan_batches
-from biomedica_kedro.pmc.archive import ArchiveReader
-from biomedica_kedro.pmc.fetch import FetchOptions, fetch_articles
+from biomedica_kedro.pipelines.ingestion.stages import fetch_articles
+from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveReader
+from biomedica_kedro.pmc.fetch import FetchOptions
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.records import DataError, RejectReason
+from biomedica_kedro.stages.spread import TaskError
 
 OPTIONS = FetchOptions()
-OUTPUTS = ["article_archive", "failed_downloads"]
 
 
 @dataclass
@@ -25,9 +26,6 @@ class CountingSource:
     broken: dict[str, Exception] = field(default_factory=dict)
     reads: list[str] = field(default_factory=list)
     articles_in_flight: int = 4
-
-    def digest(self):
-        return "counting"
 
     def list_articles(self, pmcids=None):
         return MirrorSource(self.url).list_articles(pmcids)
@@ -49,20 +47,14 @@ class CountedFiles:
 
 
 @pytest.fixture
-def fetch(run_plan, tmp_path):
+def fetch(tmp_path):
     def run(source, options=OPTIONS, root=tmp_path / "out"):
         inventory = source.list_articles().select(["article_id", "etag", "location"])
         batches = {name: inventory.filter(pa.array([i % 2 == n for i in range(len(inventory))])).combine_chunks()
                    for n, name in enumerate(("0000", "0001"))}  # fmt: skip
-        plan = plan_batches(
-            fetch_articles,
-            stage="fetch_articles",
-            outputs=OUTPUTS,
-            parameters=options,
-            whole={"article_source": source},
-            slices={"selected_articles": batches},
-        )
-        return run_plan(plan, root)
+        cut = {name: {"selected_articles": rows} for name, rows in batches.items()}
+        tools = {"article_source": source}
+        return run_stage(fetch_articles, root, "article_archive", options=[options], tools=tools, cut=cut)
 
     return run
 
@@ -77,12 +69,12 @@ def mirror(tmp_path):
 
 
 def failures(outputs):
-    return {row["source"]: row["reason"] for row in outputs["failed_downloads"].table().to_pylist()}
+    return {row["source"]: row["reason"] for row in outputs["article_archive"].rejects().to_pylist()}
 
 
 def archive_bytes(outputs):
     folder = outputs["article_archive"]
-    return [folder.file(name, ".tar").read_bytes() for name in folder.names()]
+    return [folder.beside(name, ARCHIVE).read_bytes() for name in folder.names()]
 
 
 def archived(outputs):
@@ -100,7 +92,7 @@ def test_archive_holds_metadata_text_and_cited_images(mirror, fetch):
     with ArchiveReader(outputs["article_archive"], "0000") as archive:
         assert archive.read("PMC3.1", "f1.jpg") == jpeg(3)
         assert [article_id for article_id, _ in archive.articles()] == ["PMC1.1", "PMC3.1", "PMC5.1"]
-    with tarfile.open(outputs["article_archive"].file("0000", ".tar")) as tar:
+    with tarfile.open(outputs["article_archive"].beside("0000", ARCHIVE)) as tar:
         assert "PMC1.1/f1.jpg" in tar.getnames()
     assert failures(outputs) == {}
 

@@ -7,10 +7,10 @@ import fsspec
 import pytest
 from cloud_layout import jpeg, write_article, write_inventory
 
-from biomedica_kedro.batches.digests import digest_of
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.source import Source, SourceError
 from biomedica_kedro.records import DataError, RejectReason
+from biomedica_kedro.stages.identity import digest_of
 
 
 def read(source, article_id, name, max_bytes=1 << 20):

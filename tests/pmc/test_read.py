@@ -2,29 +2,31 @@ from __future__ import annotations
 
 import pytest
 from cloud_layout import write_article
+from engine import run_stage
 
-from biomedica_kedro.batches import BatchFolder, TaskError, plan_batches
+from biomedica_kedro.pipelines.ingestion.stages import read_metadata
 from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.patience import Patience
-from biomedica_kedro.pmc.read import MetadataOptions, read_metadata
+from biomedica_kedro.pmc.read import MetadataOptions
+from biomedica_kedro.stages.spread import TaskError
 
 OPTIONS = MetadataOptions()
 
 
+def read_from(source, inventory, root, options):
+    cut = {"0000": {"article_inventory": inventory}}
+    makes = run_stage(
+        read_metadata, root, "article_metadata", options=[options], tools={"article_source": source}, cut=cut
+    )
+    return makes["article_metadata"]
+
+
 @pytest.fixture
-def read(run_plan, tmp_path):
+def read(tmp_path):
     def run(options=OPTIONS):
         source = MirrorSource(str(tmp_path / "mirror"))
-        plan = plan_batches(
-            read_metadata,
-            stage="read_metadata",
-            outputs=["article_metadata"],
-            parameters=options,
-            whole={"article_source": source},
-            slices={"article_inventory": {"0000": source.list_articles()}},
-        )
-        return run_plan(plan)["article_metadata"].table().to_pylist()
+        return read_from(source, source.list_articles(), tmp_path, options).table().to_pylist()
 
     return run
 
@@ -53,13 +55,5 @@ def test_source_that_is_down_stops_the_stage_instead_of_selecting_nothing(tmp_pa
     write_article(tmp_path / "mirror", "PMC1.1")
     listed = MirrorSource(str(tmp_path / "mirror")).list_articles()
     nobody = CloudSource("http://127.0.0.1:9", patience=Patience(tries=1))
-    plan = plan_batches(
-        read_metadata,
-        stage="read_metadata",
-        outputs=["article_metadata"],
-        parameters=OPTIONS,
-        whole={"article_source": nobody},
-        slices={"article_inventory": {"0000": listed}},
-    )
     with pytest.raises(TaskError, match=r"1 of 1 articles.*PMC1\.1.*max_failed_share"):
-        plan[0].deliver(BatchFolder(tmp_path / "article_metadata"))
+        read_from(nobody, listed, tmp_path, OPTIONS)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from biomedica_kedro.pmc.metadata import ARTICLE_METADATA
-from biomedica_kedro.pmc.selection import SelectOptions, select_articles
+from biomedica_kedro.pmc.selection import SelectOptions, choose_articles
 from biomedica_kedro.records import to_table
 
 OPTIONS = SelectOptions()
@@ -36,7 +36,7 @@ def row(article_id="PMC1.1", **overrides):
 
 
 def select(*rows, options=OPTIONS):
-    return select_articles(to_table(list(rows), ARTICLE_METADATA), options)
+    return choose_articles(to_table(list(rows), ARTICLE_METADATA), options)
 
 
 def selected(*rows, options=OPTIONS):
@@ -44,7 +44,7 @@ def selected(*rows, options=OPTIONS):
 
 
 def reason(*rows, options=OPTIONS):
-    return select(*rows, options=options).licence_summary["status"].to_pylist()
+    return select(*rows, options=options).license_summary["status"].to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ ROWS = st.lists(
 def test_every_article_is_selected_or_counted_whatever_the_order(rows, random):
     chosen = select(*rows)
     counts = Counter()
-    for line in chosen.licence_summary.to_pylist():
+    for line in chosen.license_summary.to_pylist():
         counts[line["status"]] += line["articles"]
     assert counts.total() == len(rows)
     assert counts["selected"] == chosen.selected.num_rows

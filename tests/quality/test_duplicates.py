@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biomedica_kedro.quality.duplicates import DuplicateOptions, group_duplicates
+from biomedica_kedro.quality.duplicates import DuplicateOptions, find_duplicates
 
 OPTIONS = DuplicateOptions()
 IMAGES = pa.schema([("key", pa.string()), ("sha256", pa.string()), ("phash", pa.string())])
@@ -18,7 +18,7 @@ def table(keys, sha256, phash) -> pa.Table:
 def group(sha256: str, phash: list[str | None], vectors: np.ndarray = NO_VECTORS, keys: str = "abcdefgh"):
     images = table(keys[: len(sha256)], sha256, phash)
     batches = [images.slice(0, 1), images.slice(1), images.slice(0, 0)]
-    return group_duplicates(batches, lambda rows: vectors[rows], OPTIONS).to_pylist()
+    return find_duplicates(batches, lambda rows: vectors[rows], OPTIONS).to_pylist()
 
 
 def test_equal_bytes_are_one_group_that_keeps_its_smallest_key():
@@ -71,7 +71,7 @@ def test_crowded_buckets_stay_bounded():
         compared.append(len(rows))
         return np.ones((len(rows), 1), dtype=np.float32)
 
-    group_duplicates([table(map(str, range(n)), hashes, hashes)], vectors, options)
+    find_duplicates([table(map(str, range(n)), hashes, hashes)], vectors, options)
 
     assert sum(compared) == 0
 
@@ -84,7 +84,7 @@ def test_order_of_the_images_does_not_matter(contents, random):
 
     def run(rows):
         keys, digests = zip(*rows, strict=True)
-        return group_duplicates([table(keys, digests, [None] * len(rows))], lambda r: r, OPTIONS)
+        return find_duplicates([table(keys, digests, [None] * len(rows))], lambda r: r, OPTIONS)
 
     assert run(items).equals(run(shuffled))
     kept = [row for row in run(items).to_pylist() if row["is_kept"]]

@@ -1,6 +1,5 @@
 """A tiny corpus, as the earlier stages leave it, and the way from it to shards."""
 
-import functools
 import hashlib
 import io
 from collections.abc import Callable, Sequence
@@ -9,16 +8,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from engine import finish, run_node
 from PIL import Image
 
-from biomedica_kedro.batches import BatchFolder, BatchOptions
-from biomedica_kedro.pipelines.serialization import nodes
-from biomedica_kedro.pmc.archive import ArchiveWriter
+from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
 from biomedica_kedro.pmc.identifiers import batch_names, batch_of, pair_key
 from biomedica_kedro.records import ARTICLES, IMAGE_CAPTION_PAIRS, IMAGE_LABELS, to_table
 from biomedica_kedro.shards.export import ExportOptions
 from biomedica_kedro.shards.layout import ShardOptions
 from biomedica_kedro.shards.selection import SampleOptions
+from biomedica_kedro.stages import BatchFolder
 
 BATCHES = 3
 SAMPLES, SHARDS, IMAGES = SampleOptions(), ShardOptions(samples_per_shard=8), ExportOptions()
@@ -66,7 +65,9 @@ class Corpus:
             folder.reopen()
         for batch in batch_names(BATCHES):
             figures = [figure for figure in self.figures if batch_of(figure.article_id, BATCHES) == batch]
-            with ArchiveWriter(folders["article_archive"].file(batch, ".tar")) as archive:
+            place = folders["article_archive"].beside(batch, ARCHIVE)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with ArchiveWriter(place) as archive:
                 for figure in figures:
                     if figure.in_archive:
                         image = picture(figure.article * 10 + figure.number)
@@ -78,9 +79,9 @@ class Corpus:
                 "article_archive": archive.index(),
             }
             for name, table in tables.items():
-                commit(folders[name], batch, table)
+                commit(folders[name], batch, table, *([place] if name == "article_archive" else []))
         for folder in folders.values():
-            folder.finish(batch_names(BATCHES))
+            finish(folder, batch_names(BATCHES))
         return folders
 
     def articles(self, figures: Sequence[Figure]) -> list[dict]:
@@ -98,10 +99,9 @@ class Corpus:
         ]  # fmt: skip
 
 
-def commit(folder: BatchFolder, batch: str, table: pa.Table) -> None:
-    folder.write_table(batch, table)
-    files = sorted(folder.path.glob(f"{batch}.[!c]*"))
-    folder.write_commit(batch, inputs="test", code="test", rows=table.num_rows, files=files)
+def commit(folder: BatchFolder, batch: str, table: pa.Table, *others: Path) -> None:
+    files = [folder.write_table(batch, table), *others]
+    folder.write_commit(batch, inputs="test", rows=table.num_rows, rejects={}, files=files)
 
 
 def pair(figure: Figure) -> dict:
@@ -133,7 +133,6 @@ Serialize = Callable[..., dict[str, BatchFolder]]
 
 
 def serialize_corpus(
-    run_plan: Callable[..., dict[str, BatchFolder]],
     corpus: Corpus,
     root: Path,
     *,
@@ -142,19 +141,14 @@ def serialize_corpus(
     images: ExportOptions = IMAGES,
 ) -> dict[str, BatchFolder]:
     """Run the pipeline's nodes up to the metadata table on a corpus, in a folder; returns all data sets by name."""
-    f = corpus.write(root)
+    found = corpus.write(root)
     if not corpus.annotated:
-        (f["image_labels"].path / "_complete.json").unlink()
-    inputs = [f[name] for name in ("image_caption_pairs", "articles", "image_labels", "article_archive")]
-    b = BatchOptions()
-    f |= run_plan(nodes.prepare_samples(*inputs, samples, b), root)
-    written = BatchFolder(root / "shard_contents")
-    f |= run_plan(nodes.assign_shards(f["prepared_samples"], f["excluded_samples"], written, shards), root)
-    f |= run_plan(
-        nodes.write_shards(f["shard_assignments"], f["prepared_samples"], f["article_archive"], images, shards, b), root
-    )
-    f |= run_plan(nodes.list_samples(f["shard_contents"], f["withdrawn_samples"], b), root)
-    return f
+        (found["image_labels"].path / "_complete.json").unlink()
+    found["written_samples"] = BatchFolder(root / "shard_contents")
+    options = {"prepare_samples": samples, "assign_shards": shards, "write_shards": images}
+    for name in (*options, "list_samples"):
+        found |= run_node(name, root, options=options, **found)
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +158,6 @@ def unsynced(monkeypatch):
 
 
 @pytest.fixture
-def serialize(run_plan) -> Serialize:
+def serialize() -> Serialize:
     """`serialize_corpus`, ready to call."""
-    return functools.partial(serialize_corpus, run_plan)
+    return serialize_corpus

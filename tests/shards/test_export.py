@@ -2,9 +2,8 @@ import tarfile
 from collections import Counter
 
 import pytest
+from engine import run_node
 
-from biomedica_kedro.batches import BatchOptions
-from biomedica_kedro.pipelines.serialization import nodes
 from biomedica_kedro.shards.audit import AuditError, audit_shard
 from biomedica_kedro.shards.export import ExportOptions
 from biomedica_kedro.shards.fields import LONG_FIELDS, PUBLISHED_FIELDS
@@ -28,14 +27,13 @@ def sample_of(folders, key):
     return read_sample(folders["dataset_shards"].path / row["shard"], row["offset"], row["n_bytes"]), row
 
 
-def audit(folders, run_plan, options=SAMPLES):
-    inputs = [folders[name] for name in ("dataset_shards", "shard_index", "shard_contents")]
-    audited = run_plan(nodes.audit_shards(*inputs, options, BatchOptions()), folders["articles"].path.parent)
-    rest = [folders[n] for n in ("dataset_metadata", "image_caption_pairs", "excluded_samples", "withdrawn_samples")]
-    return nodes.summarize_audit(audited["shard_audit"], *rest)
+def audit(folders, options=SAMPLES):
+    root = folders["articles"].path.parent
+    audited = run_node("audit_shards", root, options={"prepare_samples": options}, **folders)
+    return run_node("summarize_audit", root, **folders, **audited)["audit_summary"]
 
 
-def test_every_pair_is_published_or_excluded_for_a_reason(serialize, run_plan, tmp_path):
+def test_every_pair_is_published_or_excluded_for_a_reason(serialize, tmp_path):
     odd = [
         Figure(900, 1, redistributable=False),
         Figure(901, 1, in_archive=False),
@@ -43,10 +41,10 @@ def test_every_pair_is_published_or_excluded_for_a_reason(serialize, run_plan, t
         Figure(903, 1),
     ]
     folders = serialize(Corpus(figures(range(20)) + odd, retracted={903}), tmp_path)
-    reasons = Counter(folders["excluded_samples"].table()["reason"].to_pylist())
+    reasons = Counter(folders["prepared_samples"].rejects()["reason"].to_pylist())
     assert reasons == {"not_redistributable": 1, "missing_file": 1, "no_caption": 1, "retracted": 1}
     assert folders["dataset_metadata"].table().num_rows == 60
-    summary = audit(folders, run_plan)
+    summary = audit(folders)
     assert (summary["image_caption_pairs"], summary["published"], summary["problems"]) == (64, 60, 0)
 
 
@@ -103,7 +101,7 @@ def test_other_seed_is_another_order_of_the_same_samples(serialize, tmp_path):
     assert sorted(first) == sorted(second)
 
 
-def test_update_adds_shards_and_withdraws_samples_but_rewrites_no_shard(serialize, run_plan, tmp_path):
+def test_update_adds_shards_and_withdraws_samples_but_rewrites_no_shard(serialize, tmp_path):
     before = serialize(Corpus(figures(range(20))), tmp_path)
     old = shard_bytes(before)
     after = serialize(Corpus(figures(range(1, 30)), retracted={2}), tmp_path)
@@ -115,7 +113,7 @@ def test_update_adds_shards_and_withdraws_samples_but_rewrites_no_shard(serializ
         f"PMC{n}_1-F{i}-0": reason for n, reason in ((0, "not_found"), (2, "retracted")) for i in range(3)
     }
     assert sorted(keys_in_order(after)) == sorted(f.key for f in figures(range(1, 30)) if f.article != 2)
-    assert audit(after, run_plan)["withdrawn"] == 6
+    assert audit(after)["withdrawn"] == 6
 
 
 def test_compacting_gives_what_a_fresh_run_gives(serialize, tmp_path):
@@ -127,7 +125,7 @@ def test_compacting_gives_what_a_fresh_run_gives(serialize, tmp_path):
     assert compacted["withdrawn_samples"].table().num_rows == 0
 
 
-def test_changed_caption_rewrites_only_its_shards(serialize, run_plan, tmp_path):
+def test_changed_caption_rewrites_only_its_shards(serialize, tmp_path):
     before = shard_bytes(serialize(Corpus(figures(range(20))), tmp_path))
     changed = figures(range(20))
     changed[0] = Figure(0, 0, caption="A better caption.")
@@ -135,34 +133,34 @@ def test_changed_caption_rewrites_only_its_shards(serialize, run_plan, tmp_path)
     after = shard_bytes(folders)
     touched = {r["shard"] for r in folders["dataset_metadata"].table().to_pylist() if r["article_id"] == "PMC0.1"}
     assert {name for name in before if before[name] != after[name]} == touched
-    assert audit(folders, run_plan)["published"] == 60
+    assert audit(folders)["published"] == 60
 
 
-def test_sample_that_was_withdrawn_comes_back_in_a_new_shard(serialize, run_plan, tmp_path):
+def test_sample_that_was_withdrawn_comes_back_in_a_new_shard(serialize, tmp_path):
     corpus = Corpus(figures(range(20)))
     serialize(corpus, tmp_path)
     serialize(Corpus(figures(range(20)), retracted={2}), tmp_path)
     folders = serialize(corpus, tmp_path)
-    assert audit(folders, run_plan)["published"] == 60
+    assert audit(folders)["published"] == 60
 
 
-def test_compact_profile_keeps_long_texts_once_an_article(serialize, run_plan, tmp_path):
+def test_compact_profile_keeps_long_texts_once_an_article(serialize, tmp_path):
     options = SampleOptions(profile="compact")
     folders = serialize(Corpus(figures(range(6))), tmp_path, samples=options)
     sample, _ = sample_of(folders, "PMC3_1-F1-0")
     assert not set(LONG_FIELDS) & sample.record.keys()
     texts = folders["article_texts"].table()
     assert sorted(texts["article_id"].to_pylist()) == [f"PMC{n}.1" for n in range(6)]
-    assert audit(folders, run_plan, options)["published"] == 18
+    assert audit(folders, options)["published"] == 18
 
 
-def test_training_profile_resizes_and_offers_caption_variants(serialize, run_plan, tmp_path):
+def test_training_profile_resizes_and_offers_caption_variants(serialize, tmp_path):
     options = SampleOptions(profile="training")
     folders = serialize(Corpus(figures(range(6))), tmp_path, samples=options, images=ExportOptions(edge=16))
     sample, _ = sample_of(folders, "PMC3_1-F1-0")
     assert sample.extension == "jpg"
     assert sample.record["captions"] == ["Caption of PMC3_1-F1-0.", "See Fig. 1."]
-    assert audit(folders, run_plan, options)["published"] == 18
+    assert audit(folders, options)["published"] == 18
 
 
 def test_shards_are_cut_by_bytes_as_well(serialize, tmp_path):
@@ -171,14 +169,14 @@ def test_shards_are_cut_by_bytes_as_well(serialize, tmp_path):
 
 
 @pytest.mark.parametrize("position", [600, -3000], ids=["first image", "last sample"])
-def test_audit_finds_one_flipped_byte(serialize, run_plan, tmp_path, position):
+def test_audit_finds_one_flipped_byte(serialize, tmp_path, position):
     folders = serialize(Corpus(figures(range(6))), tmp_path)
     path = sorted(folders["dataset_shards"].path.glob("*.tar"))[0]
     content = bytearray(path.read_bytes())
     content[position] ^= 255
     path.write_bytes(content)
     with pytest.raises(AuditError, match="sha256"):
-        audit(folders, run_plan)
+        audit(folders)
 
 
 def test_audit_notices_a_shard_cut_at_a_member_border(serialize, tmp_path):
@@ -188,12 +186,6 @@ def test_audit_notices_a_shard_cut_at_a_member_border(serialize, tmp_path):
         border = tar.getmembers()[-1].offset
     path.write_bytes(path.read_bytes()[:border])
 
-    class Batch:
-        name = path.stem
-        inputs = folders
-
-        def table(self, name):
-            return folders[name].table(path.stem)
-
-    (row,) = audit_shard(Batch(), SampleOptions().profile)["shard_audit"].to_pylist()
+    (entry,) = folders["shard_index"].table(path.stem).to_pylist()
+    row = audit_shard(path, entry, folders["shard_contents"].table(path.stem).to_pylist(), SAMPLES.profile)
     assert any("cut short" in problem for problem in row["problems"])

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from biomedica_kedro.batches import BatchFolder, TaskError
 from biomedica_kedro.shards.layout import ShardOptions
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.spread import TaskError
 
 from .conftest import Corpus, figures
 
@@ -20,18 +21,12 @@ SHARD_LIMIT = 200_000  # bytes: what comes before the shards is smaller
 SCRIPT = f"""
 import sys
 from pathlib import Path
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.shards.layout import ShardOptions
+sys.path.insert(0, "tests")
 from tests.shards.conftest import Corpus, figures, serialize_corpus
 
-def run(outputs, root):
-    folders = {{output.name: BatchFolder(root / output.name) for output in outputs}}
-    for output in outputs:
-        output.deliver(folders[output.name])
-    return folders
-
 options = ShardOptions(samples_per_shard=int(sys.argv[2]))
-serialize_corpus(run, Corpus(figures(range({ARTICLES}))), Path(sys.argv[1]), shards=options)
+serialize_corpus(Corpus(figures(range({ARTICLES}))), Path(sys.argv[1]), shards=options)
 """
 
 
@@ -48,7 +43,7 @@ def test_killed_run_leaves_whole_shards_and_its_rerun_gives_the_same_bytes(seria
     killed = tmp_path / "killed"
     process = start(killed, 2, start_new_session=True)
     shards = killed / "dataset_shards"
-    while process.poll() is None and len(list(shards.glob("*.commit.json"))) < 5:
+    while process.poll() is None and len(list(shards.glob("_commits/*.json"))) < 5:
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL

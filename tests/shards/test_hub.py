@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import huggingface_hub
 import pytest
 
-from biomedica_kedro.shards.hub import HubOptions, push_to_hub
+from biomedica_kedro.shards.hub import HubOptions, publish_folders
 from biomedica_kedro.shards.stream import stream
 
 from .conftest import Corpus, figures
@@ -26,7 +26,7 @@ class Hub:
 
 def push(f, options):
     folders = {"shards": f["dataset_shards"], "metadata": f["dataset_metadata"], "articles": f["article_texts"]}
-    return push_to_hub(folders, "# Card", {"name": "x"}, options)
+    return publish_folders(folders, "# Card", {"name": "x"}, options)
 
 
 def test_published_folder_streams_by_itself_and_leaves_empty_tables_out(serialize, tmp_path, monkeypatch):

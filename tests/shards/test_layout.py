@@ -1,24 +1,25 @@
+import pickle
 import random
 
 import pyarrow as pa
 import pytest
+from engine import commit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biomedica_kedro.batches import Batch, BatchFolder
 from biomedica_kedro.records import REJECTS
 from biomedica_kedro.shards.layout import (
     LAYOUT,
     SHARD_ASSIGNMENTS,
     ShardOptions,
-    Unpinned,
-    assign_shards,
+    assign_samples,
     members_of_shards,
     shuffled,
+    with_batch,
+    written_shards,
 )
 from biomedica_kedro.shards.selection import PREPARED_SAMPLES
-
-from .conftest import commit
+from biomedica_kedro.stages import BatchFolder
 
 keys = st.lists(st.text("abc-_09", min_size=1, max_size=12), unique=True, max_size=60)
 
@@ -45,31 +46,26 @@ def prepared(contents):
     )  # fmt: skip
 
 
-def folder(path, table):
-    made = BatchFolder(path)
-    made.reopen()
-    commit(made, "0000", table)
-    made.finish(["0000"])
-    return made
-
-
 def assign(root, contents, options, written):
-    inputs = {
-        "prepared_samples": folder(root / "prepared", prepared(contents)),
-        "excluded_samples": folder(root / "excluded", REJECTS.empty_table()),
-        "written_samples": Unpinned(written),
-    }
-    return assign_shards(Batch("all", inputs, {}, ""), options)
+    """Assignments, committed below `root`, and withdrawals."""
+    samples = with_batch(commit(BatchFolder(root / "prepared"), {"0000": prepared(contents)}))
+    assigned, withdrawn = assign_samples(
+        samples, REJECTS.empty_table(), written_shards(written, options.layout), options
+    )
+    return commit(BatchFolder(root / "assignments"), {"all": assigned}), withdrawn
 
 
-def write(path, assigned, options):
+def members(assignments):
+    return {shard: cut["members"] for shard, cut in members_of_shards(assignments).items()}
+
+
+def write(path, assignments, options):
     """The shards as `write_shards` leaves them."""
-    written = BatchFolder(path)
-    written.reopen()
-    for shard, members in members_of_shards(assigned["shard_assignments"]).items():
-        rows = members.rows.select(["key", "content"])
-        commit(written, shard, rows.replace_schema_metadata({LAYOUT: options.layout}))
-    return written
+    tables = {shard: some.rows().select(["key", "content"]) for shard, some in members(assignments).items()}
+    return commit(
+        BatchFolder(path),
+        {name: table.replace_schema_metadata({LAYOUT: options.layout}) for name, table in tables.items()},
+    )
 
 
 contents = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.sampled_from("xyz"), min_size=1, max_size=40)
@@ -80,24 +76,31 @@ contents = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.sampled
 def test_update_publishes_exactly_the_new_corpus_and_keeps_untouched_shards(tmp_path_factory, old, new, size):
     root = tmp_path_factory.mktemp("update")
     options = ShardOptions(samples_per_shard=size)
-    first = assign(root, old, options, BatchFolder(root / "none"))
-    before = {shard: m.digest() for shard, m in members_of_shards(first["shard_assignments"]).items()}
-    second = assign(root, new, options, write(root / "written", first, options))
-    after = members_of_shards(second["shard_assignments"])
-    alive = [row["key"] for row in second["shard_assignments"].to_pylist() if row["batch"] is not None]
+    first, _ = assign(root / "1", old, options, BatchFolder(root / "none"))
+    before = {shard: some.digest() for shard, some in members(first).items()}
+    second, withdrawn = assign(root / "2", new, options, write(root / "written", first, options))
+    after = members(second)
+    alive = [row["key"] for row in second.table().to_pylist() if row["batch"] is not None]
     assert sorted(alive) == sorted(new)
-    gone = set(second["withdrawn_samples"]["key"].to_pylist())
-    assert gone <= old.keys() - new.keys()
-    for shard, rows in members_of_shards(first["shard_assignments"]).items():
-        has_changed = any(new.get(key, old[key]) != old[key] for key in rows.rows["key"].to_pylist())
-        assert (after[shard].digest() == before[shard]) is not has_changed or not after[shard].rows.num_rows
+    assert set(withdrawn["key"].to_pylist()) <= old.keys() - new.keys()
+    for shard, some in members(first).items():
+        has_changed = any(new.get(key, old[key]) != old[key] for key in some.rows()["key"].to_pylist())
+        assert (after[shard].digest() == before[shard]) is not has_changed or not after[shard].n_rows
 
 
 def test_nothing_to_publish_is_an_error_that_says_where_to_look(tmp_path):
-    with pytest.raises(ValueError, match="excluded_samples"):
+    with pytest.raises(ValueError, match="rejects"):
         assign(tmp_path, {}, ShardOptions(), BatchFolder(tmp_path / "none"))
 
 
 def test_assignments_have_the_declared_columns(tmp_path):
-    assigned = assign(tmp_path, {"a": "x"}, ShardOptions(), BatchFolder(tmp_path / "none"))
-    assert assigned["shard_assignments"].schema.names == SHARD_ASSIGNMENTS.names
+    assigned, _ = assign(tmp_path, {"a": "x"}, ShardOptions(), BatchFolder(tmp_path / "none"))
+    assert assigned.table().schema.names == SHARD_ASSIGNMENTS.names
+
+
+def test_task_of_a_shard_is_small_however_many_samples_it_has(tmp_path):
+    contents = {f"key{n}": "x" for n in range(2000)}
+    assigned, _ = assign(tmp_path, contents, ShardOptions(), BatchFolder(tmp_path / "none"))
+    (some,) = members(assigned).values()
+    assert some.rows().num_rows == 2000
+    assert len(pickle.dumps(some)) < 2000

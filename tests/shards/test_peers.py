@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.shards.reader import read_shard
 from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.shards.writer import write_shard
+from biomedica_kedro.stages import BatchFolder
 
 from .conftest import Corpus, figures
 

@@ -26,18 +26,10 @@ CORPUS = Corpus(figures(range(24)))
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A data set of 72 samples in shards of 8."""
-    from biomedica_kedro.batches import BatchFolder
-
     from .conftest import serialize_corpus
 
-    def run(outputs, root):
-        folders = {output.name: BatchFolder(root / output.name) for output in outputs}
-        for output in outputs:
-            output.deliver(folders[output.name])
-        return folders
-
     folder = tmp_path_factory.mktemp("dataset")
-    serialize_corpus(run, CORPUS, folder)
+    serialize_corpus(CORPUS, folder)
     return folder
 
 

@@ -82,7 +82,7 @@ def find_copies(
 
     Args:
         task_id: of the task.
-        samples: its images; those that cannot be opened are passed over (`rejected_samples` lists them).
+        samples: its images; those that cannot be opened are passed over (rejects of `benchmark_embeddings`).
         training: the images trained on.
         options: when a likeness counts.
         encode: the encoder the training images' vectors are of; None leaves vectors out.

@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
-from biomedica_kedro.batches import BatchFolder, map_items
-from biomedica_kedro.batches.code import code_digest
-from biomedica_kedro.batches.digests import combined
 from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
 from biomedica_kedro.benchmark.samples import Pixels, Sample, TaskSamples, check_sample
 from biomedica_kedro.benchmark.task import Task
-from biomedica_kedro.records import DataError, Options, Reject, RejectReason
+from biomedica_kedro.records import HOW, DataError, Options, Reject, RejectReason
+from biomedica_kedro.stages import BatchFolder, map_items
+from biomedica_kedro.stages.folder import read_parquet
+from biomedica_kedro.stages.identity import combined
 
 STAGE = "embed_benchmark"
-ANCHORS = ".anchors.parquet"
+ANCHORS = "anchors.parquet"
+_VERSION = 1  # raised by a person when the arrays read from the same two tables are others
 _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # pixels are not needed after embedding, and would fill the memory
 BLANK = np.full((224, 224, 3), 128, np.uint8)
 
@@ -42,7 +42,7 @@ class EmbedOptions(Options):
     """
 
     batch_size: int = Field(default=64, ge=1)
-    threads: int = Field(default=2, ge=1)
+    threads: Annotated[int, HOW] = Field(default=2, ge=1)
 
 
 class Encoder(Protocol):
@@ -137,12 +137,12 @@ class CachedEmbeddings:
     batch: str
 
     def digest(self) -> str:
-        """Digest of the content, and of the code that reads it."""
-        return combined({"content": self.folder.digest(self.batch), "code": code_digest(type(self))})
+        """Digest of the content, and of how it is read."""
+        return combined({"content": self.folder.digest(self.batch), "version": _VERSION})
 
     def read(self) -> TaskEmbeddings:
         """The arrays."""
-        anchors = pq.read_table(self.folder.file(self.batch, ANCHORS), partitioning=None)
+        anchors = read_parquet(self.folder.beside(self.batch, ANCHORS))
         return read_embeddings(self.folder.table(self.batch), anchors)
 
 

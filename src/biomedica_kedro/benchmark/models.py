@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, model_validator
 
 from biomedica_kedro.records import Options
 
@@ -48,17 +47,27 @@ class ModelChoice(Options):
         return self
 
 
-def model_choices(entries: Sequence[Any]) -> list[ModelChoice]:
-    """Check the `evaluation.models` parameter.
+class Models(Options):
+    """The models to measure, as the parameter `evaluation.models` lists them; the first is the leading one."""
 
-    Raises:
-        ValueError: when an entry is wrong or two have the same id.
-    """
-    choices = TypeAdapter(list[ModelChoice]).validate_python(list(entries))
-    ids = [choice.id for choice in choices]
-    if len(set(ids)) != len(ids):
-        raise ValueError(f"evaluation.models: ids must differ, found {ids}")
-    return choices
+    choices: tuple[ModelChoice, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_list(cls, value: object) -> object:
+        return {"choices": value} if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Self:
+        ids = [choice.id for choice in self.choices]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"evaluation.models: ids must differ, found {ids}")
+        return self
+
+    @property
+    def leading(self) -> ModelChoice:
+        """The model that diagnostics and nomination are about."""
+        return self.choices[0]
 
 
 def batch_name(model_id: str, task_id: str) -> str:

@@ -16,11 +16,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from biomedica_kedro.batches.files import atomic_path, write_json
 from biomedica_kedro.benchmark.loaders.read import read_distributed
 from biomedica_kedro.benchmark.samples import PROVENANCE, ROWS, SAMPLES, TaskSamples, check_sample
 from biomedica_kedro.benchmark.task import Kind, Task
 from biomedica_kedro.records import REJECTS, DataError, Reject, RejectReason, to_table
+from biomedica_kedro.stages.files import atomic_path, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -26,10 +26,10 @@ import pyarrow.parquet as pq
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from biomedica_kedro.batches.files import sha256_of
 from biomedica_kedro.benchmark.task import Kind, Task
 from biomedica_kedro.images.decode import as_rgb
 from biomedica_kedro.records import DataError, RejectReason
+from biomedica_kedro.stages.files import sha256_of
 
 ROWS = "rows.parquet"
 PROVENANCE = "samples.json"

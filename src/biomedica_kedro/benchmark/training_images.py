@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.images.decode import as_rgb
 from biomedica_kedro.records import Split
 from biomedica_kedro.shards.reader import read_sample
+from biomedica_kedro.stages import BatchFolder
 
 COLUMNS = ["key", "sha256", "phash", "split", "shard", "offset", "n_bytes"]
 

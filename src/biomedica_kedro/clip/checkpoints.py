@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import orjson
 
-from biomedica_kedro.batches.digests import digest_of
-from biomedica_kedro.batches.files import atomic_path, sha256_of, write_json
 from biomedica_kedro.clip.config import ModelOptions
 from biomedica_kedro.close_match import close_match
+from biomedica_kedro.stages.files import atomic_path, sha256_of, write_json
+from biomedica_kedro.stages.identity import digest_of
 
 if TYPE_CHECKING:
     import torch

@@ -7,11 +7,11 @@ tiny model for the embedded one (conf/base). Everything here is cheap to import.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from biomedica_kedro.records import Options
+from biomedica_kedro.records import HOW, Options
 
 
 class Objective(StrEnum):
@@ -116,8 +116,8 @@ class CheckpointOptions(Options):
         validation_samples: samples of the validation split that are measured.
     """
 
-    every: int = Field(default=100, ge=1)
-    keep: int = Field(default=2, ge=1)
+    every: Annotated[int, HOW] = Field(default=100, ge=1)
+    keep: Annotated[int, HOW] = Field(default=2, ge=1)
     validate_every: int = Field(default=100, ge=1)
     validation_samples: int = Field(default=2000, ge=2)
 
@@ -163,7 +163,7 @@ class MachineOptions(Options):
 
 
 class TrainOptions(Options):
-    """One training run; see the groups for what each holds.
+    """One training run; see the groups for what each holds. What is marked `HOW` may change when a run is resumed.
 
     Attributes:
         seed: decides initial weights, sample order and augmentation.
@@ -179,22 +179,22 @@ class TrainOptions(Options):
     seed: int = Field(default=0, ge=0)
     steps: int = Field(default=300, ge=1)
     batch_size: int = Field(default=64, ge=2)
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: Annotated[int, HOW] = Field(default=1, ge=1)
     objective: Objective = Objective.INFO_NCE
     precision: Precision = Precision.FLOAT32
-    gradient_checkpointing: bool = False
-    compile: bool = False
-    threads: int | None = Field(default=None, ge=1)
+    gradient_checkpointing: Annotated[bool, HOW] = False
+    compile: Annotated[bool, HOW] = False
+    threads: Annotated[int | None, HOW] = Field(default=None, ge=1)
     average_decay: float | None = Field(default=None, gt=0, lt=1)
     max_logit_scale: float = Field(default=100.0, gt=0)
-    estimate_only: bool = False
+    estimate_only: Annotated[bool, HOW] = False
     model: ModelOptions = ModelOptions()
     optimizer: OptimizerOptions = OptimizerOptions()
     augmentation: AugmentationOptions = AugmentationOptions()
-    feed: FeedOptions = FeedOptions()
+    feed: Annotated[FeedOptions, HOW] = FeedOptions()
     checkpoints: CheckpointOptions = CheckpointOptions()
     wise_ft: WiseFtOptions = WiseFtOptions()
-    machine: MachineOptions = MachineOptions()
+    machine: Annotated[MachineOptions, HOW] = MachineOptions()
 
     @model_validator(mode="after")
     def _check_shares(self) -> Self:

@@ -18,23 +18,26 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from biomedica_kedro.batches import Batch, BatchFolder
-from biomedica_kedro.batches.files import write_json
 from biomedica_kedro.clip.checkpoints import BaseModel
 from biomedica_kedro.clip.config import MachineOptions, TrainOptions
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.files import write_json
+from biomedica_kedro.stages.place import place
+
+if TYPE_CHECKING:
+    from biomedica_kedro.clip.run import TrainingJob
 
 logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _MODULE = "biomedica_kedro.clip.launch"
-_FOLDERS = ("training_manifest", "dataset_shards")
 
 
 class LaunchError(Exception):
@@ -46,10 +49,6 @@ class FileLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-
-    def digest(self) -> str:
-        """See `TrainingLog`."""
-        return "training-log"
 
     def start(self, run: RunDescription) -> None:
         """See `TrainingLog`."""
@@ -76,40 +75,33 @@ class FileLog:
             file.write(orjson.dumps({"kind": kind, **values}, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def launch(batch: Batch, options: TrainOptions) -> pa.Table:
-    """Train with `options.machine.processes` processes on this machine, telling `batch`'s training log as they go.
+def launch(job: TrainingJob, log: TrainingLog) -> pa.Table:
+    """Train with `machine.processes` processes on this machine.
 
+    Args:
+        job: what to train.
+        log: is told how it goes.
     Returns:
-        The history.
+        The history, as `train_from_shards` returns it.
     Raises:
         LaunchError: when a process fails.
     """
-    scratch = batch.scratch("clip_checkpoint")
-    job, messages = scratch / "job.json", scratch / "messages.jsonl"
+    options = job.options
+    description, messages = job.scratch / "job.json", job.scratch / "messages.jsonl"
     messages.unlink(missing_ok=True)
     messages.touch()
-    base: BaseModel = batch.inputs["base_clip_model"]
-    write_json(
-        job,
-        {
-            "name": batch.name,
-            "digest": batch.digest,
-            "folders": {name: str(batch.inputs[name].path) for name in _FOLDERS},
-            "output": str(batch.outputs["clip_checkpoint"].path),
-            "base": dataclasses.asdict(base),
-            "options": options.model_dump(mode="json"),
-        },
-    )
+    folders = {"manifest": job.manifest.path, "shards": job.shards, "scratch": job.scratch, "output": job.output}
+    record = {"key": job.key, "base": dataclasses.asdict(job.base), "options": options.model_dump(mode="json")}
+    write_json(description, record | {name: str(folder) for name, folder in folders.items()})
     if options.machine.nodes > 1:
         logger.info(
             "waiting for %d machines: run `python -m %s %s --node RANK` on each of the others, RANK from 1",
             options.machine.nodes,
             _MODULE,
-            job,
+            description,
         )
-    log: TrainingLog = batch.inputs["training_log"]
     with messages.open("rb") as file:
-        process = subprocess.Popen(command(job, options.machine, node=0))
+        process = subprocess.Popen(command(description, options.machine, node=0))
         try:
             _pass_on_until(process, file, log)
         finally:
@@ -121,7 +113,7 @@ def launch(batch: Batch, options: TrainOptions) -> pa.Table:
             f"training with {options.machine.processes} processes failed with exit status {process.returncode}: "
             "see what the processes printed above; the same command goes on from the last checkpoint"
         )
-    return pq.read_table(scratch / "history.parquet")
+    return pq.read_table(job.scratch / "history.parquet")
 
 
 def command(job: Path, machine: MachineOptions, node: int) -> list[str]:
@@ -138,14 +130,19 @@ def command(job: Path, machine: MachineOptions, node: int) -> list[str]:
 
 def work(job: Path) -> None:
     """What each process does: its share of the training; process 0 writes the files."""
-    from biomedica_kedro.clip.run import train_from_shards
+    from biomedica_kedro.clip.run import TrainingJob, train_from_shards
 
     record = orjson.loads(job.read_bytes())
-    inputs: dict[str, Any] = {name: BatchFolder(Path(path)) for name, path in record["folders"].items()}
-    inputs |= {"base_clip_model": BaseModel(**record["base"]), "training_log": FileLog(job.with_name("messages.jsonl"))}
-    outputs = {"clip_checkpoint": BatchFolder(Path(record["output"]))}
-    options = TrainOptions(**record["options"])
-    history = train_from_shards(Batch(record["name"], inputs, outputs, record["digest"]), options)
+    training = TrainingJob(
+        key=record["key"],
+        manifest=BatchFolder(place(record["manifest"])),
+        shards=Path(record["shards"]),
+        base=BaseModel(**record["base"]),
+        options=TrainOptions(**record["options"]),
+        scratch=Path(record["scratch"]),
+        output=Path(record["output"]),
+    )
+    history = train_from_shards(training, FileLog(job.with_name("messages.jsonl")))
     if os.environ.get("RANK", "0") == "0":
         pq.write_table(history, job.with_name("history.parquet"))
 

@@ -32,10 +32,6 @@ class RunDescription:
 class TrainingLog(Protocol):
     """Where live metrics, artifacts and the model of a training run go."""
 
-    def digest(self) -> str:
-        """A constant: where a run is logged does not change what it computes."""
-        ...
-
     def start(self, run: RunDescription) -> None:
         """Open the run, or reopen the one with the same key that was killed."""
         ...
@@ -65,10 +61,6 @@ class MemoryLog:
     metrics: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     artifacts: list[str] = field(default_factory=list)
     status: str = "NONE"
-
-    def digest(self) -> str:
-        """See `TrainingLog`."""
-        return "training-log"
 
     def start(self, run: RunDescription) -> None:
         """See `TrainingLog`."""

@@ -1,4 +1,4 @@
-"""One training as a stage: from the stage's batch to its files, its history and its tracked run."""
+"""One training from its manifest to its files, its history and its tracked run."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import logging
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
 
-from biomedica_kedro.batches import Batch
-from biomedica_kedro.batches.digests import digest_of
-from biomedica_kedro.batches.files import write_json
 from biomedica_kedro.clip.checkpoints import (
     BEST_WEIGHTS,
     CONFIG,
@@ -34,6 +33,8 @@ from biomedica_kedro.clip.log import RunDescription, TrainingLog
 from biomedica_kedro.clip.train import Outcome, Trainer
 from biomedica_kedro.clip.wise_ft import interpolate, sweep
 from biomedica_kedro.records import Split
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.files import atomic_path, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -49,35 +50,63 @@ HISTORY = pa.schema(
 )
 
 
-def train_from_shards(batch: Batch, options: TrainOptions) -> pa.Table:
-    """Train, or go on where a killed run stopped; write the checkpoint's files.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """What a training needs, and where its files go.
+
+    Attributes:
+        key: identity of the run; the same for its resumption after a kill.
+        manifest: `training_manifest`.
+        shards: folder of the shards.
+        base: model to start from.
+        options: of the run.
+        scratch: folder for checkpoints of the unfinished run.
+        output: stem of the model's files: `WEIGHTS`, `CONFIG` and, with a validation split, `BEST_WEIGHTS` follow it.
+    """
+
+    key: str
+    manifest: BatchFolder
+    shards: Path
+    base: BaseModel
+    options: TrainOptions
+    scratch: Path
+    output: Path
+
+    def file(self, suffix: str) -> Path:
+        """Path of one of the model's files."""
+        return self.output.with_name(self.output.name + suffix)
+
+    def files(self) -> list[Path]:
+        """The model's files that are there."""
+        return [path for path in map(self.file, (WEIGHTS, CONFIG, BEST_WEIGHTS)) if path.is_file()]
+
+
+def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
+    """Train, or go on where a killed run stopped; write the model's files.
 
     Args:
-        batch: inputs `training_manifest`, `dataset_shards`, `base_clip_model`, `training_log`.
-        options: of the run.
+        job: what to train.
+        log: is told how it goes.
     Returns:
         The history, `HISTORY`.
     """
-    log: TrainingLog = batch.inputs["training_log"]
-    manifest = batch.inputs["training_manifest"].table()
-    shards = batch.inputs["dataset_shards"].path
-    base: BaseModel = batch.inputs["base_clip_model"]
+    manifest, base, options = job.manifest.table(), job.base, job.options
     with ExitStack() as stack:
         processes = stack.enter_context(world())
         trainer = Trainer(
             base=base,
             options=options,
-            training=Places.of(manifest, Split.TRAIN, shards),
-            validation=Places.of(manifest, Split.VALIDATION, shards),
-            scratch=batch.scratch("clip_checkpoint"),
+            training=Places.of(manifest, Split.TRAIN, job.shards),
+            validation=Places.of(manifest, Split.VALIDATION, job.shards),
+            scratch=job.scratch,
             log=log,
             world=processes,
         )
         if processes.is_main:
             trainer.flops_per_pair = _tell_estimate(base, options, len(trainer.training)).training_flops_per_pair
-            log.start(_description(batch, base, options, len(trainer.training)))
+            log.start(_description(job, len(trainer.training)))
             stack.push(lambda kind, *_: log.finish(failed=kind is not None))
-        return _train_and_save(batch, trainer)
+        return _train_and_save(job, trainer)
 
 
 class EstimateOnlyError(Exception):
@@ -92,7 +121,7 @@ def _tell_estimate(base: BaseModel, options: TrainOptions, n_samples: int) -> Es
     return expected
 
 
-def _train_and_save(batch: Batch, trainer: Trainer) -> pa.Table:
+def _train_and_save(job: TrainingJob, trainer: Trainer) -> pa.Table:
     outcome = trainer.run()
     history = pa.Table.from_pylist(
         [{name: row.get(name) for name in HISTORY.names} for row in outcome.history], schema=HISTORY
@@ -101,16 +130,15 @@ def _train_and_save(batch: Batch, trainer: Trainer) -> pa.Table:
         return history
     metrics = {name: value for name, value in outcome.history[-1].items() if name in _NUMBERS}
     state, merged = _interpolated(trainer, outcome)
-    provenance = {**_provenance(batch, trainer, {**metrics, **merged.get("scores", {})}), "wise_ft": merged}
+    provenance = {**_provenance(job, trainer, {**metrics, **merged.get("scores", {})}), "wise_ft": merged}
     if outcome.best is not None:
         provenance["best_step"] = outcome.best[0]
-        with batch.create("clip_checkpoint", BEST_WEIGHTS) as temporary:
+        with atomic_path(job.file(BEST_WEIGHTS)) as temporary:
             shutil.copyfile(outcome.best[1], temporary)
-    with batch.create("clip_checkpoint", WEIGHTS) as temporary:
+    with atomic_path(job.file(WEIGHTS)) as temporary:
         save_model(temporary, state)
-    with batch.create("clip_checkpoint", CONFIG) as temporary:
-        write_json(temporary, {**outcome.config, "provenance": provenance})
-    _keep(batch, trainer.log, history, {**metrics, **merged.get("scores", {})})
+    write_json(job.file(CONFIG), {**outcome.config, "provenance": provenance})
+    _keep(job, trainer.log, history, {**metrics, **merged.get("scores", {})})
     if outcome.n_skipped:
         logger.warning("training skipped %d samples that could not be read", outcome.n_skipped)
     return history
@@ -138,20 +166,18 @@ def _percent(alpha: float) -> int:
     return round(100 * alpha)
 
 
-def _keep(batch: Batch, log: TrainingLog, history: pa.Table, metrics: Mapping[str, float]) -> None:
-    folder = batch.scratch("clip_checkpoint")
-    draw_curves(history).write_html(folder / "training_curves.html", include_plotlyjs="cdn")
-    log.artifact(folder / "training_curves.html")
-    files = batch.outputs["clip_checkpoint"]
-    last = history["step"][-1].as_py()
-    log.model(files.file(batch.name, WEIGHTS), files.file(batch.name, CONFIG), metrics, last)
+def _keep(job: TrainingJob, log: TrainingLog, history: pa.Table, metrics: Mapping[str, float]) -> None:
+    curves = job.scratch / "training_curves.html"
+    draw_curves(history).write_html(curves, include_plotlyjs="cdn")
+    log.artifact(curves)
+    log.model(job.file(WEIGHTS), job.file(CONFIG), metrics, history["step"][-1].as_py())
 
 
-def _provenance(batch: Batch, trainer: Trainer, metrics: Mapping[str, float]) -> dict[str, Any]:
+def _provenance(job: TrainingJob, trainer: Trainer, metrics: Mapping[str, float]) -> dict[str, Any]:
     return {
         "architecture": trainer.base.architecture,
         "base_weights": trainer.base.weights,
-        "training_manifest": batch.inputs["training_manifest"].digest(),
+        "training_manifest": job.manifest.digest(),
         "options": trainer.options.model_dump(mode="json"),
         "n_training_samples": len(trainer.training),
         "samples_seen": trainer.options.steps * trainer.options.batch_size,
@@ -159,18 +185,17 @@ def _provenance(batch: Batch, trainer: Trainer, metrics: Mapping[str, float]) ->
     }
 
 
-def _description(batch: Batch, base: BaseModel, options: TrainOptions, n_samples: int) -> RunDescription:
-    manifest = batch.inputs["training_manifest"]
+def _description(job: TrainingJob, n_samples: int) -> RunDescription:
     return RunDescription(
-        key=batch.digest,
-        name=f"{base.architecture}-{batch.digest[:8]}",
+        key=job.key,
+        name=f"{job.base.architecture}-{job.key[:8]}",
         parameters={
-            "base": base.architecture,
-            "base_weights": base.weights or "random",
-            **_flat(options.model_dump(mode="json")),
+            "base": job.base.architecture,
+            "base_weights": job.base.weights or "random",
+            **_flat(job.options.model_dump(mode="json")),
         },
-        data_name=manifest.name,
-        data_digest=digest_of(manifest),
+        data_name=job.manifest.name,
+        data_digest=job.manifest.digest(),
         n_samples=n_samples,
     )
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from biomedica_kedro.batches.files import atomic_path
+from biomedica_kedro.stages.files import atomic_path
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.checkpoints import ClipModel

@@ -1,25 +1,30 @@
-"""Data sets kept batch by batch: loading gives a handle, saving runs the plan that makes the batches."""
+"""Data sets kept batch by batch: loading gives a handle; the node has done the work when a receipt is saved."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
-from biomedica_kedro.batches import BatchFolder, PlannedOutput, TaskError
+from biomedica_kedro.datasets.layers import with_layer
+from biomedica_kedro.records import REJECTS
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.folder import read_parquet
+from biomedica_kedro.stages.place import Place, place
+from biomedica_kedro.stages.run import Receipt
 
 _PREVIEW_CHARACTERS = 120
 
 
-class BatchDataset(AbstractDataset[PlannedOutput, BatchFolder]):
-    """A folder with one committed set of files per batch.
+class BatchDataset(AbstractDataset[Receipt, BatchFolder]):
+    """A folder, or a URL, with one committed set of files per batch.
 
     `load` returns a `BatchFolder`: a cheap handle that reads one batch, all of them, or a pandas data frame. `save`
-    takes a `PlannedOutput` and, when it is the last output of its plan, does the work. `exists` is true only when every
-    batch is committed, which makes `kedro run --only-missing-outputs` a true resume.
+    takes the receipt of the stage that made it. `exists` is true only when every batch is committed, which makes
+    `kedro run --only-missing-outputs` a true resume.
 
     Example:
         >>> catalog.load("articles").to_pandas(columns=["article_id", "title"])  # doctest: +SKIP
@@ -29,55 +34,79 @@ class BatchDataset(AbstractDataset[PlannedOutput, BatchFolder]):
         """Take the folder.
 
         Args:
-            filepath: the folder.
-            metadata: kept for kedro-viz (layer, preview_args).
-        Raises:
-            ValueError: when the folder is a URL: a batch is finished by renaming, which object stores cannot do.
+            filepath: the folder or its URL; the folder it lies in names the layer ("02_intermediate").
+            metadata: kept for kedro-viz (preview_args).
         """
-        if "://" in filepath:
-            raise ValueError(
-                f"filepath is {filepath!r}, expected a folder: mount the store, or write to a disk and copy what is "
-                "finished there by serialization.push_to_hub.url"
-            )
-        self._folder = BatchFolder(Path(filepath))
-        self.metadata = metadata
+        self.folder = BatchFolder(place(filepath))
+        self.metadata = with_layer(filepath, metadata)
 
     def load(self) -> BatchFolder:
         """The handle; reading an unfinished data set from it raises `IncompleteError`."""
-        return self._folder
+        return self.folder
 
-    def save(self, data: PlannedOutput) -> None:
-        """Give the output its place; runs the plan when every output of the node has one.
+    def save(self, data: Receipt) -> None:
+        """Check that the stage has done its work.
 
         Raises:
-            DatasetError: when a batch fails; says the stage, the batch and the cause.
+            DatasetError: when a batch is not committed.
         """
-        try:
-            data.deliver(self._folder)
-        except TaskError as error:
-            raise DatasetError(str(error)) from error
+        if not self.folder.is_complete():
+            raise DatasetError(f"{data.output!r} is not complete in {self.folder.path}: run its stage again")
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """First rows, long values shortened, for kedro-viz."""
-        for batch in self._folder.names():
-            path = self._folder.file(batch)
-            if path.is_file() and pq.read_metadata(path).num_rows:
-                rows = next(pq.ParquetFile(path).iter_batches(batch_size=nrows)).to_pylist()
-                columns = list(rows[0])
-                return TablePreview(
-                    {
-                        "index": list(range(len(rows))),
-                        "columns": columns,
-                        "data": [[_short(row[c]) for c in columns] for row in rows],
-                    }
-                )
+        for batch in self.folder.names() if self.folder.is_complete() else ():
+            path = self.folder.file(batch)
+            if path.is_file():
+                with path.open("rb") as file:
+                    reader = pq.ParquetFile(file)
+                    if reader.metadata.num_rows:
+                        return preview_of(next(reader.iter_batches(batch_size=nrows)))
         return TablePreview({"index": [], "columns": [], "data": []})
 
     def _exists(self) -> bool:
-        return self._folder.is_complete()
+        return self.folder.is_complete()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._folder.path)}
+        return {"filepath": str(self.folder.path)}
+
+
+class RejectsDataset(AbstractDataset[None, pa.Table]):
+    """What left the flow at any stage, and why: the rejects of all batch data sets as one table."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        """Args: filepath: the data root; metadata: kept for kedro-viz."""
+        self._root = place(filepath)
+        self.metadata = with_layer(f"{filepath}/08_reporting/rejects", metadata)
+
+    def load(self) -> pa.Table:
+        """The rejects (`records.REJECTS`), in order of data set and batch."""
+        files = sorted(self._root.glob("*/*/_rejects/*.parquet"), key=str)
+        return pa.concat_tables([REJECTS.empty_table(), *(read_parquet(cast(Place, file)) for file in files)])
+
+    def preview(self, nrows: int = 20) -> TablePreview:
+        """First rows, for kedro-viz."""
+        return preview_of(self.load().slice(0, nrows))
+
+    def save(self, data: None) -> None:
+        """Refuse.
+
+        Raises:
+            DatasetError: always: rejects are written by the stages.
+        """
+        raise DatasetError("rejects are written by the stages, beside their tables")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._root)}
+
+
+def preview_of(rows: pa.Table | pa.RecordBatch) -> TablePreview:
+    """Rows as kedro-viz shows them, long values shortened."""
+    data = [[_short(value) for value in row.values()] for row in rows.to_pylist()]
+    return TablePreview({"index": list(range(len(data))), "columns": rows.schema.names, "data": data})
 
 
 def _short(value: object) -> object:

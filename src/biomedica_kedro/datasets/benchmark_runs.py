@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from kedro.io import AbstractDataset
 
-from biomedica_kedro.batches.files import write_json
 from biomedica_kedro.benchmark.publication import BenchmarkRun
 from biomedica_kedro.datasets import tracking
+from biomedica_kedro.stages.files import write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from kedro.io import AbstractDataset
 
-from biomedica_kedro.batches.files import write_json
 from biomedica_kedro.benchmark.nomination import Nomination
+from biomedica_kedro.stages.files import write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

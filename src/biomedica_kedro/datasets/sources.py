@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
-from biomedica_kedro.batches.files import atomic_path
 from biomedica_kedro.pmc import entrez
 from biomedica_kedro.pmc.cloud import ENDPOINT, CloudSource
 from biomedica_kedro.pmc.entrez import EntrezClient
@@ -26,6 +25,7 @@ from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.packages import PackagesSource
 from biomedica_kedro.pmc.patience import Patience
 from biomedica_kedro.pmc.source import INVENTORY, Source
+from biomedica_kedro.stages.files import atomic_path
 
 
 class SourceDataset(AbstractDataset[None, Source]):

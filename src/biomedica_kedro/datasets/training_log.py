@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
-from biomedica_kedro.batches.files import sha256_of
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
 from biomedica_kedro.datasets.tracking import TRAINING_EXPERIMENT, active_run_tags, experiment
+from biomedica_kedro.stages.files import sha256_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,10 +49,6 @@ class MlflowTrainingLog:
         self._waiting: list[Metric] = []
         self._last_call = 0.0
         self._monitor: SystemMetricsMonitor | None = None
-
-    def digest(self) -> str:
-        """See `TrainingLog`."""
-        return "training-log"
 
     def start(self, run: RunDescription) -> None:
         """See `TrainingLog`."""

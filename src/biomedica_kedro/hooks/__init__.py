@@ -2,6 +2,9 @@
 
 from biomedica_kedro.hooks.arguments import ArgumentHooks
 from biomedica_kedro.hooks.console import ConsoleHooks
+from biomedica_kedro.hooks.inputs import InputHooks
+from biomedica_kedro.hooks.journal import Journal
+from biomedica_kedro.hooks.places import PlaceHooks
 from biomedica_kedro.hooks.tracking import TrackingHooks
 
-__all__ = ["ArgumentHooks", "ConsoleHooks", "TrackingHooks"]
+__all__ = ["ArgumentHooks", "ConsoleHooks", "InputHooks", "Journal", "PlaceHooks", "TrackingHooks"]

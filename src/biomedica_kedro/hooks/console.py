@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,14 +15,13 @@ from typing import Any
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
-from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from biomedica_kedro.hooks.journal import Journal, Stage
+from biomedica_kedro.hooks.journal import Entry, Journal, numbers_of
 
 _NAME_WIDTH = 30
 _SHOWN_ROWS = {
@@ -30,18 +30,20 @@ _SHOWN_ROWS = {
     "image_caption_pairs": "image-caption pairs",
     "dataset_metadata": "samples in shards",
 }
-_SUMMARY = "benchmark_summary/"
+_SUMMARY = "benchmark_summary"
+_SCORING = "evaluation.compare_models"
 
 
 class ConsoleHooks:
     """Tell the user what runs, what came out and where to look; `BIOMEDICA_TRACEBACK=1` adds the traceback."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal) -> None:
+        """Args: journal: of the run."""
         self._console = Console(highlight=False, soft_wrap=True)
-        self._journal = Journal()
+        self._journal = journal
         self._mlflow_port = "5001"
         self._data_root = "data"
-        self._n_stages = 0
+        self._running: list[str] = []
         if Path(sys.argv[0]).name == "kedro" and not os.environ.get("BIOMEDICA_TRACEBACK"):
             # Replaces the long traceback of a failed command by its message.
             sys.excepthook = self._show_failure
@@ -56,40 +58,34 @@ class ConsoleHooks:
         self._data_root = str(context.config_loader["globals"].get("data_root", self._data_root))
 
     @hook_impl
-    def before_pipeline_run(self, pipeline: Pipeline) -> None:
-        """Begin a journal."""
-        self._journal = Journal()
-        self._n_stages = len(pipeline.nodes)
+    def before_node_run(self, node: Node) -> None:
+        """Note what runs, for the command that resumes."""
+        self._running.append(node.name)
 
     @hook_impl
-    def before_dataset_loaded(self, node: Node) -> None:
-        """Note the start of a stage: its first input is loaded."""
-        self._journal.begin(node)
+    def after_node_run(self, node: Node) -> None:
+        """Print the line of a node."""
+        self._running.remove(node.name)
+        entry = next((entry for entry in reversed(self._journal.entries()) if entry.node == node.name), None)
+        if entry is not None:
+            self._console.print(_line(entry))
 
-    @hook_impl
-    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Print the stage's line when its last output is saved."""
-        stage = self._journal.saved(dataset_name, data)
-        if stage is not None:
-            self._console.print(_stage_line(stage))
-
-    @hook_impl
+    @hook_impl(trylast=True)
     def after_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
         """Print the closing panel."""
-        self._console.print(self._closing_panel())
+        self._console.print(self._closing_panel(self._journal.entries(), catalog))
+        self._journal.close()
 
-    def _closing_panel(self) -> Panel:
+    def _closing_panel(self, entries: Sequence[Entry], catalog: CatalogProtocol[Any, Any]) -> Panel:
         table = Table.grid(padding=(0, 2))
-        if self._journal.is_nothing_done:
-            stages = "the stage is" if self._n_stages == 1 else f"all {self._n_stages} stages are"
-            table.add_row("done", f"Nothing to do: {stages} up to date.", style="bold")
-        rows = self._journal.rows()
+        table.add_row("done", _told(entries), style="bold")
+        rows = {name: n for entry in entries for name, n in entry.rows.items()}
         counts = [f"{rows[name]:,} {words}" for name, words in _SHOWN_ROWS.items() if name in rows]
         if counts:
             table.add_row("data", "\n".join(counts))
-        for name, value in self._journal.numbers.items():
-            if name.startswith(_SUMMARY):
-                table.add_row("score", f"{value:.3f}  {_words(name.removeprefix(_SUMMARY))}")
+        if any(entry.node == _SCORING for entry in entries):
+            for name, value in numbers_of(catalog.load(_SUMMARY), ""):
+                table.add_row("score", f"{value:.3f}  {_words(name.strip('/'))}")
         server = f"http://127.0.0.1:{self._mlflow_port}/#/experiments"
         table.add_row("models", f"make mlflow   {server}/2/runs")
         table.add_row("scores", f"make mlflow   {server}/3/runs")
@@ -99,17 +95,14 @@ class ConsoleHooks:
 
     def _show_failure(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None, /) -> None:
         lines = Text()
-        unfinished = next((stage for stage in self._journal.stages if stage.waiting), None)
-        if unfinished is not None:
-            lines.append(f"stage {unfinished.node} failed\n", style="bold")
-        lines.append(f"{_message(error)}\n\n")
-        if unfinished is not None:
-            lines.append("To resume, run the same command again (what is finished is kept), or start at this stage:\n")
-            lines.append(f"  {_command_from(unfinished.node)}\n")
-        lines.append("For the traceback set BIOMEDICA_TRACEBACK=1.")
-        Console(stderr=True, highlight=False).print(
-            Panel(lines, title=kind.__name__, title_align="left", border_style="red")
-        )
+        if self._running:
+            lines.append(f"stage {self._running[-1]} failed\n", style="bold")
+        lines.append(f"{_message(error)}\n\nFor the traceback set BIOMEDICA_TRACEBACK=1.")
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(Panel(lines, title=kind.__name__, title_align="left", border_style="red"), soft_wrap=False)
+        if self._running:  # outside of the box, so that it can be copied
+            console.print("To resume, run the same command again (what is finished is kept), or start at this stage:")
+            console.print(_command_from(self._running[-1]), markup=False)
         logging.getLogger(__name__).debug("%s", "".join(traceback.format_exception(kind, error, trace)))
 
 
@@ -119,24 +112,34 @@ def _command_from(node: str) -> str:
     return shlex.join(["kedro", *kept, f"--from-nodes={node}"])
 
 
-def _stage_line(stage: Stage) -> Text:
-    line = Text(f"{stage.node.rpartition('.')[2]:<{_NAME_WIDTH}}")
-    if stage.report is None:
-        return line.append(f"{stage.seconds:8.1f} s")
-    if stage.is_up_to_date:
+def _told(entries: Sequence[Entry]) -> str:
+    """What was done: "38 stages and reports up to date", "12 computed, 26 up to date"."""
+    n_same = sum(entry.is_up_to_date for entry in entries)
+    n_computed = sum(entry.computed > 0 for entry in entries)
+    if n_computed == 0:
+        return f"{n_same} stages and reports, all up to date"
+    return f"{n_computed} stages and reports computed" + (f", {n_same} up to date" if n_same else "")
+
+
+def _line(entry: Entry) -> Text:
+    line = Text(f"{entry.node.rpartition('.')[2]:<{_NAME_WIDTH}}")
+    if entry.is_up_to_date:
         return line.append(" up to date", style="dim")
-    counts = ", ".join(f"{n:,} {_words(name)}" for name, n in stage.report.rows.items() if n)
-    rate = max(stage.report.rows.values(), default=0) / max(stage.seconds, 1e-9)
-    line.append(f"{stage.seconds:8.1f} s")
+    line.append(f"{entry.seconds:8.1f} s")
+    counts = [f"{n:,} {_words(name)}" for name, n in entry.rows.items() if n]
+    n_rejects = sum(sum(reasons.values()) for reasons in entry.rejects.values())
+    if n_rejects:
+        counts.append(f"{n_rejects:,} rejected")
     if counts:
-        line.append(f"  {counts}")
+        line.append(f"  {', '.join(counts)}")
+    rate = max(entry.rows.values(), default=0) / max(entry.seconds, 1e-9)
     return line.append(f"  ({rate:,.0f}/s)" if rate >= 1 else "", style="dim")
 
 
 def _message(error: BaseException) -> str:
     """The error's own words and those of its first cause, without repetition."""
     texts = [str(error) or type(error).__name__]
-    cause = error.__cause__ or error.__context__
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     while cause is not None:
         if str(cause) and str(cause) not in texts[-1]:
             texts.append(f"because {type(cause).__name__}: {cause}")

@@ -8,18 +8,16 @@ the command line without its parameters. Training and benchmark runs are written
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
-from kedro.pipeline.node import Node
 from pydantic import BaseModel
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.datasets import tracking
-from biomedica_kedro.hooks.journal import Journal, count_rejects
+from biomedica_kedro.hooks.journal import Entry, Journal
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -30,35 +28,25 @@ _LONGEST_VALUE = 500
 class TrackingHooks:
     """Record the run when it ends, well or badly."""
 
-    def __init__(self) -> None:
-        self._journal = Journal()
+    def __init__(self, journal: Journal) -> None:
+        """Args: journal: of the run."""
+        self._journal = journal
         self._started_ms = 0
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
-        """Begin a journal; runs of its stages carry the session's id."""
-        self._journal = Journal()
+        """Runs of the pipeline's stages carry the session's id."""
         self._started_ms = int(time.time() * 1000)
         tracking.SESSION_ID.set(str(run_params.get("run_id") or ""))
         for name in (tracking.PIPELINE_EXPERIMENT, tracking.TRAINING_EXPERIMENT, tracking.BENCHMARK_EXPERIMENT):
             tracking.experiment(name)
 
     @hook_impl
-    def before_dataset_loaded(self, node: Node) -> None:
-        """Note the start of a stage: its first input is loaded."""
-        self._journal.begin(node)
-
-    @hook_impl
-    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Note an output."""
-        self._journal.saved(dataset_name, data)
-
-    @hook_impl
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
     ) -> None:
         """Record a finished run, unless there was nothing to do."""
-        if not self._journal.is_nothing_done:
+        if any(entry.computed for entry in self._journal.entries()):
             self._record(run_params, pipeline, catalog, status="FINISHED")
 
     @hook_impl
@@ -82,29 +70,30 @@ class TrackingHooks:
         client, experiment_id = tracking.experiment(tracking.PIPELINE_EXPERIMENT)
         name = "+".join(run_params.get("pipeline_names") or ["__default__"])
         run = client.create_run(experiment_id, start_time=self._started_ms, run_name=name)
-        folders = {d: catalog.load(d) for d in self._journal.rows() if d in catalog}
+        entries = self._journal.entries()
+        folders = {name: catalog.load(name) for entry in entries for name in entry.rows}
         tags = tracking.active_run_tags() | {
-            f"digest.{d}": folder.digest() for d, folder in folders.items() if folder.is_complete()
+            f"digest.{name}": folder.digest() for name, folder in folders.items() if folder.is_complete()
         }
         if error:
             tags["error"] = error
         client.log_batch(
             run.info.run_id,
-            metrics=list(self._metrics(folders)),
+            metrics=list(_metrics(entries)),
             params=[Param(key, value) for key, value in _parameters(pipeline, catalog)],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
         client.set_terminated(run.info.run_id, status=status)
 
-    def _metrics(self, folders: dict[str, BatchFolder]) -> Iterator[Metric]:
-        from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        values = {f"seconds/{stage.node}": stage.seconds for stage in self._journal.stages}
-        values |= {f"rows/{name}": float(n) for name, n in self._journal.rows().items()}
-        values |= self._journal.numbers
-        for name, folder in folders.items():
-            values |= {f"rejects/{name}/{reason}": float(n) for reason, n in count_rejects(folder).items()}
+def _metrics(entries: Sequence[Entry]) -> Iterator[Metric]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    for entry in entries:
+        values = {f"seconds/{entry.node}": entry.seconds, **entry.numbers}
+        values |= {f"rows/{name}": n for name, n in entry.rows.items()}
+        values |= {f"rejects/{name}/{why}": n for name, reasons in entry.rejects.items() for why, n in reasons.items()}
         for key, value in values.items():
             yield Metric(key, value, now, 0)
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,9 +16,6 @@ from typing import Protocol, cast
 
 from PIL import Image
 
-from biomedica_kedro.batches.code import code_digest
-from biomedica_kedro.batches.digests import digest_of
-from biomedica_kedro.batches.files import sha256_of
 from biomedica_kedro.images.panels import (
     Box,
     PanelOptions,
@@ -27,6 +25,8 @@ from biomedica_kedro.images.panels import (
     read_panels,
     split_caption,
 )
+from biomedica_kedro.stages.files import sha256_of
+from biomedica_kedro.stages.identity import digest_of, what
 
 
 class PanelDetector(Protocol):
@@ -49,13 +49,27 @@ class DetectorHandle:
     weights: Path | None = None
 
     def digest(self) -> str:
-        """Digest of the choice: the factory's name and code, and the content of the weights."""
-        code = None if self.factory is None else code_digest(self.factory)
-        return digest_of([self.factory, code, None if self.weights is None else sha256_of(_existing(self.weights))])
+        """Digest of the choice: the factory's name, the source file of its module, the content of the weights."""
+        source = None if self.factory is None else sha256_of(_source_of(self.factory))
+        return digest_of([self.factory, source, None if self.weights is None else sha256_of(_existing(self.weights))])
 
     def build(self) -> PanelDetector | None:
         """The detector, made once a process."""
         return None if self.factory is None else _built(self.factory, self.weights and _existing(self.weights))
+
+
+class DetectOptions(PanelOptions):
+    """`PanelOptions` that count by the content of the files they name."""
+
+    @property
+    def handle(self) -> DetectorHandle:
+        """The detector of these options."""
+        return DetectorHandle(self.detector, self.detector_weights)
+
+    def digest(self) -> str:
+        """Digest of all options, and of the detector's code and weights."""
+        stated = {name: value for name, value in what(self).items() if name != "detector_weights"}
+        return digest_of({"options": stated, "detector": self.handle.digest()})
 
 
 def _existing(path: Path) -> Path:
@@ -84,13 +98,27 @@ def read_image(image: Image.Image, caption: str, options: PanelOptions, detector
     return PanelReading(is_multiple=True, score=max(0.5, second), boxes=tuple(boxes), captions=captions)
 
 
+def _source_of(factory: str) -> Path:
+    """File that the module of a factory is written in."""
+    name = factory.partition(":")[0]
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError) as error:
+        raise _error(factory, error) from error
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise _error(factory, f"no module {name!r} with a source file")
+    return Path(spec.origin)
+
+
+def _error(factory: str, cause: object) -> DetectorError:
+    return DetectorError(f"detect_panels.detector is {factory!r}, expected package.module:factory: {cause}")
+
+
 @cache
 def _built(factory: str, weights: Path | None) -> PanelDetector:
     module, _, name = factory.partition(":")
     try:
         make = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise DetectorError(
-            f"detect_panels.detector is {factory!r}, expected package.module:factory: {error}"
-        ) from error
+        raise _error(factory, error) from error
     return cast(PanelDetector, make() if weights is None else make(weights))

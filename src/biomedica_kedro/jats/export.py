@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from biomedica_kedro.batches import BatchFolder
-from biomedica_kedro.batches.files import atomic_file
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.files import atomic_file
 
 Row = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from typing import cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from biomedica_kedro.batches import BatchFolder
+from biomedica_kedro.stages import BatchFolder
 
 CORPUS_SUMMARY = pa.schema(
     [("measure", pa.string()), ("name", pa.string()), ("detail", pa.string()), ("count", pa.int64())]
@@ -21,8 +21,8 @@ CAPTION_BINS = (50, 100, 200, 300, 400, 600, 800, 1000, 1500, 2000, 3000, 5000)
 Key = tuple[str, str, str]
 
 
-def summarise(
-    articles: BatchFolder, figures: BatchFolder, pairs: BatchFolder, rejects: Sequence[BatchFolder]
+def summarize(
+    articles: BatchFolder, figures: BatchFolder, pairs: BatchFolder, rejects: Mapping[str, pa.Table]
 ) -> pa.Table:
     """Count articles, figures, mentions, pairs and rejects.
 
@@ -30,7 +30,7 @@ def summarise(
         articles: the data set `articles`.
         figures: the data set `figures`.
         pairs: the data set `image_caption_pairs`.
-        rejects: data sets of rejects.
+        rejects: tables of rejects, by the data set they are missing from.
     Returns:
         Rows `(measure, name, detail, count)`, sorted.
     """
@@ -45,11 +45,10 @@ def summarise(
         _count_values(counts, "mentions by way", pc.struct_field(mentions, "via"))
     for table in _tables(pairs, ["caption", "license_group", "mentions"]):
         _count_pairs(counts, table)
-    for folder in rejects:
-        for table in _tables(folder, ["stage", "reason"]):
-            counts["total", folder.name, ""] += table.num_rows
-            for stage, reason in zip(table["stage"].to_pylist(), table["reason"].to_pylist(), strict=True):
-                counts["rejects", reason, stage] += 1
+    for name, table in rejects.items():
+        counts["total", f"rejects of {name.replace('_', ' ')}", ""] += table.num_rows
+        for stage, reason in zip(table["stage"].to_pylist(), table["reason"].to_pylist(), strict=True):
+            counts["rejects", reason, stage] += 1
     rows = [(*key, count) for key, count in sorted(counts.items())]
     columns = list(zip(*rows, strict=True)) or [()] * len(CORPUS_SUMMARY)
     return pa.table([list(column) for column in columns], schema=CORPUS_SUMMARY)

@@ -7,14 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from biomedica_kedro.batches import BatchFolder, IncompleteError
 from biomedica_kedro.labels.desk import Desk
 from biomedica_kedro.labels.page import HOST, PageError, serve_page
+from biomedica_kedro.stages import BatchFolder, IncompleteError
 from biomedica_kedro.taxonomy import BIOMEDICA, load_taxonomy
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of the labelling desk."""
+    """Command line of the labeling desk."""
     options = _parser().parse_args(arguments)
     sheets = BatchFolder(options.data_root / "08_reporting" / "annotation_sheets")
     votes = options.data_root / "01_raw" / "expert_votes"

@@ -19,14 +19,18 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from biomedica_kedro.batches.files import atomic_path
 from biomedica_kedro.records import CLUSTER_ASSIGNMENTS, Options
+from biomedica_kedro.stages.files import atomic_path
+from biomedica_kedro.stages.place import Place
 
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
 Chunks = Callable[[], Iterator[Floats]]
 """Starts a pass over all rows, in a fixed order, as float32 [n, C] pieces."""
+
+CENTROIDS = "centroids.safetensors"
+"""File beside the table of `cluster_model`."""
 
 _DISTANCES_IN_MEMORY = 1 << 23
 
@@ -109,7 +113,7 @@ def assignment_table(keys: pa.Array | pa.ChunkedArray, assignment: Assignment) -
     return table.append_column("second_cluster_id", pa.array(assignment.second))
 
 
-def profile_clusters(batches: Iterable[pa.Table], n_clusters: int) -> pa.Table:
+def measure_spread(batches: Iterable[pa.Table], n_clusters: int) -> pa.Table:
     """Size and spread of each cluster, from its images' assignments, batch by batch.
 
     Returns:
@@ -142,11 +146,11 @@ def save_centroids(path: Path, centroids_KC: Floats) -> None:
     save_file({"centroids": np.ascontiguousarray(centroids_KC)}, path)
 
 
-def load_centroids(path: Path) -> Floats:
+def load_centroids(path: Place) -> Floats:
     """Read what `save_centroids` wrote."""
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
-    centroids: Floats = load_file(path)["centroids"]
+    centroids: Floats = load(path.read_bytes())["centroids"]
     return centroids
 
 

@@ -1,6 +1,6 @@
-"""A labelling desk: which clusters there are to look at, what an expert has said already, and taking down a vote.
+"""A labeling desk: which clusters there are to look at, what an expert has said already, and taking down a vote.
 
-Everything the labelling page does, without the page: usable from a notebook or another front end.
+Everything the labeling page does, without the page: usable from a notebook or another front end.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from biomedica_kedro.batches import WHOLE, BatchFolder
 from biomedica_kedro.labels.ballots import SEPARATOR, append_vote, read_votes
+from biomedica_kedro.labels.sheets import sheet_file
 from biomedica_kedro.records import EXPERT_VOTES
+from biomedica_kedro.stages import WHOLE, BatchFolder
+from biomedica_kedro.stages.place import local
 from biomedica_kedro.taxonomy import Question, Taxonomy
 
 _ASKED = (Question.PANEL_TYPE, Question.PRIMARY_LABELS)
@@ -31,7 +33,7 @@ class Sheet:
 
 @dataclass(slots=True)
 class Desk:
-    """Sheets to be labelled and the folder the votes go to.
+    """Sheets to be labeled and the folder the votes go to.
 
     Attributes:
         sheets: by cluster, largest cluster first.
@@ -57,7 +59,7 @@ class Desk:
             Sheet(
                 cluster,
                 int(str(found[0]["n_images"])),
-                annotation_sheets.path / str(found[0]["sheet"]),
+                local(annotation_sheets.beside(WHOLE, sheet_file(cluster)), "the labeling page"),
                 tuple(str(row["key"]) for row in found),
             )
             for cluster, found in rows.items()
@@ -65,7 +67,7 @@ class Desk:
         ordered = sorted(sheets, key=lambda sheet: (-sheet.n_images, sheet.cluster_id))
         return cls({sheet.cluster_id: sheet for sheet in ordered}, votes, taxonomy)
 
-    def labelled_by(self, expert: str) -> set[int]:
+    def labeled_by(self, expert: str) -> set[int]:
         """Clusters on whose images the expert has named panel type and global concepts."""
         said: dict[str, set[str]] = {question.value: set() for question in _ASKED}
         for vote in read_votes(self.votes.glob("*.csv")).to_pylist():
@@ -75,8 +77,8 @@ class Desk:
         return {cluster for cluster, keys in self._keys.items() if keys <= done}
 
     def next_for(self, expert: str) -> int | None:
-        """The largest cluster the expert has not labelled; None when all are done."""
-        done = self.labelled_by(expert)
+        """The largest cluster the expert has not labeled; None when all are done."""
+        done = self.labeled_by(expert)
         return next((cluster for cluster in self.sheets if cluster not in done), None)
 
     def take(self, expert: str, cluster_id: int, answers: Mapping[Question, Sequence[str]]) -> Path:
@@ -98,7 +100,7 @@ class Desk:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*EXPERT_VOTES.names, "cluster_id", "n_images", "sheet", "allowed"])
-        done = self.labelled_by(expert)
+        done = self.labeled_by(expert)
         for cluster_id, sheet in self.sheets.items():
             for question in Question if cluster_id not in done else ():
                 allowed = SEPARATOR.join(self.taxonomy.answers(question))

@@ -1,4 +1,4 @@
-"""Embed the images of one batch: read, decode, encode, chunk by chunk; what cannot be decoded becomes a reject.
+"""Vectors of images: read, decode, encode, chunk by chunk; what cannot be decoded is left to the caller to reject.
 
 Memory is bounded by `images_per_forward` decoded images, however large the batch.
 """
@@ -6,10 +6,10 @@ Memory is bounded by `images_per_forward` decoded images, however large the batc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,52 +18,70 @@ import pyarrow.compute as pc
 from PIL import Image
 from pydantic import Field
 
-from biomedica_kedro.batches import BatchFolder, map_items
 from biomedica_kedro.labels.encoders import Halves, VisionEncoder
-from biomedica_kedro.records import Options, Reject, embedding_schema
+from biomedica_kedro.records import HOW, Options, embedding_schema
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.place import Place
 
 Row = Mapping[str, Any]
+Decoded = tuple[str, Image.Image]
 
 
 class EmbedOptions(Options):
     """How images are embedded.
 
     Attributes:
-        images_per_forward: images decoded and given to the encoder at once (2048 on a large GPU).
+        images_per_forward: images decoded and given to the encoder at once (2048 on a large GPU); part of the result,
+            since it decides the order in which a model adds up.
         decode_threads: threads that decode ahead of the encoder.
     """
 
     images_per_forward: int = Field(default=64, ge=1)
-    decode_threads: int = Field(default=1, ge=1)
+    decode_threads: Annotated[int, HOW] = Field(default=1, ge=1)
 
 
-def embed_images(
-    rows: Sequence[Row], read: Callable[[Row], Image.Image], encoder: VisionEncoder, options: EmbedOptions
-) -> tuple[pa.Table, list[Reject]]:
+class Mapper(Protocol):
+    """Applies a function to rows and leaves out those on which it fails, as `Batch.map` does."""
+
+    def __call__(
+        self, function: Callable[[Row], Decoded], items: Iterable[Row], /, *, source: Callable[[Row], str]
+    ) -> list[Decoded]:
+        """Results in the order of the items."""
+        ...
+
+
+def encode_images(
+    rows: Sequence[Row],
+    read: Callable[[Row], Image.Image],
+    encoder: VisionEncoder,
+    options: EmbedOptions,
+    map_rows: Mapper,
+) -> pa.Table:
     """Embed images in the order of their rows.
 
     Args:
-        rows: one per image, with `key`.
+        rows: one per image, with a `key` of its own.
         read: opens the RGB image of a row; raises `DataError` when it cannot be used.
         encoder: gives float16 vectors.
         options: chunk size and threads.
+        map_rows: reads the rows; what it leaves out gets no vector.
     Returns:
-        Table of key and embedding, and one reject per image that could not be read; together all rows.
+        Table of key and embedding, of the rows that could be read.
     """
     keys: list[str] = []
     vectors: list[Halves] = []
-    rejects: list[Reject] = []
     with ThreadPoolExecutor(options.decode_threads) as pool:
-        for decoded in _decoded(rows, read, pool, options.images_per_forward):
-            pairs, failed = map_items(_image_of, decoded, stage="embed_images", source=lambda pair: pair[0])
-            rejects += failed
-            if pairs:
-                keys += [key for key, _ in pairs]
-                vectors.append(encoder.encode([image for _, image in pairs]))
+        for start in range(0, len(rows), options.images_per_forward):
+            chunk = rows[start : start + options.images_per_forward]
+            decode = _ahead(chunk, read, pool) if options.decode_threads > 1 else partial(_decoded, read)
+            decoded = map_rows(decode, chunk, source=_key_of)
+            if decoded:
+                keys += [key for key, _ in decoded]
+                vectors.append(encoder.encode([image for _, image in decoded]))
     if not vectors:
         empty = encoder.encode([Image.new("RGB", (16, 16), "white")])[:0]
         vectors.append(empty)
-    return embedding_table(keys, np.concatenate(vectors)), rejects
+    return embedding_table(keys, np.concatenate(vectors))
 
 
 def embedding_table(keys: Sequence[str], vectors_ND: npt.NDArray[Any]) -> pa.Table:
@@ -88,37 +106,43 @@ def stream_vectors(embeddings: BatchFolder, batches: Sequence[str], rows_per_chu
     import pyarrow.parquet as pq
 
     for batch in batches:
-        with pq.ParquetFile(embeddings.file(batch), page_checksum_verification=True) as file:
-            for piece in file.iter_batches(batch_size=rows_per_chunk, columns=["embedding"]):
+        with embeddings.file(batch).open("rb") as file:
+            reader = pq.ParquetFile(file, page_checksum_verification=True)
+            for piece in reader.iter_batches(batch_size=rows_per_chunk, columns=["embedding"]):
                 if piece.num_rows:
                     yield vectors_of(piece.column(0))
 
 
-_Decoding = tuple[str, Future[Image.Image]]
+def _count_rows(path: Place) -> int:
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as file:
+        return int(pq.read_metadata(file).num_rows)
 
 
-def _decoded(
-    rows: Sequence[Row], read: Callable[[Row], Image.Image], pool: ThreadPoolExecutor, size: int
-) -> Iterator[list[_Decoding]]:
-    remaining = iter(rows)
-    while chunk := list(islice(remaining, size)):
-        yield [(row["key"], pool.submit(read, row)) for row in chunk]
+def _key_of(row: Row) -> str:
+    return str(row["key"])
 
 
-def _image_of(decoding: _Decoding) -> tuple[str, Image.Image]:
-    key, image = decoding
-    return key, image.result()
+def _decoded(read: Callable[[Row], Image.Image], row: Row) -> Decoded:
+    return row["key"], read(row)
+
+
+def _ahead(
+    chunk: Sequence[Row], read: Callable[[Row], Image.Image], pool: ThreadPoolExecutor
+) -> Callable[[Row], Decoded]:
+    """Has the pool decode a chunk; gives a function that waits for the image of a row."""
+    futures = {row["key"]: pool.submit(read, row) for row in chunk}
+    return lambda row: (row["key"], futures.pop(row["key"]).result())
 
 
 class VectorStore:
     """All embeddings in a file of their own, so that any few of them are read without the rest."""
 
     def __init__(self, embeddings: BatchFolder, folder: Path) -> None:
-        import pyarrow.parquet as pq
-
         names = embeddings.names()
-        counts = [pq.read_metadata(embeddings.file(name)).num_rows for name in names]
-        n_dimensions = pq.read_schema(embeddings.file(names[0])).field("embedding").type.list_size
+        n_dimensions = embeddings.table(names[0], ["embedding"]).field("embedding").type.list_size
+        counts = [_count_rows(embeddings.file(name)) for name in names]
         # One row of zeros at the end stands for images without an embedding.
         self._vectors = np.memmap(
             folder / "vectors.f16", dtype=np.float16, mode="w+", shape=(sum(counts) + 1, n_dimensions)

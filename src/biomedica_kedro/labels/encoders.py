@@ -11,28 +11,30 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from biomedica_kedro.batches.code import code_digest
-from biomedica_kedro.batches.digests import combined
-from biomedica_kedro.batches.files import sha256_of
-from biomedica_kedro.records import Options
+from biomedica_kedro.records import HOW, Options
+from biomedica_kedro.stages.files import sha256_of
+from biomedica_kedro.stages.identity import combined, what
 
 if TYPE_CHECKING:
     import torch
 
 Halves = npt.NDArray[np.float16]
 
+# Raised by a person when an encoder gives other vectors for the same images and weights
+_VERSION = 1
+
 
 class VisionEncoder(Protocol):
     """Turns images into vectors."""
 
     def encode(self, images: Sequence[Image.Image]) -> Halves:
-        """Vectors of RGB images of any size: float16 [N, D], not normalised."""
+        """Vectors of RGB images of any size: float16 [N, D], not normalized."""
         ...
 
 
@@ -45,7 +47,7 @@ class EncoderKind(StrEnum):
 
 
 class Preprocessing(StrEnum):
-    """How an image becomes the encoder's input: aspect kept and normalised, or the original code's plain squash."""
+    """How an image becomes the encoder's input: aspect kept and normalized, or the original code's plain squash."""
 
     PADDED = "padded"
     REFERENCE = "reference"
@@ -70,7 +72,7 @@ class EncoderChoice(Options):
     pretrained: str | None = None
     image_size: int = 224
     preprocessing: Preprocessing = Preprocessing.PADDED
-    device: str = "auto"
+    device: Annotated[str, HOW] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +82,11 @@ class EncoderHandle:
     choice: EncoderChoice
 
     def digest(self) -> str:
-        """Digest of what decides the vectors: the choice without the device, the code, the weights file's content."""
-        chosen = self.choice.model_dump(mode="json", exclude={"device", "weights"})
+        """Digest of what decides the vectors: the choice without the device, and the content of the weights file."""
         weights = _checked_weights(self.choice)
-        is_plain = self.choice.kind is EncoderKind.DESCRIPTORS
-        return combined(
-            {
-                "choice": chosen,
-                "code": code_digest(DescriptorEncoder if is_plain else TorchEncoder),
-                "weights": None if weights is None else _file_digest(weights, weights.stat().st_mtime_ns),
-            }
-        )
+        chosen = {name: value for name, value in what(self.choice).items() if name != "weights"}
+        content = None if weights is None else _file_digest(weights, weights.stat().st_mtime_ns)
+        return combined({"choice": chosen, "version": _VERSION, "weights": content})
 
     def build(self) -> VisionEncoder:
         """The encoder itself, made once per process."""
@@ -149,9 +145,9 @@ class TorchEncoder:
         model, self._forward, mean, std = load(choice)
         self._model = model.eval().to(self._device, torch.float16 if self._half else torch.float32)
         self._choice = choice
-        normalised = choice.preprocessing is Preprocessing.PADDED
-        self._mean = np.asarray(mean if normalised else (0, 0, 0), dtype=np.float32)
-        self._std = np.asarray(std if normalised else (1, 1, 1), dtype=np.float32)
+        normalized = choice.preprocessing is Preprocessing.PADDED
+        self._mean = np.asarray(mean if normalized else (0, 0, 0), dtype=np.float32)
+        self._std = np.asarray(std if normalized else (1, 1, 1), dtype=np.float32)
 
     def encode(self, images: Sequence[Image.Image]) -> Halves:
         """float16 [N, D] features of the model."""

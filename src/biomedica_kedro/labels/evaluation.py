@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from biomedica_kedro.labels.propagation import UNLABELLED
+from biomedica_kedro.labels.propagation import UNLABELED
 
 Row = Mapping[str, Any]
 _BINS = (0.5, 0.7, 0.9, 1.01)
@@ -33,14 +33,14 @@ def measure_annotation(
     Returns:
         Nested numbers; shares are between 0 and 1, None where nothing can be said.
     """
-    n_images = n_labelled = 0
+    n_images = n_labeled = 0
     labels: list[Row] = []
     for table in image_labels:
         n_images += table.num_rows
-        n_labelled += int(pc.sum(pc.not_equal(pc.list_element(table["primary_labels"], 0), UNLABELLED)).as_py() or 0)
+        n_labeled += int(pc.sum(pc.not_equal(pc.list_element(table["primary_labels"], 0), UNLABELED)).as_py() or 0)
         labels += _known_rows(table, truth)
-    report: dict[str, Any] = {"images": n_images, "labelled": n_labelled}
-    report["labelled_share"] = _share(n_labelled, n_images)
+    report: dict[str, Any] = {"images": n_images, "labeled": n_labeled}
+    report["labeled_share"] = _share(n_labeled, n_images)
     known = {row["key"]: row for row in truth.to_pylist()}
     if not known:
         return report
@@ -67,8 +67,8 @@ def _known_rows(table: pa.Table, truth: pa.Table) -> list[Row]:
     return rows
 
 
-def _is_labelled(row: Row) -> bool:
-    return list(row["primary_labels"]) != [UNLABELLED]
+def _is_labeled(row: Row) -> bool:
+    return list(row["primary_labels"]) != [UNLABELED]
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -84,25 +84,25 @@ def _purity(rows: Sequence[Row], known: Mapping[str, Row]) -> float | None:
 
 
 def _scores(rows: Sequence[Row], known: Mapping[str, Row]) -> dict[str, float | None]:
-    """Accuracy of labels over all images (unlabelled is wrong) and over the labelled ones."""
-    labelled = [row for row in rows if _is_labelled(row)]
+    """Accuracy of labels over all images (unlabeled is wrong) and over the labeled ones."""
+    labeled = [row for row in rows if _is_labeled(row)]
     right = {
-        level: sum(sorted(row[level]) == sorted(known[row["key"]][level]) for row in labelled)
+        level: sum(sorted(row[level]) == sorted(known[row["key"]][level]) for row in labeled)
         for level in ("primary_labels", "secondary_labels")
     }
     return {
-        "labelled_share": _share(len(labelled), len(rows)),
+        "labeled_share": _share(len(labeled), len(rows)),
         "primary_accuracy": _share(right["primary_labels"], len(rows)),
-        "primary_accuracy_of_labelled": _share(right["primary_labels"], len(labelled)),
+        "primary_accuracy_of_labeled": _share(right["primary_labels"], len(labeled)),
         "secondary_accuracy": _share(right["secondary_labels"], len(rows)),
-        "secondary_accuracy_of_labelled": _share(right["secondary_labels"], len(labelled)),
+        "secondary_accuracy_of_labeled": _share(right["secondary_labels"], len(labeled)),
     }
 
 
 def _by_confidence(rows: Sequence[Row], known: Mapping[str, Row]) -> list[dict[str, Any]]:
     bands = []
     for low, high in pairwise(_BINS):
-        inside = [row for row in rows if _is_labelled(row) and low <= row["confidence"] < high]
+        inside = [row for row in rows if _is_labeled(row) and low <= row["confidence"] < high]
         scores = _scores(inside, known)
         bands.append({"from": low, "images": len(inside), "primary_accuracy": scores["primary_accuracy"]})
     return bands

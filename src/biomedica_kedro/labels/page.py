@@ -1,4 +1,4 @@
-"""The labelling page: an expert sees the contact sheet of a cluster and answers three questions, in a browser.
+"""The labeling page: an expert sees the contact sheet of a cluster and answers three questions, in a browser.
 
 It listens on loopback only, asks nothing of the network, and appends each vote to the expert's own CSV file. Source:
 BIOMEDICA section 3: panel type, global concepts, local concepts.
@@ -22,7 +22,7 @@ _TITLE = "Label image clusters"
 
 
 class PageError(RuntimeError):
-    """The labelling page cannot be shown."""
+    """The labeling page cannot be shown."""
 
 
 def serve_page(desk: Desk, port: int) -> None:
@@ -50,7 +50,7 @@ def build_page(desk: Desk) -> gr.Blocks:
         import gradio as gr
     except ImportError as error:
         raise PageError(
-            'the labelling page needs Gradio: pip install "biomedica-kedro[annotate]", or label in a spreadsheet '
+            'the labeling page needs Gradio: pip install "biomedica-kedro[annotate]", or label in a spreadsheet '
             "with `python -m biomedica_kedro.labels --ballot FILE.csv`"
         ) from error
     view = _View(desk)
@@ -103,7 +103,7 @@ class _View:
         blank = [gr.update(value=None), gr.update(value=None, choices=[], visible=False)]
         blank += [gr.update(value=[]), gr.update(value=[], choices=[], visible=False)]
         if cluster_id is None:
-            return ["### Every cluster is labelled. Thank you.", None, None, *blank]
+            return ["### Every cluster is labeled. Thank you.", None, None, *blank]
         sheet = self._desk.sheets[cluster_id]
         heading = f"### Cluster {cluster_id}: {sheet.n_images} images, {len(sheet.keys)} of them on this sheet"
         return [heading, str(sheet.path), cluster_id, *blank]
@@ -146,6 +146,6 @@ class _View:
             path = self._desk.take(expert, cluster_id, answers)
         except BallotError as error:
             return [f"Not saved: {error}.", *keep]
-        done = len(self._desk.labelled_by(expert))
-        message = f"Saved cluster {cluster_id} to {path.name}; {done} of {len(self._desk.sheets)} clusters labelled."
+        done = len(self._desk.labeled_by(expert))
+        message = f"Saved cluster {cluster_id} to {path.name}; {done} of {len(self._desk.sheets)} clusters labeled."
         return [message, *self.next(expert)]

@@ -1,4 +1,4 @@
-"""Pictures of an annotation for kedro-viz: scree plot, cluster sizes, map of images, agreement of experts."""
+"""Pictures of an annotation for kedro-viz: variance, cluster sizes and agreement; a map of images; contact sheets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from biomedica_kedro.labels.propagation import UNLABELLED
+from biomedica_kedro.labels.propagation import UNLABELED
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -21,61 +21,37 @@ _MAX_COMPONENTS = 100
 _GRAY = "#c0bfbc"
 
 
-def plot_scree(explained: pa.Table) -> go.Figure:
-    """Share of variance by component, kept ones marked, and the cumulative share."""
-    import plotly.graph_objects as go
+def plot_annotation(
+    explained: pa.Table,
+    sizes_K: npt.NDArray[np.int64],
+    concepts_K: Sequence[str],
+    agreement: Sequence[Mapping[str, Any]],
+) -> go.Figure:
+    """Variance by component, images by cluster, and how far the experts agree, one below the other.
 
-    shown = explained.slice(0, _MAX_COMPONENTS)
-    kept = shown["is_kept"].to_numpy(zero_copy_only=False)
-    component, share = shown["component"].to_numpy(), shown["share"].to_numpy()
-    total = float(explained["share"].to_numpy()[explained["is_kept"].to_numpy(zero_copy_only=False)].sum())
-    figure = go.Figure(
-        [
-            go.Bar(x=component[kept], y=share[kept], name="kept", marker_color="#1a5fb4"),
-            go.Bar(x=component[~kept], y=share[~kept], name="left out", marker_color=_GRAY),
-            go.Scatter(
-                x=component, y=shown["cumulative_share"].to_numpy(), name="cumulative", yaxis="y2", line_color="#e66100"
-            ),
-        ]
-    )
-    figure.update_layout(
-        title=f"Variance of image embeddings: {int(kept.sum())} components keep {total:.1%}",
-        xaxis_title="component",
-        yaxis={"title": "share of variance", "tickformat": ".0%"},
-        yaxis2={"title": "cumulative", "overlaying": "y", "side": "right", "range": [0, 1.02], "tickformat": ".0%"},
-        legend={"orientation": "h", "y": 1.08, "x": 0.6},
-        **_LAYOUT,
-    )
-    return figure
+    Args:
+        explained: see `Projection.explained`.
+        sizes_K: images of each cluster.
+        concepts_K: first global concept of each cluster.
+        agreement: rows of `annotator_agreement`.
+    """
+    from plotly.subplots import make_subplots
 
-
-def plot_cluster_sizes(sizes_K: npt.NDArray[np.int64], labels: Sequence[str]) -> go.Figure:
-    """Images per cluster, largest first, colored by the cluster's first global concept."""
-    import plotly.graph_objects as go
-
-    order = np.argsort(-sizes_K, kind="stable")
-    names = np.array(labels, dtype=object)[order]
-    rank = np.arange(1, len(order) + 1)
-    bars = [
-        go.Bar(
-            x=rank[names == name],
-            y=sizes_K[order][names == name],
-            name=str(name),
-            marker_color=_GRAY if name == UNLABELLED else None,
-            customdata=order[names == name],
-            hovertemplate="cluster %{customdata}: %{y} images",
-        )
-        for name in sorted(set(labels))
-    ]
-    figure = go.Figure(bars)
-    median = float(np.median(sizes_K)) if len(sizes_K) else 0.0
-    figure.update_layout(
-        title=f"{len(sizes_K)} clusters, {int(sizes_K.sum())} images, median {median:.0f} a cluster",
-        xaxis_title="clusters by size",
-        yaxis_title="images",
-        bargap=0,
-        **_LAYOUT,
-    )
+    titles = [_scree_title(explained), _sizes_title(sizes_K), _agreement_title(agreement)]
+    specs = [[{"secondary_y": True}], [{}], [{}]]
+    figure = make_subplots(rows=3, cols=1, subplot_titles=titles, specs=specs, vertical_spacing=0.1)
+    bars, line = _scree(explained)
+    figure.add_traces(bars, rows=1, cols=1)
+    figure.add_trace(line, row=1, col=1, secondary_y=True)
+    figure.add_traces(_sizes(sizes_K, concepts_K), rows=2, cols=1)
+    figure.add_traces(_agreement(agreement), rows=3, cols=1)
+    figure.update_xaxes(title="component", row=1, col=1)
+    figure.update_yaxes(title="share of variance", tickformat=".0%", row=1, col=1, secondary_y=False)
+    figure.update_yaxes(title="cumulative", tickformat=".0%", range=[0, 1.02], row=1, col=1, secondary_y=True)
+    figure.update_xaxes(title="clusters by size", row=2, col=1)
+    figure.update_yaxes(title="images", row=2, col=1)
+    figure.update_yaxes(range=[0, 1], row=3, col=1)
+    figure.update_layout(title="From images to labels", height=1200, legend={"groupclick": "toggleitem"}, **_LAYOUT)
     return figure
 
 
@@ -92,36 +68,13 @@ def plot_image_map(points_N2: npt.NDArray[np.float32], concepts: Sequence[str], 
             text=texts[names == name],
             mode="markers",
             name=str(name),
-            marker={"size": 5, "opacity": 0.75, "color": _GRAY if name == UNLABELLED else None},
+            marker={"size": 5, "opacity": 0.75, "color": _GRAY if name == UNLABELED else None},
         )
         for name in sorted(set(concepts))
     ]
     figure = go.Figure(traces)
     axis = {"showticklabels": False, "zeroline": False}
     figure.update_layout(title=f"Map of {len(keys)} images", xaxis=axis, yaxis=axis, **_LAYOUT)
-    return figure
-
-
-def plot_agreement(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Per question: share of clusters on which experts differ, and Krippendorff's alpha."""
-    import plotly.graph_objects as go
-
-    questions = [str(row["question"]).replace("_", " ") for row in rows]
-    figure = go.Figure(
-        [
-            go.Bar(x=questions, y=[row["disagreement"] for row in rows], name="clusters with disagreement"),
-            go.Bar(x=questions, y=[row["krippendorff_alpha"] for row in rows], name="Krippendorff's alpha"),
-            go.Bar(x=questions, y=[row["fleiss_kappa"] for row in rows], name="Fleiss' kappa"),
-        ]
-    )
-    clusters = max((int(row["clusters"]) for row in rows), default=0)
-    experts = max((int(row["experts"]) for row in rows), default=0)
-    figure.update_layout(
-        title=f"Agreement of {experts} experts on {clusters} clusters",
-        yaxis={"range": [0, 1]},
-        barmode="group",
-        **_LAYOUT,
-    )
     return figure
 
 
@@ -134,3 +87,75 @@ def show_sheets(pages: Sequence[Image.Image]) -> Figure:
         axes.imshow(page)
         axes.axis("off")
     return figure
+
+
+def _scree_title(explained: pa.Table) -> str:
+    kept = explained.filter(explained["is_kept"])["share"].to_numpy()
+    return f"Variance of image embeddings: {len(kept)} components keep {float(kept.sum()):.1%}"
+
+
+def _scree(explained: pa.Table) -> tuple[list[go.Bar], go.Scatter]:
+    """Share of variance by component, kept ones marked, and the cumulative share."""
+    import plotly.graph_objects as go
+
+    shown = explained.slice(0, _MAX_COMPONENTS)
+    kept = shown["is_kept"].to_numpy(zero_copy_only=False)
+    component, share = shown["component"].to_numpy(), shown["share"].to_numpy()
+    group: dict[str, Any] = {"legendgroup": "variance", "legendgrouptitle": {"text": "Variance"}}
+    bars = [
+        go.Bar(x=component[kept], y=share[kept], name="kept", marker_color="#1a5fb4", offset=-0.4, width=0.8, **group),
+        go.Bar(
+            x=component[~kept], y=share[~kept], name="left out", marker_color=_GRAY, offset=-0.4, width=0.8, **group
+        ),
+    ]
+    cumulative = shown["cumulative_share"].to_numpy()
+    return bars, go.Scatter(x=component, y=cumulative, name="cumulative", line_color="#e66100", **group)
+
+
+def _sizes_title(sizes_K: npt.NDArray[np.int64]) -> str:
+    median = float(np.median(sizes_K)) if len(sizes_K) else 0.0
+    return f"{len(sizes_K)} clusters, {int(sizes_K.sum())} images, median {median:.0f} a cluster"
+
+
+def _sizes(sizes_K: npt.NDArray[np.int64], concepts_K: Sequence[str]) -> list[go.Bar]:
+    """Images per cluster, largest first, colored by the cluster's first global concept."""
+    import plotly.graph_objects as go
+
+    order = np.argsort(-sizes_K, kind="stable")
+    names = np.array(concepts_K, dtype=object)[order]
+    rank = np.arange(1, len(order) + 1)
+    return [
+        go.Bar(
+            x=rank[names == name],
+            y=sizes_K[order][names == name],
+            name=str(name),
+            marker_color=_GRAY if name == UNLABELED else None,
+            customdata=order[names == name],
+            hovertemplate="cluster %{customdata}: %{y} images",
+            offset=-0.5,  # one bar a cluster, not a group of bars
+            width=1,
+            legendgroup="clusters",
+            legendgrouptitle={"text": "Clusters"},
+        )
+        for name in sorted(set(concepts_K))
+    ]
+
+
+def _agreement_title(rows: Sequence[Mapping[str, Any]]) -> str:
+    clusters = max((int(row["clusters"]) for row in rows), default=0)
+    experts = max((int(row["experts"]) for row in rows), default=0)
+    return f"Agreement of {experts} experts on {clusters} clusters"
+
+
+def _agreement(rows: Sequence[Mapping[str, Any]]) -> list[go.Bar]:
+    """Per question: share of clusters on which experts differ, and two measures of agreement beyond chance."""
+    import plotly.graph_objects as go
+
+    questions = [str(row["question"]).replace("_", " ") for row in rows]
+    measures = {
+        "disagreement": "clusters with disagreement",
+        "krippendorff_alpha": "Krippendorff's alpha",
+        "fleiss_kappa": "Fleiss' kappa",
+    }
+    group: dict[str, Any] = {"legendgroup": "agreement", "legendgrouptitle": {"text": "Agreement"}}
+    return [go.Bar(x=questions, y=[row[key] for row in rows], name=name, **group) for key, name in measures.items()]

@@ -1,4 +1,4 @@
-"""A linear probe: per-image refinement of labels, learned from the confident images of the labelled clusters.
+"""A linear probe: per-image refinement of labels, learned from the confident images of the labeled clusters.
 
 A cluster gives all its images one label; the probe draws the borders between concepts instead of between clusters, so
 it corrects images at the rim of their cluster and names images of clusters nobody voted on. It knows only the concepts

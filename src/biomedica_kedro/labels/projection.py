@@ -20,9 +20,13 @@ import pyarrow as pa
 from pydantic import Field
 
 from biomedica_kedro.records import Options
+from biomedica_kedro.stages.place import Place
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
+
+PROJECTION = "projection.safetensors"
+"""File beside the table of `projection`."""
 
 _BLOCK = 4096  # rows whose products are summed in float32: rounding stays below 1e-6 of the largest eigenvalue
 
@@ -32,7 +36,7 @@ class ProjectionOptions(Options):
 
     Attributes:
         components: 25 in the paper.
-        rows_per_chunk: rows held in memory at once.
+        rows_per_chunk: rows held in memory at once; part of the result, by the order of its sums.
     """
 
     components: int = Field(default=25, ge=1)
@@ -118,11 +122,11 @@ class Projection:
         save_file({**contiguous, "count": np.array([self.count], dtype=np.int64)}, path)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Place) -> Self:
         """Read what `save` wrote."""
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load
 
-        tensors = load_file(path)
+        tensors = load(path.read_bytes())
         return cls(tensors["mean"], tensors["axes"], tensors["variance"], int(tensors["count"][0]))
 
 
@@ -137,7 +141,7 @@ def gather_moments(chunks: Iterable[npt.NDArray[Any]]) -> Moments:
         moments = Moments.of(chunk)
         total = moments if total is None else total + moments
     if total is None:
-        raise ValueError("no image could be embedded: see the data set unusable_images for the reasons")
+        raise ValueError("no image could be embedded: see the rejects of the data set image_embeddings for the reasons")
     return total
 
 

@@ -20,7 +20,7 @@ from pydantic import Field
 from biomedica_kedro.labels.probe import Floats, LabelProbe, LabelSet
 from biomedica_kedro.records import IMAGE_LABELS, Options
 
-UNLABELLED = "unlabelled"
+UNLABELED = "unlabelled"
 """The one global concept of an image whose label is unknown."""
 
 Doubles = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ class PropagateOptions(Options):
     """When an image takes its cluster's labels.
 
     Attributes:
-        min_confidence: below it an image is unlabelled.
+        min_confidence: below it an image is unlabeled.
         min_panel_score: score from which the panel detector overrules the experts' panel type of the cluster.
         probe_images: confident images of each concept that a linear probe learns from; 0 makes no probe.
         min_probe_score: score from which the probe overrules the labels of the cluster.
@@ -42,7 +42,7 @@ class PropagateOptions(Options):
     min_probe_score: float = Field(default=0.7, gt=0, le=1)
 
 
-def propagate_labels(
+def label_images(
     assignments: pa.Table,
     cluster_labels: pa.Table,
     radius_K: npt.NDArray[np.float32],
@@ -55,7 +55,7 @@ def propagate_labels(
     Args:
         assignments: rows of `cluster_assignments`, with `second_cluster_id`.
         cluster_labels: one row per cluster.
-        radius_K: ordinary distance to the centroid, per cluster, see `clusters.profile_clusters`.
+        radius_K: ordinary distance to the centroid, per cluster, see `clusters.measure_spread`.
         options: see `PropagateOptions`.
         panels: rows of `image_panels` (key, is_multiple, score).
         probed: what a probe reads in each image, see `probe.LabelProbe.read`; empty without one.
@@ -75,7 +75,7 @@ def propagate_labels(
     return pa.Table.from_pylist([{name: row[name] for name in IMAGE_LABELS.names} for row in rows], schema=IMAGE_LABELS)
 
 
-def fit_probe(
+def learn_probe(
     batches: Iterable[tuple[pa.Table, Floats]],
     cluster_labels: pa.Table,
     radius_K: npt.NDArray[np.float32],
@@ -168,7 +168,7 @@ def _labels_of(
     return {
         "panel_type": panel_type,
         "panel_subtype": panel_subtype,
-        "primary_labels": list(cluster["primary_labels"]) if known and cluster else [UNLABELLED],
+        "primary_labels": list(cluster["primary_labels"]) if known and cluster else [UNLABELED],
         "secondary_labels": list(cluster["secondary_labels"]) if known and cluster else [],
         "confidence": round(confidence, 4),
     }

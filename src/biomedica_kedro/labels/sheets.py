@@ -89,6 +89,11 @@ def pick_images(batches: Iterable[pa.Table], options: SheetOptions) -> pa.Table:
     return _without_repeats(best, options)
 
 
+def sheet_file(cluster_id: int) -> str:
+    """Name of a cluster's sheet among the files beside the table of `annotation_sheets`."""
+    return f"sheets.{cluster_id:06d}.jpg"
+
+
 def draw_sheet(title: str, images: Sequence[tuple[bytes, str, str]], options: SheetOptions) -> Image.Image:
     """One contact sheet.
 

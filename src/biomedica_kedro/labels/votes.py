@@ -41,7 +41,7 @@ class VoteOptions(Options):
 
     Attributes:
         min_agreement: share of a cluster's experts an answer needs; above one half there is never more than one.
-        min_experts: experts that must have voted on a cluster before it is labelled.
+        min_experts: experts that must have voted on a cluster before it is labeled.
     """
 
     min_agreement: float = Field(default=0.6, gt=0, le=1)
@@ -51,7 +51,7 @@ class VoteOptions(Options):
 class Status(StrEnum):
     """Whether a cluster got a global concept, and if not, why."""
 
-    LABELLED = "labelled"
+    LABELED = "labelled"
     NO_VOTES = "no_votes"
     TIE = "tie"
     DISAGREEMENT = "disagreement"
@@ -182,7 +182,7 @@ def _resolve_concepts(
     primary = shares.get(Question.PRIMARY_LABELS, {})
     labels.primary_labels = [label for label, share in primary.items() if share >= options.min_agreement]
     if labels.primary_labels:
-        labels.status = Status.LABELLED
+        labels.status = Status.LABELED
     elif primary:
         ranked = sorted(primary.values(), reverse=True)
         labels.status = Status.TIE if len(ranked) > 1 and ranked[0] == ranked[1] else Status.DISAGREEMENT

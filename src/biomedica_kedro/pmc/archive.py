@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.pmc.tar import END, header_of, padding_of
 from biomedica_kedro.records import ARCHIVE_INDEX, DataError, RejectReason, to_table
+from biomedica_kedro.stages import BatchFolder
 
-SUFFIX = ".tar"
+ARCHIVE = "archive.tar"
 
 
 class ArchiveWriter:
@@ -62,11 +63,12 @@ class ArchiveWriter:
 
 
 class ArchiveReader:
-    """Read members of one batch of the archive by article and file name."""
+    """Read members of one batch of the archive by article and file name; several threads may share a reader."""
 
     def __init__(self, archive: BatchFolder, batch: str) -> None:
+        self._position = Lock()
         self.index = archive.table(batch)
-        self._file = archive.file(batch, SUFFIX).open("rb")
+        self._file = archive.beside(batch, ARCHIVE).open("rb")
         self._places = {
             (row["article_id"], row["member"]): (row["offset"], row["n_bytes"]) for row in self.index.to_pylist()
         }
@@ -81,8 +83,9 @@ class ArchiveReader:
         if place is None:
             raise DataError(RejectReason.MISSING_FILE, f"the archive holds no file {name!r} of {article_id}")
         offset, n_bytes = place
-        self._file.seek(offset)
-        return self._file.read(n_bytes)
+        with self._position:  # else another thread moves the file between seek and read
+            self._file.seek(offset)
+            return self._file.read(n_bytes)
 
     def files(self, article_id: str) -> list[str]:
         """Names of an article's files, in archive order."""

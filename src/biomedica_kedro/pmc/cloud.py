@@ -20,7 +20,6 @@ import pyarrow as pa
 from biomedica_kedro.pmc.bounded import run_bounded
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID
 from biomedica_kedro.pmc.inventory import REPORTS, newest_stamp, parse_manifest, read_inventory
-from biomedica_kedro.pmc.mirror import LAYOUT_DIGEST
 from biomedica_kedro.pmc.patience import PATIENCE, Patience, get_patiently
 from biomedica_kedro.pmc.source import SourceError, checked_key, inventory_table
 from biomedica_kedro.records import DataError, RejectReason
@@ -55,10 +54,6 @@ class CloudSource:
     def articles_in_flight(self) -> int:
         """See `Source`."""
         return self.requests_in_flight
-
-    def digest(self) -> str:
-        """See `Source`."""
-        return LAYOUT_DIGEST
 
     def list_articles(self, pmcids: Collection[str] | None = None) -> pa.Table:
         """See `Source`. Some PMCIDs are listed one by one, everything by the newest inventory."""

@@ -52,10 +52,6 @@ class EntrezClient:
         """What NCBI allows."""
         return 10 if self.api_key else 3
 
-    def digest(self) -> str:
-        """Names the service only: who asks does not change the answer."""
-        return "entrez"
-
     def find_articles(self, query: str) -> list[str]:
         """PMCIDs of the open articles that a query finds in PMC.
 

@@ -49,9 +49,7 @@ class DownloadEstimate:
         return asdict(self)
 
 
-def estimate_download(
-    source: Source, articles: Sequence[tuple[str, str]], options: EstimateOptions
-) -> DownloadEstimate:
+def estimate_bytes(source: Source, articles: Sequence[tuple[str, str]], options: EstimateOptions) -> DownloadEstimate:
     """Estimate the bytes of a download.
 
     Args:

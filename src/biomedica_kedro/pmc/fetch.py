@@ -4,8 +4,8 @@ Every file is checked (key, size, md5 from the metadata's URL, first bytes) and 
 killed run fetches nothing complete twice; the tar is written from the spool in sorted order, so its bytes do not depend
 on how often the run was interrupted. Unchanged articles (by etag) come from the last archive.
 
-In = archived + failures: an article whose metadata or text cannot be had is one row of `failed_downloads` and is not in
-the archive; an image that cannot be had is one row too, and its article is archived without it.
+In = archived + rejects: an article whose metadata or text cannot be had is one reject and is not in the archive; an
+image that cannot be had is one too, and its article is archived without it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-import pyarrow as pa
 from pydantic import Field
 
-from biomedica_kedro.batches import Batch
-from biomedica_kedro.batches.digests import digest_of
-from biomedica_kedro.pmc.archive import SUFFIX, ArchiveWriter
 from biomedica_kedro.pmc.bounded import run_bounded
 from biomedica_kedro.pmc.file_names import file_name_of
 from biomedica_kedro.pmc.media import check_article, check_image, cited_images
@@ -31,7 +27,8 @@ from biomedica_kedro.pmc.metadata import MAX_METADATA_BYTES, ArticleMetadata, Re
 from biomedica_kedro.pmc.outage import Outage
 from biomedica_kedro.pmc.source import ArticleFiles, Source
 from biomedica_kedro.pmc.spool import ArticleStore, KeptArchive, Spool, is_intact
-from biomedica_kedro.records import REJECTS, DataError, Options, Reject, RejectReason, to_table
+from biomedica_kedro.records import HOW, DataError, Options, Reject, RejectReason
+from biomedica_kedro.stages.identity import digest_of
 
 logger = logging.getLogger(__name__)
 
@@ -63,11 +60,11 @@ class FetchOptions(Options):
         attempt: raise it to try again what failed; complete articles are not fetched again.
     """
 
-    concurrency: int = Field(default=64, ge=1, le=1024)
+    concurrency: Annotated[int, HOW] = Field(default=64, ge=1, le=1024)
     media: MediaPolicy = MediaPolicy.CITED
     max_xml_bytes: int = Field(default=128 << 20, ge=1)
     max_image_bytes: int = Field(default=64 << 20, ge=1)
-    max_failed_share: float = Field(default=0.5, ge=0, le=1)
+    max_failed_share: Annotated[float, HOW] = Field(default=0.5, ge=0, le=1)
     attempt: int = Field(default=0, ge=0)
 
     def recipe(self) -> str:
@@ -76,7 +73,7 @@ class FetchOptions(Options):
 
 
 @dataclass(slots=True)
-class Receipt:
+class Download:
     """What came of one article: the store that holds its files, their names and kinds in archive order, failures."""
 
     article_id: str
@@ -90,67 +87,48 @@ class Receipt:
         return not self.files and any(reject.reason is RejectReason.DOWNLOAD_FAILED for reject in self.failures)
 
 
-def fetch_articles(batch: Batch, options: FetchOptions) -> dict[str, pa.Table]:
-    """Fetch the selected articles of a batch.
-
-    Args:
-        batch: inputs `article_source` and `selected_articles` (article_id, etag, location).
-        options: see `FetchOptions`.
-    Returns:
-        `article_archive`, the index of the tar written beside it, and `failed_downloads`.
-    Raises:
-        SourceError: when the source is down; see `FetchOptions.max_failed_share`.
-    """
-    articles = batch.inputs["selected_articles"].to_pylist()
-    with (
-        KeptArchive(batch.outputs["article_archive"], batch.name, options.recipe()) as kept,
-        Spool(batch.scratch("article_archive")) as spool,
-    ):
-        fetcher = _Fetcher(batch.inputs["article_source"], spool, kept, options)
-        receipts = fetcher.fetch(articles, batch.name)
-        with batch.create("article_archive", SUFFIX) as path, ArchiveWriter(path) as archive:
-            for receipt in receipts:
-                for name, kind in receipt.files:
-                    archive.add(receipt.article_id, name, receipt.store.read(receipt.article_id, name), kind=kind)
-            index = archive.index()
-    etags = {row["article_id"]: row["etag"] for row in articles}
-    complete = {receipt.article_id: etags[receipt.article_id] for receipt in receipts if not receipt.failures}
-    kept.replace(index, complete)
-    failures = [reject for receipt in receipts for reject in receipt.failures]
-    return {"article_archive": index, "failed_downloads": to_table(failures, REJECTS)}
-
-
 @dataclass(slots=True)
-class _Fetcher:
+class Fetcher:
+    """Fetches the selected articles of a batch."""
+
     source: Source
     spool: Spool
     kept: KeptArchive
     options: FetchOptions
     n_bytes: int = 0
 
-    def fetch(self, articles: Sequence[Mapping[str, Any]], batch: str) -> list[Receipt]:
-        """Receipts in order of article id."""
+    def fetch(self, articles: Sequence[Mapping[str, Any]], batch: str) -> list[Download]:
+        """Fetch articles.
+
+        Args:
+            articles: rows with article_id, etag and location.
+            batch: name of the batch, for progress.
+        Returns:
+            What came of each, in order of article id.
+        Raises:
+            SourceError: when the source is down; see `FetchOptions.max_failed_share`.
+        """
         progress = _Progress(batch, len(articles))
         outage = Outage(self.options.max_failed_share, "fetch_articles.max_failed_share")
 
-        async def fetch(row: Mapping[str, Any]) -> Receipt:
-            receipt = self._reuse(row) or await self._fetch_article(row)
-            outage.count(f"{row['article_id']}: {receipt.failures[0].detail}" if receipt.is_transient else None)
+        async def fetch(row: Mapping[str, Any]) -> Download:
+            download = self._reuse(row) or await self._fetch_article(row)
+            outage.count(f"{row['article_id']}: {download.failures[0].detail}" if download.is_transient else None)
             progress.show(outage.n_done, self.n_bytes)
-            return receipt
+            return download
 
         ordered = sorted(articles, key=lambda row: str(row["article_id"]))
-        receipts = run_bounded(fetch, ordered, limit=min(self.options.concurrency, self.source.articles_in_flight))
+        downloads = run_bounded(fetch, ordered, limit=min(self.options.concurrency, self.source.articles_in_flight))
         outage.judge()
-        return receipts
+        return downloads
 
-    def _reuse(self, row: Mapping[str, Any]) -> Receipt | None:
+    def _reuse(self, row: Mapping[str, Any]) -> Download | None:
         files = self.kept.files(row["article_id"], row["etag"])
-        return Receipt(row["article_id"], self.kept, files) if files else None
+        return Download(row["article_id"], self.kept, files) if files else None
 
-    async def _fetch_article(self, row: Mapping[str, Any]) -> Receipt:
+    async def _fetch_article(self, row: Mapping[str, Any]) -> Download:
         article_id = str(row["article_id"])
-        receipt = Receipt(article_id, self.spool)
+        download = Download(article_id, self.spool)
         try:
             files = self.source.open_article(article_id, row["location"])
             known = RemoteFile(metadata_name(article_id), None)
@@ -165,17 +143,17 @@ class _Fetcher:
                 files, article_id, metadata.xml, max_bytes=self.options.max_xml_bytes, check=check_article
             )
         except DataError as error:
-            receipt.failures.append(Reject(article_id, STAGE, error.reason, error.detail))
-            return receipt
-        receipt.files += [(metadata_name(article_id), "json"), (metadata.xml.name, "xml")]
+            download.failures.append(Reject(article_id, STAGE, error.reason, error.detail))
+            return download
+        download.files += [(metadata_name(article_id), "json"), (metadata.xml.name, "xml")]
         for url in metadata.forbidden:
             source = f"{article_id}/{file_name_of(url)}"
-            receipt.failures.append(Reject(source, STAGE, RejectReason.FORBIDDEN_KEY, f"media {url!r}"))
-        await self._fetch_images(files, metadata, text, receipt)
-        return receipt
+            download.failures.append(Reject(source, STAGE, RejectReason.FORBIDDEN_KEY, f"media {url!r}"))
+        await self._fetch_images(files, metadata, text, download)
+        return download
 
     async def _fetch_images(
-        self, files: ArticleFiles, metadata: ArticleMetadata, text: bytes, receipt: Receipt
+        self, files: ArticleFiles, metadata: ArticleMetadata, text: bytes, download: Download
     ) -> None:
         async def fetch(name: str) -> DataError | None:
             try:
@@ -190,9 +168,9 @@ class _Fetcher:
         wanted = _wanted_images(metadata, text, self.options.media)
         for name, error in zip(wanted, await asyncio.gather(*map(fetch, wanted)), strict=True):
             if error is None:
-                receipt.files.append((name, "media"))
+                download.files.append((name, "media"))
             else:
-                receipt.failures.append(Reject(f"{metadata.article_id}/{name}", STAGE, error.reason, error.detail))
+                download.failures.append(Reject(f"{metadata.article_id}/{name}", STAGE, error.reason, error.detail))
 
     async def _fetch_file(
         self,

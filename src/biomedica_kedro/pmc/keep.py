@@ -20,8 +20,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from biomedica_kedro.batches import BatchFolder
-from biomedica_kedro.batches.files import atomic_path, write_json
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.files import atomic_path, write_json
+from biomedica_kedro.stages.place import local
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Keep:
 
     def file(self, suffix: str) -> Path:
         """Path of a kept file."""
-        return self.data_set.path / _FOLDER / f"{self.batch}{suffix}"
+        return local(self.data_set.path, "keeping the last archive") / _FOLDER / f"{self.batch}{suffix}"
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the last run; none when there are none, or when they do not read."""

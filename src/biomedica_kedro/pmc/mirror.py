@@ -36,10 +36,6 @@ class MirrorSource:
     url: str
     articles_in_flight: ClassVar[int] = 16
 
-    def digest(self) -> str:
-        """See `Source`."""
-        return LAYOUT_DIGEST
-
     def list_articles(self, pmcids: Collection[str] | None = None) -> pa.Table:
         """See `Source`."""
         files, root = _open(self.url)

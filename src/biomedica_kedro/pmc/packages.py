@@ -52,10 +52,6 @@ class PackagesSource:
     path: Path
     articles_in_flight: ClassVar[int] = 2
 
-    def digest(self) -> str:
-        """See `Source`."""
-        return "pmc-packages"
-
     def list_articles(self, pmcids: Collection[str] | None = None) -> pa.Table:
         """See `Source`. An article found twice is listed once; what does not open is listed under an id of its own."""
         if not self.path.is_dir():

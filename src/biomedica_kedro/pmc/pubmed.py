@@ -5,15 +5,16 @@ Off unless asked for. Records once read are kept and not asked for again, until 
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 from pydantic import Field
 
-from biomedica_kedro.batches import Batch
 from biomedica_kedro.pmc.entrez import EntrezClient
-from biomedica_kedro.pmc.keep import Keep
 from biomedica_kedro.records import Options, to_table
+
+Row: TypeAlias = Mapping[str, Any]
 
 _S, _B = pa.string(), pa.bool_()
 _QUALIFIERS = pa.list_(pa.struct([("ui", _S), ("name", _S), ("is_major", _B)]))
@@ -46,29 +47,21 @@ class PubmedOptions(Options):
     refresh: int = Field(default=0, ge=0)
 
 
-def fetch_pubmed_records(batch: Batch, options: PubmedOptions) -> dict[str, pa.Table]:
-    """Ask PubMed about the articles of a batch.
+def complete_records(client: EntrezClient, pmids: Mapping[str, str], known: Mapping[str, Row]) -> pa.Table:
+    """What PubMed says about articles.
 
     Args:
-        batch: inputs `entrez` (the client) and `selected_articles` (article_id, pmid).
-        options: see `PubmedOptions`.
+        client: is asked for what is not known.
+        pmids: by article id.
+        known: records by PMID, rows of `PUBMED_RECORDS`.
     Returns:
-        `pubmed_records`; articles without PMID, or unknown to PubMed, have no row.
+        `PUBMED_RECORDS`; articles that are unknown to PubMed have no row.
     Raises:
         SourceError: when the service does not answer.
     """
-    if not options.enabled:
-        return {"pubmed_records": PUBMED_RECORDS.empty_table()}
-    keep = Keep(batch.outputs["pubmed_records"], batch.name)
-    is_fresh = keep.notes().get("refresh") == options.refresh
-    rows = {row["pmid"]: row for row in keep.rows()} if is_fresh else {}
-    pmids = {row["article_id"]: row["pmid"] for row in batch.inputs["selected_articles"].to_pylist() if row["pmid"]}
-    client = cast(EntrezClient, batch.inputs["entrez"])
-    records = client.fetch_records(sorted(set(pmids.values()) - rows.keys()))
-    rows |= {
+    records = client.fetch_records(sorted(set(pmids.values()) - known.keys()))
+    rows = dict(known) | {
         pmid: {name: getattr(record, name) for name in PUBMED_RECORDS.names[1:]} for pmid, record in records.items()
     }
     found = [{**rows[pmid], "article_id": article_id} for article_id, pmid in sorted(pmids.items()) if pmid in rows]
-    table = to_table(found, PUBMED_RECORDS)
-    keep.replace(table, notes={"refresh": options.refresh})
-    return {"pubmed_records": table}
+    return to_table(found, PUBMED_RECORDS)

@@ -5,15 +5,13 @@ An article whose etag is that of the last run is not asked for again, nor is one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeAlias
 
 import pyarrow as pa
 from pydantic import Field
 
-from biomedica_kedro.batches import Batch
 from biomedica_kedro.pmc.bounded import run_bounded
-from biomedica_kedro.pmc.keep import Keep
 from biomedica_kedro.pmc.metadata import (
     ARTICLE_METADATA,
     MAX_METADATA_BYTES,
@@ -24,7 +22,9 @@ from biomedica_kedro.pmc.metadata import (
 from biomedica_kedro.pmc.outage import Outage
 from biomedica_kedro.pmc.source import REMOVED, Source
 from biomedica_kedro.pmc.spool import Spool
-from biomedica_kedro.records import DataError, Options, RejectReason, to_table
+from biomedica_kedro.records import HOW, DataError, Options, RejectReason, to_table
+
+Row: TypeAlias = Mapping[str, Any]
 
 
 class MetadataOptions(Options):
@@ -36,49 +36,48 @@ class MetadataOptions(Options):
         attempt: raise it to try again what could not be read.
     """
 
-    concurrency: int = Field(default=64, ge=1, le=1024)
-    max_failed_share: float = Field(default=0.5, ge=0, le=1)
+    concurrency: Annotated[int, HOW] = Field(default=64, ge=1, le=1024)
+    max_failed_share: Annotated[float, HOW] = Field(default=0.5, ge=0, le=1)
     attempt: int = Field(default=0, ge=0)
 
 
-def read_metadata(batch: Batch, options: MetadataOptions) -> dict[str, pa.Table]:
-    """Read the metadata of every article of a batch.
+def read_articles(
+    rows: Sequence[Row], source: Source, spool: Spool, known: Sequence[Row], options: MetadataOptions
+) -> pa.Table:
+    """Read the metadata of some articles.
 
     Args:
-        batch: inputs `article_source` and `article_inventory` (rows of `INVENTORY`).
+        rows: of `INVENTORY`.
+        source: where they lie.
+        spool: keeps what was read, should the run be killed.
+        known: rows of the last run; an article of the same etag is not asked for again.
         options: see `MetadataOptions`.
     Returns:
-        `article_metadata`, as many rows as the inventory has.
+        `ARTICLE_METADATA`, a row an article, in their order.
     Raises:
         SourceError: when the source is down.
     """
-    source = cast(Source, batch.inputs["article_source"])
-    keep = Keep(batch.outputs["article_metadata"], batch.name)
-    known = {(row["article_id"], row["etag"]): row for row in keep.rows() if row["problem"] is None}
-
+    readable = {(row["article_id"], row["etag"]): row for row in known if row["problem"] is None}
     outage = Outage(options.max_failed_share, "read_metadata.max_failed_share")
 
-    async def read(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def read(row: Row) -> Row:
         place = {name: row[name] for name in ("article_id", "etag", "location", "status")}
         if row["status"] == REMOVED:
             return place
-        if (row["article_id"], row["etag"]) in known:
-            return {**known[row["article_id"], row["etag"]], **place}
+        if (row["article_id"], row["etag"]) in readable:
+            return {**readable[row["article_id"], row["etag"]], **place}
         facts = await _read_article(source, row, spool)
         is_transient = facts.get("problem") == RejectReason.DOWNLOAD_FAILED
         outage.count(f"{row['article_id']}: {facts['detail']}" if is_transient else None)
         return {**place, **facts}
 
-    rows = batch.inputs["article_inventory"].to_pylist()
     limit = min(options.concurrency, source.articles_in_flight)
-    with Spool(batch.scratch("article_metadata")) as spool:
-        table = to_table(run_bounded(read, rows, limit=limit), ARTICLE_METADATA)
+    table = to_table(run_bounded(read, rows, limit=limit), ARTICLE_METADATA)
     outage.judge()
-    keep.replace(table)
-    return {"article_metadata": table}
+    return table
 
 
-async def _read_article(source: Source, row: Mapping[str, Any], spool: Spool) -> dict[str, object]:
+async def _read_article(source: Source, row: Row, spool: Spool) -> dict[str, object]:
     article_id = row["article_id"]
     file = RemoteFile(metadata_name(article_id), None)
     try:

@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import pyarrow as pa
@@ -20,40 +19,24 @@ from pydantic import Field, field_validator
 from biomedica_kedro.pmc.identifiers import pmcid_of
 from biomedica_kedro.pmc.metadata import ARTICLE_METADATA
 from biomedica_kedro.pmc.source import REMOVED
-from biomedica_kedro.records import LicenseGroup, Options
+from biomedica_kedro.records import LicenseGroup, Options, RejectReason
 
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 
 SELECTED_ARTICLES = pa.schema(
     [field for field in ARTICLE_METADATA if field.name not in ("status", "problem", "detail")]
 )
-LICENCE_SUMMARY = pa.schema(
+LICENSE_SUMMARY = pa.schema(
     [("license_group", pa.string()), ("license_code", pa.string()), ("status", pa.string()), ("articles", pa.int64())]
 )
 ARTICLE_TOMBSTONES = pa.schema([(name, pa.string()) for name in ("article_id", "pmcid", "reason")])
-
-
-class Exclusion(StrEnum):
-    """Why a listed article version is not selected; the first that applies, in this order."""
-
-    REMOVED = "removed"
-    UNREADABLE = "unreadable_metadata"
-    SUPERSEDED = "superseded"
-    RETRACTED = "retracted"
-    MANUSCRIPT = "manuscript"
-    HISTORICAL_OCR = "historical_ocr"
-    LICENSE = "license_group"
-    JOURNAL = "journal"
-    DATE = "date"
-    NO_MEDIA = "no_media"
-    NOT_SAMPLED = "not_sampled"
 
 
 class SelectOptions(Options):
     """Which articles to take.
 
     Attributes:
-        license_groups: groups of licences to take.
+        license_groups: groups of licenses to take.
         published_from: earliest date of publication, "2020", "2020-06" or "2020-06-30"; undated articles are excluded.
         published_to: latest date, of the same form, included.
         journals: names as in the citation, case does not matter; empty takes all.
@@ -90,59 +73,67 @@ class SelectOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Selected articles, what was excluded by which reason, and the ids that published snapshots must drop."""
+    """Selected articles, what was excluded by which reason, and the ids that published snapshots must drop.
+
+    Attributes:
+        selected: `SELECTED_ARTICLES`, sorted by id.
+        excluded: id and reason of every other listed version.
+        license_summary: `LICENSE_SUMMARY`, counts by license and status.
+        tombstones: `ARTICLE_TOMBSTONES`, removed and retracted articles.
+    """
 
     selected: pa.Table
-    licence_summary: pa.Table
+    excluded: list[tuple[str, RejectReason]]
+    license_summary: pa.Table
     tombstones: pa.Table
 
 
-def select_articles(metadata: pa.Table, options: SelectOptions) -> Selection:
+def choose_articles(metadata: pa.Table, options: SelectOptions) -> Selection:
     """Choose the articles of a run.
 
     Args:
         metadata: `ARTICLE_METADATA`, every listed version.
         options: what to take.
-    Returns:
-        Articles sorted by id; counts by licence and status; tombstones of removed and retracted articles.
     """
     reasons = _reasons(metadata, options)
     status = pa.array([reason or "selected" for reason in reasons], pa.string())
     selected = metadata.filter(pc.equal(status, "selected")).select(SELECTED_ARTICLES.names).sort_by("article_id")
-    counts = Counter(zip(*(column.to_pylist() for column in _licences(metadata)), status.to_pylist(), strict=True))
+    counts = Counter(zip(*(column.to_pylist() for column in _licenses(metadata)), status.to_pylist(), strict=True))
     rows = [(group, code, state, n) for (group, code, state), n in sorted(counts.items())]
+    article_ids = metadata["article_id"].to_pylist()
+    excluded = [(article_id, why) for article_id, why in zip(article_ids, reasons, strict=True) if why is not None]
     buried = [
-        (article_id, pmcid_of(article_id), str(reason))
-        for article_id, reason in zip(metadata["article_id"].to_pylist(), reasons, strict=True)
-        if reason in (Exclusion.REMOVED, Exclusion.RETRACTED)
+        (article_id, pmcid_of(article_id), str(why))
+        for article_id, why in excluded
+        if why in (RejectReason.REMOVED, RejectReason.RETRACTED)
     ]
-    return Selection(selected, _table(rows, LICENCE_SUMMARY), _table(sorted(buried), ARTICLE_TOMBSTONES))
+    return Selection(selected, excluded, _table(rows, LICENSE_SUMMARY), _table(sorted(buried), ARTICLE_TOMBSTONES))
 
 
-def _reasons(metadata: pa.Table, options: SelectOptions) -> list[Exclusion | None]:
+def _reasons(metadata: pa.Table, options: SelectOptions) -> list[RejectReason | None]:
     latest = _latest_versions(metadata)
     reasons = [_reason(row, latest, options) for row in _rows(metadata)]
     kept = [n for n, reason in enumerate(reasons) if reason is None]
     article_ids = metadata["article_id"].to_pylist()
     for n in set(kept) - _sample(kept, article_ids, options):
-        reasons[n] = Exclusion.NOT_SAMPLED
+        reasons[n] = RejectReason.NOT_SAMPLED
     return reasons
 
 
-def _reason(row: Mapping[str, Any], latest: Mapping[str, str], options: SelectOptions) -> Exclusion | None:
+def _reason(row: Mapping[str, Any], latest: Mapping[str, str], options: SelectOptions) -> RejectReason | None:
     if row["status"] == REMOVED:
-        return Exclusion.REMOVED
+        return RejectReason.REMOVED
     if row["problem"] is not None:
-        return Exclusion.UNREADABLE
+        return RejectReason.UNREADABLE_METADATA
     checks = (
-        (Exclusion.SUPERSEDED, latest[pmcid_of(row["article_id"])] != row["article_id"]),
-        (Exclusion.RETRACTED, row["is_retracted"] and not options.include_retracted),
-        (Exclusion.MANUSCRIPT, row["is_manuscript"] and not options.include_manuscripts),
-        (Exclusion.HISTORICAL_OCR, row["is_historical_ocr"] and not options.include_historical_ocr),
-        (Exclusion.LICENSE, row["license_group"] not in options.license_groups),
-        (Exclusion.JOURNAL, options.journals and not _is_journal(row["journal"], options.journals)),
-        (Exclusion.DATE, not _is_in_period(row["publication_date"], options)),
-        (Exclusion.NO_MEDIA, options.require_media and not row["image_names"]),
+        (RejectReason.SUPERSEDED, latest[pmcid_of(row["article_id"])] != row["article_id"]),
+        (RejectReason.RETRACTED, row["is_retracted"] and not options.include_retracted),
+        (RejectReason.MANUSCRIPT, row["is_manuscript"] and not options.include_manuscripts),
+        (RejectReason.HISTORICAL_OCR, row["is_historical_ocr"] and not options.include_historical_ocr),
+        (RejectReason.LICENSE_GROUP, row["license_group"] not in options.license_groups),
+        (RejectReason.JOURNAL, options.journals and not _is_journal(row["journal"], options.journals)),
+        (RejectReason.DATE, not _is_in_period(row["publication_date"], options)),
+        (RejectReason.NO_MEDIA, options.require_media and not row["image_names"]),
     )
     return next((reason for reason, excluded in checks if excluded), None)
 
@@ -183,7 +174,7 @@ def _is_in_period(date: str | None, options: SelectOptions) -> bool:
     return (start is None or date >= start[: len(date)]) and (end is None or date[: len(end)] <= end)
 
 
-def _licences(metadata: pa.Table) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+def _licenses(metadata: pa.Table) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
     return pc.fill_null(metadata["license_group"], "unknown"), pc.fill_null(metadata["license_code"], "none")
 
 

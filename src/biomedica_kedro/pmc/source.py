@@ -61,10 +61,6 @@ class Source(Protocol):
         """How many articles this source stands being read at once."""
         ...
 
-    def digest(self) -> str:
-        """Names the layout only: what an article holds is told by its etag, wherever it is read from."""
-        ...
-
     def list_articles(self, pmcids: Collection[str] | None = None) -> pa.Table:
         """Every article version there is, or those of some PMCIDs.
 

@@ -17,13 +17,15 @@ from uuid import uuid4
 import orjson
 import pyarrow as pa
 
-from biomedica_kedro.batches import BatchFolder
-from biomedica_kedro.pmc.archive import SUFFIX
+from biomedica_kedro.pmc.archive import ARCHIVE
 from biomedica_kedro.pmc.keep import Keep
 from biomedica_kedro.pmc.metadata import RemoteFile
 from biomedica_kedro.pmc.source import checked_key
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.place import local
 
 _PART = ".part"
+_SUFFIX = ".tar"
 _MAX_LINE = 4096
 
 
@@ -128,7 +130,7 @@ class KeptArchive:
 
     def __init__(self, archive: BatchFolder, batch: str, recipe: str) -> None:
         """Args: archive, batch: whose; recipe: digest of the options that decided what was archived."""
-        self._batch = archive.file(batch, SUFFIX)
+        self._batch = local(archive.beside(batch, ARCHIVE), "keeping the last archive")
         self._keep = Keep(archive, batch)
         self._recipe = recipe
         self._etags: dict[str, str] = {}
@@ -137,7 +139,7 @@ class KeptArchive:
 
     def __enter__(self) -> Self:
         notes = self._keep.notes()
-        path = self._keep.file(SUFFIX)
+        path = self._keep.file(_SUFFIX)
         if notes.get("recipe") == self._recipe and path.is_file():
             self._etags = notes["etags"]
             for row in self._keep.rows():
@@ -167,6 +169,6 @@ class KeptArchive:
 
     def _content(self, row: dict[str, Any]) -> bytes:
         if self._file is None:
-            raise ValueError(f"the archive kept in {self._keep.file(SUFFIX)} is not open")
+            raise ValueError(f"the archive kept in {self._keep.file(_SUFFIX)} is not open")
         self._file.seek(row["offset"])
         return self._file.read(row["n_bytes"])

@@ -41,7 +41,7 @@ class DuplicateOptions(Options):
     Attributes:
         max_hash_distance: bits in which the perceptual hashes may differ; more than 3 would need other candidates.
         min_similarity: cosine of the embeddings.
-        max_bucket: images with the same band beyond which only neighbours in hash order are compared.
+        max_bucket: images with the same band beyond which only neighbors in hash order are compared.
     """
 
     max_hash_distance: int = Field(default=3, ge=0, le=3)
@@ -49,7 +49,7 @@ class DuplicateOptions(Options):
     max_bucket: int = Field(default=256, ge=2)
 
 
-def group_duplicates(images: Iterable[pa.Table], vectors: Vectors, options: DuplicateOptions) -> pa.Table:
+def find_duplicates(images: Iterable[pa.Table], vectors: Vectors, options: DuplicateOptions) -> pa.Table:
     """Groups of two or more.
 
     Args:

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from biomedica_kedro.batches import Batch, BatchFolder
-from biomedica_kedro.batches.files import sha256_of
 from biomedica_kedro.images.decode import ImageLimits, open_image
-from biomedica_kedro.records import DataError, to_table
+from biomedica_kedro.records import DataError
 from biomedica_kedro.shards.fields import LONG_FIELDS, PUBLISHED_FIELDS, Row, problems_of_record
 from biomedica_kedro.shards.reader import ShardError, read_sample, read_shard
 from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.shards.selection import Profile
-from biomedica_kedro.shards.writer import SUFFIX
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.files import sha256_of
 
 SHARD_AUDIT = pa.schema(
     {"shard": pa.string(), "samples": pa.int64(), "n_bytes": pa.int64(), "n_problems": pa.int64(),
@@ -37,24 +36,22 @@ class AuditError(Exception):
     """The data set is not what its index says, or samples were lost."""
 
 
-def audit_shard(batch: Batch, profile: Profile) -> dict[str, pa.Table]:
+def audit_shard(path: Path, entry: Row, contents: Sequence[Row], profile: Profile) -> Row:
     """Read one shard back.
 
     Args:
-        batch: with the inputs `dataset_shards`, `shard_index` and `shard_contents`.
+        path: the tar.
+        entry: its row of `SHARD_INDEX`.
+        contents: its rows of `SHARD_CONTENTS`.
         profile: says which fields a record must have.
     Returns:
-        `shard_audit`: one row, with the problems found.
+        A row of `SHARD_AUDIT`, with the problems found.
     """
-    path = batch.inputs["dataset_shards"].file(batch.name, SUFFIX)
-    (entry,) = batch.table("shard_index").to_pylist()
-    contents = batch.table("shard_contents").to_pylist()
     problems = [*_file_problems(path, entry), *_sample_problems(path, contents, profile)]
-    row = {
+    return {
         "shard": entry["shard"], "samples": len(contents), "n_bytes": entry["n_bytes"], "n_problems": len(problems),
         "problems": problems[:_PROBLEMS_LISTED],
     }  # fmt: skip
-    return {"shard_audit": to_table([row], SHARD_AUDIT)}
 
 
 def summarize(
@@ -66,7 +63,7 @@ def summarize(
         audit: all rows of `shard_audit`.
         metadata: `dataset_metadata`.
         pairs: `image_caption_pairs`.
-        excluded: all rows of `excluded_samples`.
+        excluded: rejects of `prepared_samples`.
         withdrawn: `withdrawn_samples`.
     Returns:
         Counts, and the sum of bytes.
@@ -102,7 +99,7 @@ def _file_problems(path: Path, entry: Row) -> Iterator[str]:
         yield "the sha256 is not the one in the index"
 
 
-def _sample_problems(path: Path, contents: list[dict[str, Any]], profile: Profile) -> Iterator[str]:
+def _sample_problems(path: Path, contents: Sequence[Row], profile: Profile) -> Iterator[str]:
     wanted = {row["key"]: row for row in contents}
     seen: Counter[str] = Counter()
     try:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.records import DATASET_METADATA, LicenseGroup, Options, Split
 from biomedica_kedro.shards.fields import PUBLISHED_FIELDS
+from biomedica_kedro.stages import BatchFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,7 @@ def report_licenses(metadata: BatchFolder) -> pd.DataFrame:
     return report
 
 
-def write_card(options: CardOptions, audit: Mapping[str, Any], licenses: pd.DataFrame, concepts: pd.DataFrame) -> str:
+def card_text(options: CardOptions, audit: Mapping[str, Any], licenses: pd.DataFrame, concepts: pd.DataFrame) -> str:
     """The README of the published data set: a YAML header for the hub, then text and tables.
 
     Args:

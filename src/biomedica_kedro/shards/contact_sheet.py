@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.records import Options
 from biomedica_kedro.shards.layout import shuffled
 from biomedica_kedro.shards.reader import read_sample
 from biomedica_kedro.shards.resize import decode_image
+from biomedica_kedro.stages import BatchFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ class SheetOptions(Options):
     seed: int = 0
 
 
-def draw_contact_sheet(shards: BatchFolder, metadata: BatchFolder, options: SheetOptions) -> Figure:
+def contact_sheet(shards: BatchFolder, metadata: BatchFolder, options: SheetOptions) -> Figure:
     """Draw images from the shards, one of each concept in turn.
 
     Args:

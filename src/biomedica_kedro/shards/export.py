@@ -13,15 +13,16 @@ import orjson
 import pyarrow as pa
 from pydantic import Field
 
-from biomedica_kedro.batches import Batch
-from biomedica_kedro.pmc.archive import SUFFIX as ARCHIVE_SUFFIX
+from biomedica_kedro.pmc.archive import ARCHIVE
 from biomedica_kedro.records import SHARD_INDEX, Options, to_table
 from biomedica_kedro.shards.fields import Row, metadata_row
 from biomedica_kedro.shards.index import SHARD_CONTENTS
-from biomedica_kedro.shards.layout import LAYOUT, ShardMembers
+from biomedica_kedro.shards.layout import LAYOUT
 from biomedica_kedro.shards.resize import resize_image
 from biomedica_kedro.shards.selection import RECORDS
 from biomedica_kedro.shards.writer import SUFFIX, Place, ShardWriter
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.place import local
 
 _OPEN_FILES = 256
 
@@ -38,35 +39,37 @@ class ExportOptions(Options):
     quality: int = Field(default=92, ge=1, le=100)
 
 
-def write_shard_batch(batch: Batch, parameters: dict[str, Any]) -> dict[str, pa.Table]:
-    """Write the shard that a batch stands for.
+def write_shard(
+    shard: str, members: pa.Table, file: BinaryIO, sources: SampleSources, options: ExportOptions
+) -> tuple[pa.Table, pa.Table]:
+    """Write one shard, and index it in the same pass.
 
     Args:
-        batch: with the inputs `members` (`ShardMembers`), `records` and `archive` (`Unpinned` folders).
-        parameters: `export`, the fields of `ExportOptions`, and `layout`, the layout's digest.
+        shard: its name, without suffix.
+        members: rows of `SHARD_ASSIGNMENTS`, with the layout in the schema's metadata.
+        file: the tar is written to it.
+        sources: where images and records are read.
+        options: how images are written.
     Returns:
-        `shard_index` (one row) and `shard_contents` (a row a sample); `dataset_shards` is the tar.
+        `SHARD_INDEX` (one row) and `SHARD_CONTENTS` (a row a sample).
     """
-    members: ShardMembers = batch.inputs["members"]
-    options = ExportOptions(**parameters["export"])
     rows: list[dict[str, Any]] = []
-    with batch.open("dataset_shards", SUFFIX) as file, _Sources(batch) as sources:
-        hashed = _Hashed(file)
-        writer = ShardWriter(hashed)
-        for member in members.rows.to_pylist():
-            if member["batch"] is not None:
-                image, caption, record, article = sources.read(member)
-                image, extension = resize_image(image, member["extension"], options.edge, options.quality)
-                place = writer.add_encoded(member["key"], {extension: image}, caption, _joined(record, article))
-                rows.append(_contents_row(batch.name, member, place, orjson.loads(record), caption))
-        writer.finish()
-    group, split = batch.name.split("-")[1:3]
+    hashed = _Hashed(file)
+    writer = ShardWriter(hashed)
+    for member in members.to_pylist():
+        if member["batch"] is not None:
+            image, caption, record, article = sources.read(member)
+            image, extension = resize_image(image, member["extension"], options.edge, options.quality)
+            place = writer.add_encoded(member["key"], {extension: image}, caption, _joined(record, article))
+            rows.append(_contents_row(shard, member, place, orjson.loads(record), caption))
+    writer.finish()
+    group, split = shard.split("-")[1:3]
     index = {
-        "shard": batch.name + SUFFIX, "license_group": group, "split": split, "rows": len(rows),
+        "shard": shard + SUFFIX, "license_group": group, "split": split, "rows": len(rows),
         "n_bytes": writer.n_bytes, "sha256": hashed.sha256.hexdigest(),
     }  # fmt: skip
-    schema = SHARD_CONTENTS.with_metadata({LAYOUT: parameters["layout"]})
-    return {"shard_index": to_table([index], SHARD_INDEX), "shard_contents": to_table(rows, schema)}
+    layout = (members.schema.metadata or {}).get(LAYOUT, b"")
+    return to_table([index], SHARD_INDEX), to_table(rows, SHARD_CONTENTS.with_metadata({LAYOUT: layout}))
 
 
 def _contents_row(shard: str, member: Row, place: Place, record: Row, caption: bytes) -> dict[str, Any]:
@@ -92,18 +95,19 @@ class _Hashed:
         return self._file.write(content)
 
 
-class _Sources:
+class SampleSources:
     """Random reads from the archives and records of all batches, with a bounded number of open files."""
 
-    def __init__(self, batch: Batch) -> None:
-        self._archive = batch.inputs["archive"].folder
-        self._records = batch.inputs["records"].folder
+    def __init__(self, archive: BatchFolder, prepared: BatchFolder) -> None:
+        """Args: archive: `article_archive`; prepared: `prepared_samples`, whose records lie beside its tables."""
+        self._archive = archive
+        self._prepared = prepared
         self._open: OrderedDict[Path, int] = OrderedDict()
 
     def read(self, member: Row) -> tuple[bytes, bytes, bytes, bytes]:
         """Image, caption, the image's part of the record, and the article's."""
-        archive = self._archive.file(member["batch"], ARCHIVE_SUFFIX)
-        records = self._records.file(member["batch"], RECORDS)
+        archive = local(self._archive.beside(member["batch"], ARCHIVE), "writing shards")
+        records = local(self._prepared.beside(member["batch"], RECORDS), "writing shards")
         image = self._pread(archive, member["image_offset"], member["image_bytes"])
         caption_bytes, record_bytes = member["caption_bytes"], member["record_bytes"]
         text = self._pread(records, member["caption_offset"], caption_bytes + record_bytes)

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from biomedica_kedro.batches import BatchFolder
-from biomedica_kedro.batches.files import sha256_of, write_json
 from biomedica_kedro.records import Options
 from biomedica_kedro.shards.targets import publish
 from biomedica_kedro.shards.writer import SUFFIX
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.files import sha256_of, write_json
+from biomedica_kedro.stages.place import local
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class HubOptions(Options):
     url: str | None = None
 
 
-def push_to_hub(
+def publish_folders(
     folders: Mapping[str, BatchFolder], card: str, croissant: Mapping[str, Any], options: HubOptions
 ) -> dict[str, Any]:
     """Upload shards, tables, card and Croissant metadata.
@@ -87,7 +88,7 @@ def lay_out(root: Path, folders: Mapping[str, BatchFolder], card: str, croissant
         if any(file.endswith(SUFFIX) for file in records) or any(commit.rows for commit in commits):
             (root / name).mkdir()
             for file, record in records.items():
-                (root / name / file).symlink_to((folder.path / file).resolve())
+                (root / name / file).symlink_to(local(folder.path / file, "publishing").resolve())
                 checksums[f"{name}/{file}"] = record.sha256
     (root / "README.md").write_text(card)
     write_json(root / "croissant.json", dict(croissant))

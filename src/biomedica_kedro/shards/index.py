@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from fsspec.core import url_to_fs
 
-from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.records import DATASET_METADATA
 from biomedica_kedro.shards.writer import SUFFIX
+from biomedica_kedro.stages import BatchFolder
 
 if TYPE_CHECKING:
     import pyarrow.dataset

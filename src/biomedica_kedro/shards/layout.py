@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import Field
 
-from biomedica_kedro.batches import Batch, BatchFolder
-from biomedica_kedro.batches.digests import digest_of
-from biomedica_kedro.records import DATASET_METADATA, Options, RejectReason, to_table
+from biomedica_kedro.records import Options, RejectReason, to_table
 from biomedica_kedro.shards.selection import PREPARED_SAMPLES
 from biomedica_kedro.shards.writer import SUFFIX
+from biomedica_kedro.stages import WHOLE, BatchFolder
+from biomedica_kedro.stages.folder import read_rows
+from biomedica_kedro.stages.identity import digest_of
 
 NAME = "biomedica-{license_group}-{split}-{index:06d}"
 LAYOUT = b"biomedica.layout"
@@ -55,43 +55,47 @@ class ShardOptions(Options):
 
 
 @dataclass(frozen=True, slots=True)
-class Unpinned:
-    """An input that does not count in the digest of a batch: what counts of it is given by value beside it."""
-
-    folder: BatchFolder
-
-    def digest(self) -> str:
-        """The same for all content."""
-        return "unpinned"
-
-
-@dataclass(frozen=True, slots=True)
 class ShardMembers:
-    """What one shard is to hold: rows of `SHARD_ASSIGNMENTS`, in order."""
+    """What one shard is to hold: some rows of `shard_assignments`, read where they are needed.
 
-    rows: pa.Table
+    Attributes:
+        assignments: the data set.
+        start: first row.
+        n_rows: number of rows.
+        content: digest of the samples' keys and content; where they are read from does not count.
+    """
+
+    assignments: BatchFolder
+    start: int
+    n_rows: int
+    content: str
 
     def digest(self) -> str:
-        """Digest of the samples' keys and content; where they are read from does not count."""
-        return digest_of([self.rows["key"].to_pylist(), self.rows["content"].to_pylist()])
+        """See `content`."""
+        return self.content
+
+    def rows(self) -> pa.Table:
+        """Rows of `SHARD_ASSIGNMENTS`, in order; the schema's metadata name the layout."""
+        return read_rows(self.assignments.file(WHOLE), self.start, self.n_rows)
 
 
-def assign_shards(batch: Batch, options: ShardOptions) -> dict[str, pa.Table]:
+def assign_samples(
+    samples: pa.Table, excluded: pa.Table, written: Mapping[str, pa.Table], options: ShardOptions
+) -> tuple[pa.Table, pa.Table]:
     """Assign every prepared sample to a shard.
 
     Args:
-        batch: the whole, with the inputs `prepared_samples`, `excluded_samples` and `written_samples` (an `Unpinned`
-            folder of the shards there are, possibly none).
+        samples: `PREPARED_SAMPLES` and the batch of each.
+        excluded: rejects of their selection.
+        written: key and content of the samples in each shard there is; see `written_shards`.
         options: how to cut.
     Returns:
-        `shard_assignments`, in order of shard and place; `withdrawn_samples`, those in a shard but published no more.
+        `SHARD_ASSIGNMENTS`, in order of shard and place; `WITHDRAWN_SAMPLES`, those in a shard but published no more.
     Raises:
         ValueError: when there is nothing to publish.
     """
-    samples = _with_batch(batch.inputs["prepared_samples"])
     if len(samples) == 0:
-        raise ValueError("no image-caption pair may be published: see the reasons in `excluded_samples`")
-    written = {} if options.compact else _written(batch.inputs["written_samples"].folder, options.layout)
+        raise ValueError("no image-caption pair may be published: see the reasons in the data set `rejects`")
     row_of = {key: row for row, key in enumerate(samples["key"].to_pylist())}
     kept = {shard: _keep(shard, rows, samples, row_of) for shard, rows in written.items()}
     gone = [(key, shard) for shard, members in kept.items() for key in _withdrawn(members)]
@@ -100,24 +104,24 @@ def assign_shards(batch: Batch, options: ShardOptions) -> dict[str, pa.Table]:
     fresh = samples.filter(pc.or_(pc.invert(pc.is_in(samples["key"], taken)), pc.is_in(samples["key"], gone_keys)))
     added = _cut(fresh, options, first_indices(kept))
     shards = sorted({**kept, **added}.items())
-    reasons = dict(_reasons(batch.inputs["excluded_samples"].table()))
+    reasons = dict(zip(excluded["source"].to_pylist(), excluded["reason"].to_pylist(), strict=True))
     withdrawn = [
         {"key": key, "shard": shard + SUFFIX, "reason": reasons.get(key, RejectReason.NOT_FOUND)} for key, shard in gone
     ]
-    empty = SHARD_ASSIGNMENTS.empty_table()
-    return {
-        "shard_assignments": pa.concat_tables([empty, *(members for _, members in shards)]),
-        "withdrawn_samples": to_table(withdrawn, WITHDRAWN_SAMPLES),
-    }
+    assignments = pa.concat_tables([SHARD_ASSIGNMENTS.empty_table(), *(members for _, members in shards)])
+    return assignments.replace_schema_metadata({LAYOUT: options.layout}), to_table(withdrawn, WITHDRAWN_SAMPLES)
 
 
-def members_of_shards(assignments: pa.Table) -> dict[str, ShardMembers]:
-    """The assignments shard by shard; the table must be in order of shard."""
-    counts = pc.value_counts(assignments["shard"]).to_pylist()
+def members_of_shards(shard_assignments: BatchFolder) -> dict[str, dict[str, ShardMembers]]:
+    """The assignments shard by shard; the table is in order of shard."""
+    table = shard_assignments.table(WHOLE, ["shard", "key", "content"])
+    layout = (table.schema.metadata or {}).get(LAYOUT, b"").decode()
     members, start = {}, 0
-    for entry in counts:
-        members[entry["values"]] = ShardMembers(assignments.slice(start, entry["counts"]))
-        start += entry["counts"]
+    for entry in pc.value_counts(table["shard"]).to_pylist():
+        rows = table.slice(start, entry["counts"])
+        content = digest_of([layout, rows["key"].to_pylist(), rows["content"].to_pylist()])
+        members[entry["values"]] = {"members": ShardMembers(shard_assignments, start, len(rows), content)}
+        start += len(rows)
     return members
 
 
@@ -190,7 +194,8 @@ def _named(members: pa.Table, shard: str) -> pa.Table:
     return named.select(SHARD_ASSIGNMENTS.names).cast(SHARD_ASSIGNMENTS)
 
 
-def _with_batch(prepared: BatchFolder) -> pa.Table:
+def with_batch(prepared: BatchFolder) -> pa.Table:
+    """All prepared samples, each with the name of its batch."""
     tables = [
         table.append_column("batch", pa.array([name] * len(table), pa.string()))
         for name in prepared.names()
@@ -199,30 +204,19 @@ def _with_batch(prepared: BatchFolder) -> pa.Table:
     return pa.concat_tables(tables).combine_chunks()
 
 
-def _written(folder: BatchFolder, layout: str) -> dict[str, pa.Table]:
+def written_shards(contents: BatchFolder, layout: str) -> dict[str, pa.Table]:
     """Key and content of each committed shard of the same layout; a killed run's shards count as well."""
     written = {}
-    for path in sorted(folder.path.glob("*.parquet")):
-        metadata = pq.read_schema(path).metadata or {}
-        if metadata.get(LAYOUT) == layout.encode() and folder.commit(path.stem) is not None:
-            written[path.stem] = folder.table(path.stem, ["key", "content"])
+    for shard in contents.committed():
+        table = contents.table(shard, ["key", "content"])
+        if (table.schema.metadata or {}).get(LAYOUT) == layout.encode():
+            written[shard] = table
     return written
 
 
-def _reasons(excluded: pa.Table) -> Iterator[tuple[str, str]]:
-    return zip(excluded["source"].to_pylist(), excluded["reason"].to_pylist(), strict=True)
-
-
-def withdrawn_by_shard(withdrawn: pa.Table, shards: Sequence[str]) -> dict[str, list[str]]:
+def withdrawn_by_shard(withdrawn_samples: BatchFolder, shard_contents: BatchFolder) -> dict[str, dict[str, list[str]]]:
     """Keys withdrawn from each shard; an empty list for most."""
-    keys: dict[str, list[str]] = {shard: [] for shard in shards}
-    for row in withdrawn.to_pylist():
+    keys: dict[str, list[str]] = {shard: [] for shard in shard_contents.names()}
+    for row in withdrawn_samples.table().to_pylist():
         keys[row["shard"].removesuffix(SUFFIX)].append(row["key"])
-    return keys
-
-
-def list_samples(batch: Batch, _: None) -> dict[str, pa.Table]:
-    """A shard's rows of `dataset_metadata`: what it holds, less the keys in the input `withdrawn`."""
-    contents = batch.table("shard_contents", DATASET_METADATA.names)
-    gone = pc.is_in(contents["key"], pa.array(batch.inputs["withdrawn"], pa.string()))
-    return {"dataset_metadata": contents.filter(pc.invert(gone)).replace_schema_metadata(None)}
+    return {shard: {"withdrawn": withdrawn} for shard, withdrawn in keys.items()}

@@ -17,14 +17,12 @@ import orjson
 import pyarrow as pa
 from pydantic import Field
 
-from biomedica_kedro.batches import Batch, map_items
 from biomedica_kedro.pmc.identifiers import split_of
-from biomedica_kedro.records import REJECTS, DataError, LicenseGroup, Options, RejectReason, to_table
-from biomedica_kedro.shards.fields import LONG_FIELDS, Row, article_part, caption_variants, image_part
+from biomedica_kedro.records import DataError, LicenseGroup, Options, RejectReason
+from biomedica_kedro.shards.fields import LONG_FIELDS, Row, caption_variants, image_part
 from biomedica_kedro.shards.samples import extension_of
 
-RECORDS = ".records"
-STAGE = "prepare_samples"
+RECORDS = "records.bin"
 
 _S, _I64 = pa.string(), pa.int64()
 PREPARED_SAMPLES = pa.schema(
@@ -69,51 +67,6 @@ class SampleOptions(Options):
     test: float = Field(default=0.05, ge=0, lt=1)
 
 
-def prepare_samples(batch: Batch, options: SampleOptions) -> dict[str, pa.Table]:
-    """Lay out the samples of one batch of articles.
-
-    Args:
-        batch: with the inputs `image_caption_pairs`, `articles`, `article_archive` and perhaps `image_labels`.
-        options: what is published.
-    Returns:
-        `prepared_samples`, `excluded_samples` (each with its reason) and `article_texts` (compact profile only).
-    """
-    articles = {row["article_id"]: row for row in batch.table("articles").to_pylist()}
-    labels = (
-        {row["key"]: row for row in batch.table("image_labels").to_pylist()} if "image_labels" in batch.inputs else {}
-    )
-    index = batch.table("article_archive").to_pylist()
-    places = {(row["article_id"], row["member"]): (row["offset"], row["n_bytes"]) for row in index}
-    seen: set[str] = set()
-
-    def check(pair: Row) -> Row:
-        exclude(pair, articles.get(pair["article_id"]), options)
-        if (pair["article_id"], pair["file_name"]) not in places:
-            raise DataError(RejectReason.MISSING_FILE, f"the archive holds no {pair['file_name']}")
-        if pair["key"] in seen:
-            raise DataError(RejectReason.DUPLICATE_KEY, pair["key"])
-        seen.add(pair["key"])
-        return pair
-
-    pairs = sorted(batch.table("image_caption_pairs").to_pylist(), key=lambda pair: str(pair["key"]))
-    kept, excluded = map_items(check, pairs, stage=STAGE, source=lambda pair: str(pair["key"]))
-    texts: list[Row] = []
-    with batch.open("prepared_samples", RECORDS) as file:
-        layout = _Layout(file, options, places)
-        for article_id, figures in _by_article(kept):
-            article = articles[article_id]
-            shared = article_part(article, figures)
-            layout.add_article(article, shared, [(pair, labels.get(pair["key"], {})) for pair in figures])
-            if options.profile is Profile.COMPACT:
-                text = orjson.dumps(shared).decode()
-                texts.append({"article_id": article_id, "license_group": article["license_group"], "record": text})
-    return {
-        "prepared_samples": to_table(layout.rows, PREPARED_SAMPLES),
-        "excluded_samples": to_table(excluded, REJECTS),
-        "article_texts": to_table(texts, ARTICLE_TEXTS),
-    }
-
-
 def exclude(pair: Row, article: Row | None, options: SampleOptions) -> None:
     """Do nothing when a figure may be published.
 
@@ -132,18 +85,20 @@ def exclude(pair: Row, article: Row | None, options: SampleOptions) -> None:
         raise DataError(RejectReason.NO_CAPTION, pair["key"])
 
 
-class _Layout:
-    """Write captions and records into one file; `rows` says where."""
+class SampleLayout:
+    """Write captions and records into one file; `rows` (`PREPARED_SAMPLES`) says where."""
 
     def __init__(
         self, file: BinaryIO, options: SampleOptions, places: Mapping[tuple[str, str], tuple[int, int]]
     ) -> None:
+        """Args: file: is written to; options: what a sample carries; places: offset and size of each archived file."""
         self._file = file
         self._options = options
         self._places = places
         self.rows: list[Row] = []
 
     def add_article(self, article: Row, shared: Mapping[str, Any], figures: Sequence[tuple[Row, Row]]) -> None:
+        """Add the figures of an article, each with its label; `shared` is the article's part of their records."""
         article_record = orjson.dumps(self._short(shared))
         article_offset = self._write(article_record)
         for pair, label in figures:
@@ -184,7 +139,8 @@ class _Layout:
         return offset
 
 
-def _by_article(pairs: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+def by_article(pairs: Iterable[Row]) -> list[tuple[str, list[Row]]]:
+    """Pairs by article, sorted."""
     groups: defaultdict[str, list[Row]] = defaultdict(list)
     for pair in pairs:
         groups[pair["article_id"]].append(pair)

@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from biomedica_kedro.batches.files import atomic_file
+from biomedica_kedro.stages.files import atomic_file
 
 logger = logging.getLogger(__name__)
 

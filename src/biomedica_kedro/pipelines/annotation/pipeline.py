@@ -1,139 +1,89 @@
-"""Annotation: embed, project, cluster, show to experts, resolve their votes, propagate."""
+"""The annotation pipeline: embed, project, cluster, show to experts, resolve their votes, propagate."""
 
 from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from biomedica_kedro.pipelines.annotation import nodes
+from biomedica_kedro.pipelines.annotation import reports, stages
+from biomedica_kedro.stages.node import batch_node, report_node
 
 
 def create_pipeline(**_: object) -> Pipeline:
     """Image-caption pairs to image labels."""
     return Pipeline(
-        [*_clusters(), *_labels(), *_quality()],
-        namespace="annotation",
-        prefix_datasets_with_namespace=False,
+        [*_clusters(), *_labels(), *_reports()], namespace="annotation", prefix_datasets_with_namespace=False
     )
 
 
 def _clusters() -> list[Node]:
     """Images to clusters of what looks alike."""
+    images = ["image_caption_pairs", "article_archive"]
     return [
-        Node(
-            nodes.embed_images,
-            inputs=[
-                "image_caption_pairs",
-                "article_archive",
-                "vision_encoder",
-                "params:annotation.embed_images",
-                "params:batches",
-            ],
-            outputs=["image_embeddings", "unusable_images"],
-            name="embed_images",
-            tags=["batches", "gpu"],
+        batch_node(
+            stages.embed_images, each=images, whole=["vision_encoder"], makes=["image_embeddings"], tags=["gpu"]
         ),
-        Node(
-            nodes.detect_panels,
-            inputs=["image_caption_pairs", "article_archive", "params:annotation.detect_panels", "params:batches"],
-            outputs=["image_panels", "unsplit_images"],
-            name="detect_panels",
-            tags=["batches"],
+        batch_node(stages.detect_panels, each=images, makes=["image_panels"]),
+        batch_node(stages.fit_projection, whole=["image_embeddings"], makes=["projection"]),
+        batch_node(stages.cluster_images, whole=["image_embeddings", "projection"], makes=["cluster_model"]),
+        batch_node(
+            stages.assign_clusters,
+            each=["image_embeddings"],
+            whole=["projection", "cluster_model"],
+            makes=["cluster_assignments"],
         ),
-        Node(
-            nodes.fit_projection,
-            inputs=["image_embeddings", "params:annotation.fit_projection"],
-            outputs=["projection"],
-            name="fit_projection",
-        ),
-        Node(
-            nodes.cluster_images,
-            inputs=["image_embeddings", "projection", "params:annotation.cluster_images", "params:batches"],
-            outputs=["cluster_model", "cluster_assignments", "cluster_profile"],
-            name="cluster_images",
-            tags=["batches"],
+        batch_node(stages.profile_clusters, whole=["cluster_assignments", "cluster_model"], makes=["cluster_profile"]),
+        batch_node(
+            stages.group_duplicates, whole=["image_caption_pairs", "image_embeddings"], makes=["duplicate_groups"]
         ),
     ]
 
 
 def _labels() -> list[Node]:
     """Clusters to the experts, and their votes to every image."""
+    clusters = ["cluster_assignments", "cluster_profile"]
     return [
-        Node(
-            nodes.draw_annotation_sheets,
-            inputs=[
-                "cluster_assignments",
-                "cluster_profile",
-                "image_caption_pairs",
-                "article_archive",
-                "params:annotation.draw_annotation_sheets",
-            ],
-            outputs=["annotation_sheets"],
-            name="draw_annotation_sheets",
-            tags=["report"],
+        batch_node(
+            stages.draw_annotation_sheets,
+            whole=[*clusters, "image_caption_pairs", "article_archive"],
+            makes=["annotation_sheets"],
         ),
-        Node(
-            nodes.resolve_expert_votes,
-            inputs=[
-                "expert_votes",
-                "taxonomy",
-                "cluster_profile",
-                "cluster_assignments",
-                "params:annotation.resolve_expert_votes",
-            ],
-            outputs=["cluster_labels", "annotator_agreement"],
-            name="resolve_expert_votes",
+        batch_node(
+            stages.resolve_expert_votes,
+            whole=["expert_votes", "taxonomy", *clusters],
+            makes=["cluster_labels", "annotator_agreement"],
         ),
-        Node(
-            nodes.propagate_labels,
-            inputs=[
-                "cluster_assignments",
-                "cluster_labels",
-                "cluster_profile",
-                "image_panels",
-                "image_embeddings",
-                "projection",
-                "params:annotation.propagate_labels",
-                "params:batches",
-            ],
-            outputs=["label_probe", "image_labels"],
-            name="propagate_labels",
-            tags=["batches"],
+        batch_node(
+            stages.fit_probe,
+            whole=["image_embeddings", "projection", *clusters, "cluster_labels"],
+            makes=["label_probe"],
+            params=["propagate_labels"],
+        ),
+        batch_node(
+            stages.propagate_labels,
+            each=["cluster_assignments", "image_panels", "image_embeddings"],
+            whole=["projection", "cluster_profile", "cluster_labels", "label_probe"],
+            makes=["image_labels"],
         ),
     ]
 
 
-def _quality() -> list[Node]:
-    """Duplicates, and how good the labels are."""
+def _reports() -> list[Node]:
+    """How good the labels are, and pictures."""
     return [
-        Node(
-            nodes.group_duplicates,
-            inputs=["image_caption_pairs", "image_embeddings", "params:annotation.group_duplicates"],
-            outputs=["duplicate_groups"],
-            name="group_duplicates",
-        ),
-        Node(
-            nodes.report_annotation,
-            inputs={
-                "projection": "projection",
-                "image_embeddings": "image_embeddings",
-                "cluster_profile": "cluster_profile",
-                "cluster_labels": "cluster_labels",
-                "annotator_agreement": "annotator_agreement",
-                "image_labels": "image_labels",
-                "image_panels": "image_panels",
-                "annotation_sheets": "annotation_sheets",
-                "expert_votes": "expert_votes",
-                "known_classes": "known_classes",
-            },
-            outputs=[
-                "annotation_quality",
-                "scree_plot",
-                "cluster_size_plot",
-                "image_map",
-                "agreement_plot",
-                "contact_sheet",
+        report_node(
+            reports.measure_labels,
+            inputs=[
+                "cluster_labels", "annotator_agreement", "image_labels", "image_panels", "expert_votes",
+                "known_classes",
             ],
-            name="report_annotation",
-            tags=["report"],
+            outputs=["annotation_quality"],
         ),
-    ]
+        report_node(
+            reports.draw_annotation,
+            inputs=[
+                "projection", "image_embeddings", "cluster_profile", "cluster_labels", "annotator_agreement",
+                "annotation_sheets", "image_labels",
+            ],
+            outputs=["annotation_plots", "image_map", "contact_sheet"],
+        ),
+    ]  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from biomedica_kedro.batches import BatchFolder
-from biomedica_kedro.batches.digests import digest_of
-from biomedica_kedro.batches.files import sha256_of
 from biomedica_kedro.benchmark.encode import Encoder, Vectors
 from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
 from biomedica_kedro.benchmark.nomination import UNTRAINED
 from biomedica_kedro.benchmark.samples import Pixels
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.files import sha256_of
+from biomedica_kedro.stages.identity import digest_of
+from biomedica_kedro.stages.place import local
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.images import Geometry
@@ -47,7 +50,7 @@ class ModelHandle:
             return UNTRAINED
         if self.choice.source is not ModelSource.CHECKPOINT:
             return self.digest()
-        folder = Path(self.choice.weights or self.checkpoint.path)
+        folder = Path(self.choice.weights or local(self.checkpoint.path, "evaluation"))
         return sha256_of(folder / "all.safetensors" if folder.is_dir() else folder)
 
 
@@ -151,6 +154,19 @@ def _cached(handle: ModelHandle, digest: str) -> Encoder:
     if choice.source is ModelSource.UNTRAINED:
         model = _untrained(choice.weights or str(handle.checkpoint.path), choice.seed)
     return OpenClipEncoder(model, preprocess, tokenizer)
+
+
+@contextmanager
+def machine_threads() -> Iterator[None]:
+    """As many of torch's threads as the machine gives, whatever ran before: their number decides the order of sums."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _keep_to_one_core() -> None:

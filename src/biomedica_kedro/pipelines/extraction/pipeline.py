@@ -2,68 +2,28 @@
 
 from __future__ import annotations
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
-from biomedica_kedro.pipelines.extraction.nodes import (
-    pair_images_with_captions,
-    parse_articles,
-    plot_corpus,
-    summarise_corpus,
-    verify_images,
-)
+from biomedica_kedro.pipelines.extraction.reports import report_extraction
+from biomedica_kedro.pipelines.extraction.stages import pair_images_with_captions, parse_articles, verify_images
+from biomedica_kedro.stages.node import batch_node, report_node
 
 
 def create_pipeline(**_: object) -> Pipeline:
     """Parse articles, verify their images, pair them with captions, count."""
     return Pipeline(
         [
-            Node(
-                parse_articles,
-                inputs=["article_archive", "params:batches"],
-                outputs=["articles", "figures", "rejected_articles"],
-                name="parse_articles",
-                tags=["batches"],
-            ),
-            Node(
-                verify_images,
-                inputs=["figures", "article_archive", "params:extraction.verify_images", "params:batches"],
-                outputs=["figure_images", "rejected_images"],
-                name="verify_images",
-                tags=["batches"],
-            ),
-            Node(
+            batch_node(parse_articles, each=["article_archive"], makes=["articles", "figures"]),
+            batch_node(verify_images, each=["figures", "article_archive"], makes=["figure_images"]),
+            batch_node(
                 pair_images_with_captions,
-                inputs=[
-                    "figures",
-                    "figure_images",
-                    "articles",
-                    "params:extraction.pair_images_with_captions",
-                    "params:batches",
-                ],
-                outputs=["image_caption_pairs", "rejected_pairs"],
-                name="pair_images_with_captions",
-                tags=["batches"],
+                each=["figures", "figure_images", "articles"],
+                makes=["image_caption_pairs"],
             ),
-            Node(
-                summarise_corpus,
-                inputs=[
-                    "articles",
-                    "figures",
-                    "image_caption_pairs",
-                    "rejected_articles",
-                    "rejected_images",
-                    "rejected_pairs",
-                ],
-                outputs="corpus_summary",
-                name="summarise_corpus",
-                tags=["report"],
-            ),
-            Node(
-                plot_corpus,
-                inputs="corpus_summary",
-                outputs=["caption_lengths", "articles_by_year", "articles_by_journal", "extraction_rejects"],
-                name="plot_corpus",
-                tags=["report"],
+            report_node(
+                report_extraction,
+                inputs=["articles", "figures", "figure_images", "image_caption_pairs"],
+                outputs=["corpus_summary", "corpus_plots"],
             ),
         ],
         namespace="extraction",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from biomedica_kedro.pipelines.ingestion.nodes import (
-    estimate_download,
+from biomedica_kedro.pipelines.ingestion.reports import estimate_download, plot_licenses
+from biomedica_kedro.pipelines.ingestion.stages import (
+    downloads_by_batch,
     fetch_articles,
     fetch_pubmed_records,
+    inventory_by_batch,
     list_articles,
-    plot_licences,
+    pmids_by_batch,
     read_metadata,
     select_articles,
 )
+from biomedica_kedro.stages.node import batch_node, report_node
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -25,42 +28,26 @@ def create_pipeline(**_: object) -> Pipeline:
                 outputs="article_inventory",
                 name="list_articles",
             ),
-            Node(
-                read_metadata,
-                inputs=["article_source", "article_inventory", "params:ingestion.read_metadata", "params:batches"],
-                outputs=["article_metadata"],
-                name="read_metadata",
-                tags=["batches"],
-            ),
-            Node(
+            batch_node(read_metadata, cut=inventory_by_batch, tools=["article_source"], makes=["article_metadata"]),
+            batch_node(
                 select_articles,
-                inputs=["article_metadata", "params:ingestion.select_articles"],
-                outputs=["selected_articles", "licence_summary", "article_tombstones"],
-                name="select_articles",
+                whole=["article_metadata"],
+                makes=["selected_articles", "license_summary", "article_tombstones"],
             ),
-            Node(
-                plot_licences, inputs="licence_summary", outputs="licence_plot", name="plot_licences", tags=["report"]
-            ),
-            Node(
+            report_node(plot_licenses, inputs=["license_summary"], outputs=["license_plot"]),
+            report_node(
                 estimate_download,
                 inputs=["article_source", "selected_articles", "params:ingestion.estimate_download"],
-                outputs="download_estimate",
-                name="estimate_download",
-                tags=["report"],
+                tools=["article_source"],
+                outputs=["download_estimate"],
             ),
-            Node(
-                fetch_articles,
-                inputs=["article_source", "selected_articles", "params:ingestion.fetch_articles", "params:batches"],
-                outputs=["article_archive", "failed_downloads"],
-                name="fetch_articles",
-                tags=["batches"],
-            ),
-            Node(
+            batch_node(fetch_articles, cut=downloads_by_batch, tools=["article_source"], makes=["article_archive"]),
+            batch_node(
                 fetch_pubmed_records,
-                inputs=["entrez", "selected_articles", "params:ingestion.fetch_pubmed_records", "params:batches"],
-                outputs=["pubmed_records"],
-                name="fetch_pubmed_records",
-                tags=["batches"],
+                cut=pmids_by_batch,
+                tools=["entrez"],
+                makes=["pubmed_records"],
+                in_process=True,  # which keeps to NCBI's rate
             ),
         ],
         namespace="ingestion",

@@ -1,0 +1,15 @@
+"""The layer of a data set, as kedro-viz shows it, is the folder it lies in: said once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_LAYER = re.compile(r"/\d\d_(\w+)/")
+
+
+def with_layer(filepath: str, metadata: dict[str, Any] | None) -> dict[str, Any]:
+    """Metadata for kedro-viz with the layer that the path names: "data/02_intermediate/articles" is `intermediate`."""
+    found = _LAYER.search(f"/{filepath}/")
+    stated = dict((metadata or {}).get("kedro-viz", {}))
+    return {**(metadata or {}), "kedro-viz": {"layer": found[1] if found else None, **stated}}

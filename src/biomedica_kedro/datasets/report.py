@@ -1,0 +1,90 @@
+"""Reports: what is drawn again only when what it is drawn from has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from kedro.io import AbstractDataset
+from kedro.io.core import parse_dataset_definition
+from kedro_datasets._typing import TablePreview
+
+from biomedica_kedro.datasets.batches import preview_of
+from biomedica_kedro.datasets.layers import with_layer
+from biomedica_kedro.stages.files import write_json
+from biomedica_kedro.stages.node import Drawn, Unchanged
+from biomedica_kedro.stages.place import place
+
+_INPUTS = ".inputs.json"
+
+
+class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
+    """Any data set of one file, with a record beside it of what it was drawn from.
+
+    The record `.scree_plot.json.inputs.json` is written after the file: a report that a killed run left half made has
+    none, and does not exist.
+
+    Example:
+        scree_plot: {type: ..., dataset: plotly.JSONDataset, filepath: data/08_reporting/scree_plot.json}
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        dataset: str | Mapping[str, Any],
+        save_args: Mapping[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Take the place and the kind.
+
+        Args:
+            filepath: the file, or the folder of a partitioned data set.
+            dataset: type of the data set, e.g. "plotly.JSONDataset", or its definition.
+            save_args: for its writer.
+            metadata: kept for kedro-viz (preview_args).
+        """
+        self._filepath = filepath
+        definition = {"type": dataset} if isinstance(dataset, str) else dict(dataset)
+        definition |= {"save_args": dict(save_args)} if save_args else {}
+        where = "path" if "PartitionedDataset" in str(definition["type"]) else "filepath"
+        kind, arguments = parse_dataset_definition({**definition, where: filepath})
+        self._inner = kind(**arguments)
+        folder, _, name = filepath.rpartition("/")
+        self._record = place(f"{folder}/.{name}{_INPUTS}")
+        self.metadata = with_layer(filepath, metadata)
+        if kind.__name__ in ("CSVDataset", "ParquetDataset"):
+            self.preview = self._preview_table
+        elif hasattr(self._inner, "preview"):
+            self.preview = self._inner.preview
+
+    def load(self) -> Any:
+        """What was drawn."""
+        return self._inner.load()
+
+    def save(self, data: Drawn | Unchanged) -> None:
+        """Write what was drawn, then what from; a report that is unchanged is left as it is."""
+        if isinstance(data, Unchanged):
+            return
+        self._record.unlink(missing_ok=True)
+        self._inner.save(data.value)
+        write_json(self._record, {"inputs": data.inputs})
+
+    def drawn_from(self) -> str | None:
+        """Digest of what the report that is there was drawn from; None when there is none."""
+        try:
+            digest = orjson.loads(self._record.read_bytes())["inputs"]
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+            return None
+        return str(digest) if self._inner.exists() else None
+
+    def _preview_table(self, nrows: int = 10) -> TablePreview:
+        return preview_of(pa.Table.from_pandas(self.load().head(nrows), preserve_index=False))
+
+    def _exists(self) -> bool:
+        return self.drawn_from() is not None
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "dataset": type(self._inner).__name__}

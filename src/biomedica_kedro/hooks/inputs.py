@@ -1,0 +1,53 @@
+"""Answer a run that cannot begin before it begins: which data sets are missing, and the command that makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+
+from biomedica_kedro.datasets.batches import BatchDataset
+from biomedica_kedro.datasets.report import ReportDataset
+
+
+class MissingDataError(Exception):
+    """A run asks for data that no run has made yet."""
+
+
+class InputHooks:
+    """Refuse a run whose inputs do not exist."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
+    ) -> None:
+        """Look at every input that an earlier stage makes.
+
+        Raises:
+            MissingDataError: naming all that are missing, and the command that makes them.
+        """
+        missing = [name for name in sorted(needed_inputs(pipeline)) if _is_missing(name, catalog)]
+        if missing:
+            environment = run_params.get("env")
+            command = "kedro run" + (f" --env={environment}" if environment else "")
+            time = "" if environment else ", in about 3 minutes on the embedded corpus"
+            raise MissingDataError(
+                f"nothing was run: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there yet. "
+                f"One command makes everything{time}:\n\n  {command}"
+            )
+
+
+def needed_inputs(pipeline: Pipeline) -> set[str]:
+    """Data sets that the pipeline does not make and at least one of its nodes cannot do without."""
+    needed = {name for node in pipeline.nodes for name in node.inputs if name not in _optional_inputs(node.func)}
+    return {name for name in needed & pipeline.inputs() if not name.startswith("params:")}
+
+
+def _optional_inputs(function: Any) -> frozenset[str]:
+    return getattr(function, "optional", frozenset())
+
+
+def _is_missing(name: str, catalog: CatalogProtocol[Any, Any]) -> bool:
+    return isinstance(catalog.get(name), BatchDataset | ReportDataset) and not catalog.exists(name)

@@ -1,0 +1,93 @@
+"""How good the annotation is where the truth is known, and what there is to see of it."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from biomedica_kedro.labels import plots
+from biomedica_kedro.labels.embedding import vectors_of
+from biomedica_kedro.labels.evaluation import measure_annotation, summarize_clusters
+from biomedica_kedro.labels.propagation import UNLABELED
+from biomedica_kedro.labels.sheets import sheet_file
+from biomedica_kedro.pipelines.annotation.stages import each, projection_of
+from biomedica_kedro.stages import WHOLE, BatchFolder
+from biomedica_kedro.stages.stage import stage
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+    from plotly.graph_objects import Figure
+
+_MAP_SAMPLE = 5000
+_MAP_BATCHES = 64
+_SHEETS_SHOWN = 3
+
+
+@stage(version=1)
+def measure_labels(
+    cluster_labels: BatchFolder,
+    annotator_agreement: BatchFolder,
+    image_labels: BatchFolder,
+    image_panels: BatchFolder,
+    expert_votes: pa.Table,
+    known_classes: pa.Table,
+) -> dict[str, Any]:
+    """Measure the annotation where the truth is known."""
+    voted = pc.list_flatten(expert_votes["keys"]).to_pylist()
+    quality = measure_annotation(each(image_labels), known_classes, voted, each(image_panels))
+    agreement = annotator_agreement.table(WHOLE).to_pylist()
+    return {**quality, "clusters": summarize_clusters(cluster_labels.table(WHOLE)), "agreement": agreement}
+
+
+@stage(version=1)
+def draw_annotation(
+    projection: BatchFolder,
+    image_embeddings: BatchFolder,
+    cluster_profile: BatchFolder,
+    cluster_labels: BatchFolder,
+    annotator_agreement: BatchFolder,
+    annotation_sheets: BatchFolder,
+    image_labels: BatchFolder,
+) -> tuple[Figure, Figure, Picture]:
+    """Draw what there is to see: the way from images to labels, a map of the images, contact sheets."""
+    concepts = [(labels or [UNLABELED])[0] for labels in cluster_labels.table(WHOLE)["primary_labels"].to_pylist()]
+    sizes = cluster_profile.table(WHOLE)["images"].to_numpy()
+    agreement = annotator_agreement.table(WHOLE).to_pylist()
+    return (
+        plots.plot_annotation(projection.table(WHOLE), sizes, concepts, agreement),
+        _map_of(image_embeddings, projection, image_labels),
+        plots.show_sheets(_largest_sheets(annotation_sheets)),
+    )
+
+
+def _map_of(embeddings: BatchFolder, projection: BatchFolder, labels: BatchFolder) -> Figure:
+    """A sample of the images on the first two principal axes: every n-th image of some of the batches."""
+    axes = projection_of(projection)
+    names = embeddings.names()
+    chosen = names[:: -(-len(names) // _MAP_BATCHES)]
+    step = max(1, -(-axes.count * len(chosen) // (len(names) * _MAP_SAMPLE)))
+    keys: list[str] = []
+    concepts: list[str] = []
+    points = []
+    for name in chosen:
+        table = embeddings.table(name)
+        some = table.take(np.arange(0, table.num_rows, step))
+        labeled = labels.table(name, ["key", "primary_labels"]).to_pylist()
+        concept_of = {row["key"]: row["primary_labels"][0] for row in labeled}
+        keys += some["key"].to_pylist()
+        concepts += [concept_of.get(key, UNLABELED) for key in some["key"].to_pylist()]
+        points.append(axes.apply(vectors_of(some["embedding"]))[:, :2])
+    return plots.plot_image_map(np.concatenate(points), concepts, keys)
+
+
+def _largest_sheets(folder: BatchFolder) -> list[Image.Image]:
+    """Contact sheets of the largest clusters."""
+    table = folder.table(WHOLE, ["cluster_id", "n_images"]).to_pylist()
+    largest = sorted({(-row["n_images"], row["cluster_id"]) for row in table})[:_SHEETS_SHOWN]
+    files = [folder.beside(WHOLE, sheet_file(cluster)) for _, cluster in largest]
+    return [Image.open(io.BytesIO(file.read_bytes())) for file in files]

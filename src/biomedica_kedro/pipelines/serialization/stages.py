@@ -1,0 +1,103 @@
+"""The serialization's stages: image-caption pairs to shards, their index, the list of samples, and an audit."""
+
+from __future__ import annotations
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from biomedica_kedro.records import DATASET_METADATA, DataError, RejectReason, to_table
+from biomedica_kedro.shards.audit import SHARD_AUDIT, audit_shard
+from biomedica_kedro.shards.export import ExportOptions, SampleSources, write_shard
+from biomedica_kedro.shards.fields import Row, article_part
+from biomedica_kedro.shards.layout import ShardOptions, assign_samples, with_batch, written_shards
+from biomedica_kedro.shards.selection import (
+    ARTICLE_TEXTS,
+    PREPARED_SAMPLES,
+    RECORDS,
+    Profile,
+    SampleLayout,
+    SampleOptions,
+    by_article,
+    exclude,
+)
+from biomedica_kedro.shards.writer import SUFFIX
+from biomedica_kedro.stages.stage import Batch, Tables, stage
+
+
+@stage(version=1)
+def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
+    """Choose the figures that may be published and lay out their captions and records.
+
+    Labels are optional: without annotation everything is published unlabeled. article_texts has rows in the compact
+    profile only.
+    """
+    articles = {row["article_id"]: row for row in batch.table("articles").to_pylist()}
+    is_labeled = "image_labels" in batch.inputs
+    labels = {row["key"]: row for row in batch.table("image_labels").to_pylist()} if is_labeled else {}
+    index = batch.table("article_archive").to_pylist()
+    places = {(row["article_id"], row["member"]): (row["offset"], row["n_bytes"]) for row in index}
+    seen: set[str] = set()
+
+    def check(pair: Row) -> Row:
+        exclude(pair, articles.get(pair["article_id"]), options)
+        if (pair["article_id"], pair["file_name"]) not in places:
+            raise DataError(RejectReason.MISSING_FILE, f"the archive holds no {pair['file_name']}")
+        if pair["key"] in seen:
+            raise DataError(RejectReason.DUPLICATE_KEY, pair["key"])
+        seen.add(pair["key"])
+        return pair
+
+    pairs = sorted(batch.table("image_caption_pairs").to_pylist(), key=lambda pair: str(pair["key"]))
+    kept = batch.map(check, pairs, source=lambda pair: str(pair["key"]))
+    texts: list[Row] = []
+    with batch.open_beside("prepared_samples", RECORDS) as file:
+        layout = SampleLayout(file, options, places)
+        for article_id, figures in by_article(kept):
+            article = articles[article_id]
+            shared = article_part(article, figures)
+            layout.add_article(article, shared, [(pair, labels.get(pair["key"], {})) for pair in figures])
+            if options.profile is Profile.COMPACT:
+                text = orjson.dumps(shared).decode()
+                texts.append({"article_id": article_id, "license_group": article["license_group"], "record": text})
+    return {
+        "prepared_samples": to_table(layout.rows, PREPARED_SAMPLES),
+        "article_texts": to_table(texts, ARTICLE_TEXTS),
+    }
+
+
+@stage(version=1)
+def assign_shards(batch: Batch, options: ShardOptions) -> Tables:
+    """Shuffle the samples into shards, keeping the shards there are."""
+    prepared = batch.inputs["prepared_samples"]
+    written = batch.inputs.get("written_samples")
+    shards = {} if options.compact or written is None else written_shards(written, options.layout)
+    assignments, withdrawn = assign_samples(with_batch(prepared), prepared.rejects(), shards, options)
+    return {"shard_assignments": assignments, "withdrawn_samples": withdrawn}
+
+
+@stage(version=1)
+def write_shards(batch: Batch, options: ExportOptions) -> Tables:
+    """Copy images, captions and records into shards, and index them in the same pass."""
+    members = batch.inputs["members"].rows()
+    sources = SampleSources(batch.inputs["article_archive"], batch.inputs["prepared_samples"])
+    with batch.open("dataset_shards", SUFFIX) as file, sources:
+        index, contents = write_shard(batch.name, members, file, sources, options)
+    return {"shard_index": index, "shard_contents": contents}
+
+
+@stage(version=1)
+def list_samples(batch: Batch) -> Tables:
+    """List every published sample with its place; what was withdrawn since its shard was written is left out."""
+    contents = batch.table("shard_contents", DATASET_METADATA.names)
+    gone = pc.is_in(contents["key"], pa.array(batch.inputs["withdrawn"], pa.string()))
+    return {"dataset_metadata": contents.filter(pc.invert(gone)).replace_schema_metadata(None)}
+
+
+@stage(version=1)
+def audit_shards(batch: Batch, options: SampleOptions) -> Tables:
+    """Read every shard back and compare it with its index."""
+    path = batch.inputs["dataset_shards"].file(batch.name, SUFFIX)
+    (entry,) = batch.table("shard_index").to_pylist()
+    row = audit_shard(path, entry, batch.table("shard_contents").to_pylist(), options.profile)
+    return {"shard_audit": to_table([row], SHARD_AUDIT)}

@@ -1,0 +1,76 @@
+"""Files on a disk or in an object store: a reader sees the whole file or none, whenever the writer is killed.
+
+On a disk a file is written beside its place, flushed and renamed. In an object store it is written to scratch and put
+whole: there is no rename worth the name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO, cast
+
+import orjson
+
+from biomedica_kedro.stages.place import Place, scratch_root
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+@contextmanager
+def atomic_path(path: Place) -> Iterator[Path]:
+    """Give a temporary local path; on success it becomes `path`, on failure it is removed.
+
+    Raises:
+        OSError: when the disk is full or the folder cannot be written; `path` is then as it was.
+    """
+    if not isinstance(path, Path):
+        with TemporaryDirectory(dir=scratch_root()) as folder:
+            temporary = Path(folder, path.name)
+            yield temporary
+            path.fs.put_file(str(temporary), path.path)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_file(path: Place) -> Iterator[BinaryIO]:
+    """Open a binary file that appears under `path` only when it is complete."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        yield file
+        file.flush()
+
+
+def write_json(path: Place, value: object) -> None:
+    """Write `value` as indented JSON with sorted keys, atomically."""
+    content = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def sha256_of(path: Place) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,219 @@
+"""A stage is a function of one batch: what it gets, what it gives, and the declaration that makes it one.
+
+    @stage(version=3)
+    def verify_images(batch: Batch, limits: ImageLimits) -> Tables: ...
+
+A person raises the version when the results change; tests/architecture/test_stage_code.py reminds of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, TypeVar
+
+import pyarrow as pa
+
+from biomedica_kedro.records import REJECTS, Reject, to_table
+from biomedica_kedro.stages.files import atomic_path
+from biomedica_kedro.stages.folder import BatchFolder
+from biomedica_kedro.stages.items import map_items
+from biomedica_kedro.stages.place import Place
+
+Tables: TypeAlias = Mapping[str, pa.Table]
+Function = TypeVar("Function", bound=Callable[..., Any])
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def stage(*, version: int) -> Callable[[Function], Function]:
+    """Declare a function to be a stage, or a report; `version` is part of the identity of its results."""
+
+    def declare(function: Function) -> Function:
+        function.__dict__["version"] = version
+        return function
+
+    return declare
+
+
+def version_of(function: Callable[..., Any]) -> int:
+    """Version of a stage.
+
+    Raises:
+        TypeError: when the function is not declared to be a stage.
+    """
+    try:
+        return int(function.__dict__["version"])
+    except KeyError:
+        name = f"{function.__module__}.{function.__name__}"
+        raise TypeError(f"{name} is no stage: declare it with @stage(version=1)") from None
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What became of the items of one batch, and the files written for it.
+
+    Attributes:
+        n_items: items that went through `Batch.map`.
+        rejects: those that did not come out.
+        files: by output.
+    """
+
+    n_items: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+    files: dict[str, list[Place]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a stage gets: the batch's name, its inputs, and where its outputs go.
+
+    Attributes:
+        name: "0003", a shard's name, or `WHOLE`.
+        stage: name of the stage.
+        inputs: by name of the data set: a `BatchFolder`, or any other value.
+        outputs: by name: the folder of each output.
+        digest: identity of the work: of all that counts among the inputs.
+        quarantine: items that killed a worker; `map` rejects them as `worker_killed`.
+        ledger: filled while the batch is worked on.
+    """
+
+    name: str
+    stage: str
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, BatchFolder]
+    digest: str
+    quarantine: frozenset[str] = frozenset()
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """This batch's table of an input."""
+        folder: BatchFolder = self.inputs[name]
+        return folder.table(self.name, columns)
+
+    def map(
+        self, function: Callable[[Item], Result], items: Iterable[Item], *, source: Callable[[Item], str]
+    ) -> list[Result]:
+        """Apply a function to every item; one that raises `DataError` becomes a reject of the batch.
+
+        Args:
+            function: treats one item.
+            items: what to treat.
+            source: names an item for its reject.
+        """
+        results, rejects = map_items(
+            function, items, stage=self.stage, source=source, quarantine=self.quarantine,
+            flight_record=self.flight_record,
+        )  # fmt: skip
+        self.ledger.n_items += len(results) + len(rejects)
+        self.ledger.rejects += rejects
+        return results
+
+    def reject(self, rejects: Iterable[Reject]) -> None:
+        """Record what did not become a row of this batch's first output."""
+        self.ledger.rejects += rejects
+
+    def expect(self, n_items: int) -> None:
+        """Say how many items came in where `map` does not: so many rows of the first output and rejects must follow."""
+        self.ledger.n_items += n_items
+
+    @contextmanager
+    def create(self, output: str, suffix: str) -> Iterator[Path]:
+        """A temporary path for a file of a data set without tables; it gets its name when the block succeeds."""
+        with self._written(output, self.outputs[output].file(self.name, suffix)) as path:
+            yield path
+
+    @contextmanager
+    def create_beside(self, output: str, kind: str) -> Iterator[Path]:
+        """Like `create`, for a file that belongs to the batch's table: see `BatchFolder.beside`."""
+        with self._written(output, self.outputs[output].beside(self.name, kind)) as path:
+            yield path
+
+    @contextmanager
+    def open(self, output: str, suffix: str) -> Iterator[BinaryIO]:
+        """Like `create`, opened for writing."""
+        with self.create(output, suffix) as temporary, temporary.open("wb") as file:
+            yield file
+
+    @contextmanager
+    def open_beside(self, output: str, kind: str) -> Iterator[BinaryIO]:
+        """Like `create_beside`, opened for writing."""
+        with self.create_beside(output, kind) as temporary, temporary.open("wb") as file:
+            yield file
+
+    def adopt(self, output: str, files: Iterable[Place]) -> None:
+        """Take over whole files that lie at their place already."""
+        self.ledger.files.setdefault(output, []).extend(files)
+
+    def scratch(self, output: str) -> Path:
+        """Local folder for checkpoints of unfinished work: survives a kill, belongs to these inputs only."""
+        folder = self.outputs[output].scratch(self.name, self.digest)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def flight_record(self) -> Path:
+        """File that names the item being treated, so that an item that kills its worker is known afterwards."""
+        first = next(iter(self.outputs.values()))
+        folder = first.scratch(self.name, self.digest).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f".{self.name}.flight"
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether an earlier attempt died: items treated one by one then let the flight record name the guilty one."""
+        return self.flight_record.is_file()
+
+    def without_last_item(self) -> Batch | None:
+        """This batch with the item of the flight record in quarantine; None when no new item is named there."""
+        try:
+            item = self.flight_record.read_text()
+        except FileNotFoundError:
+            return None
+        if not item or item in self.quarantine:
+            return None
+        return replace(self, quarantine=self.quarantine | {item}, ledger=Ledger())
+
+    def commit(self, tables: Tables) -> None:
+        """Write the tables and the rejects, then declare the batch finished.
+
+        Raises:
+            ValueError: when rows and rejects do not add up to the items that came in, or a table belongs to no output.
+        """
+        self._check(tables)
+        first = next(iter(self.outputs))
+        for output, folder in self.outputs.items():
+            files = list(self.ledger.files.get(output, []))
+            if output in tables:
+                files.append(folder.write_table(self.name, tables[output]))
+            rejects = self.ledger.rejects if output == first else []
+            if rejects:
+                files.append(folder.write_rejects(self.name, to_table(rejects, REJECTS)))
+            rows = tables[output].num_rows if output in tables else 0
+            folder.write_commit(self.name, inputs=self.digest, rows=rows, rejects=_by_reason(rejects), files=files)
+        self.flight_record.unlink(missing_ok=True)
+
+    def _check(self, tables: Tables) -> None:
+        unknown = tables.keys() - self.outputs.keys()
+        if unknown:
+            raise ValueError(f"{self.stage} gave tables {sorted(unknown)}, expected some of {list(self.outputs)}")
+        first = next(iter(self.outputs))
+        n_out = (tables[first].num_rows if first in tables else 0) + len(self.ledger.rejects)
+        if self.ledger.n_items and self.ledger.n_items != n_out:
+            raise ValueError(
+                f"{self.stage} lost records of batch {self.name!r}: {self.ledger.n_items} came in, {n_out} rows of "
+                f"{first!r} and rejects came out"
+            )
+
+    @contextmanager
+    def _written(self, output: str, path: Place) -> Iterator[Path]:
+        with atomic_path(path) as temporary:
+            yield temporary
+        self.ledger.files.setdefault(output, []).append(path)
+
+
+def _by_reason(rejects: Sequence[Reject]) -> dict[str, int]:
+    reasons = sorted(str(reject.reason) for reject in rejects)
+    return {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}

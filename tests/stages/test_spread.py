@@ -1,0 +1,89 @@
+"""Work spread over worker processes: a lost worker loses nothing, an item that kills workers becomes a reject."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from biomedica_kedro.records import RejectReason
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.run import BatchOptions, Work
+from biomedica_kedro.stages.spread import client_for
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # worker processes import the function by this path
+from slow_batch import Pace, treat_batch  # noqa: E402
+
+
+def run(root: Path, items: dict[str, list[str]], seconds: float, **options) -> BatchFolder:
+    rows = BatchFolder(root / "rows")
+    Work(
+        function=treat_batch, outputs={"rows": rows}, options=[Pace(seconds=seconds)],
+        cut={name: {"items": batch} for name, batch in items.items()}, spread=BatchOptions(**options),
+    ).run()  # fmt: skip
+    return rows
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A scheduler and two workers as separate processes, as a user's cluster would be."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    dask = str(Path(sys.executable).with_name("dask"))
+    scheduler = subprocess.Popen(
+        [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    address = next(line for line in scheduler.stderr if "Scheduler at:" in line).split()[-1]
+    threading.Thread(target=scheduler.stderr.read, daemon=True).start()
+    worker = [dask, "worker", address, "--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard"]
+    workers = [subprocess.Popen(worker, stderr=subprocess.DEVNULL, env=environment) for _ in range(2)]
+    yield address, workers
+    client_for(0, address).close()
+    for process in [*workers, scheduler]:
+        process.terminate()
+        process.wait(20)
+
+
+def test_item_that_kills_its_worker_becomes_a_reject(cluster, tmp_path):
+    address, _ = cluster
+    items = {"0000": ["a", "killer", "b"], "0001": ["c"]}
+    rows = run(tmp_path, items, 0.0, address=address)
+    assert sorted(rows.table()["source"].to_pylist()) == ["a", "b", "c"]
+    assert rows.rejects().select(["source", "reason"]).to_pylist() == [
+        {"source": "killer", "reason": str(RejectReason.WORKER_KILLED)}
+    ]
+
+
+def test_killing_a_worker_in_the_middle_loses_nothing(cluster, tmp_path):
+    address, workers = cluster
+    items = {f"{i:04d}": [f"{i}-{j}" for j in range(5)] for i in range(12)}
+    killed = []
+
+    def kill_when_under_way():
+        while len(list(tmp_path.glob("rows/_commits/*.json"))) < 3:
+            time.sleep(0.01)
+        workers[0].kill()
+        killed.append(len(list(tmp_path.glob("rows/_commits/*.json"))))
+
+    killer = threading.Thread(target=kill_when_under_way, daemon=True)
+    killer.start()
+    rows = run(tmp_path, items, 0.02, address=address)
+    killer.join()
+    assert 3 <= killed[0] < 12, "the kill must have come in the middle"
+    assert sorted(rows.table()["source"].to_pylist()) == sorted(item for batch in items.values() for item in batch)
+    assert rows.rejects().num_rows == 0
+
+
+def test_local_workers_give_the_same_tables_as_this_process(tmp_path):
+    items = {f"{i:04d}": [f"{i}-{j}" for j in range(3)] for i in range(4)}
+    here = run(tmp_path / "here", items, 0.0)
+    spread = run(tmp_path / "spread", items, 0.0, workers=2)
+    assert here.table(columns=["source"]) == spread.table(columns=["source"])
