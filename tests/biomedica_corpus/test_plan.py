@@ -10,7 +10,8 @@ from biomedica_corpus.captions import multi_panel_caption, single_panel_caption
 from biomedica_corpus.classes import CLASSES
 from biomedica_corpus.options import CorpusOptions
 from biomedica_corpus.plan import Flavor, draw_article_ids, plan_corpus
-from biomedica_kedro.pmc.identifiers import license_group, split_of
+from biomedica_kedro.pmc.identifiers import split_of
+from biomedica_kedro.pmc.licenses import license_group
 from biomedica_kedro.records import LicenseGroup, Split
 
 OPTIONS = CorpusOptions(articles=100, held_out_articles=10)

@@ -119,11 +119,35 @@ def test_authors_are_people_and_groups():
         ),
         ("<license xlink:href='https://creativecommons.org/publicdomain/zero/1.0/'/>", "CC0", "commercial"),
         ("<license><license-p>All rights reserved.</license-p></license>", None, "other"),
+        (
+            "<license xlink:href='http://creativecommons.org/licenses/by/4.0/'><license-p>Not for commercial use."
+            "</license-p></license>",
+            "CC BY-NC",
+            "noncommercial",
+        ),
+        (
+            "<license><ali:license_ref xmlns:ali='a' content-type='ccbyncsalicense'/></license>",
+            "CC BY-NC-SA",
+            "noncommercial",
+        ),
     ],
 )
 def test_license_is_read_from_link_or_words(permissions, code, group):
     article = front_of(f"<permissions>{permissions}</permissions>")
     assert (article.license_code, article.license_group) == (code, group)
+
+
+def test_license_of_files_before_permissions_is_read():
+    words = "Distributed under the Creative Commons Attribution License."
+    assert front_of(f"<copyright-statement>{words}</copyright-statement>").license_code == "CC BY"
+
+
+def test_narrower_of_article_and_archive_holds_and_is_told():
+    words = "<permissions><license><license-p>CC BY-NC 4.0</license-p></license></permissions>"
+    parsed = parse_article(article_xml(front=words), article_id="PMC1.1")
+    article = complement(parsed, b'{"license_code": "CC BY"}').article
+    assert (article.license_code, article.license_group) == ("CC BY-NC", "noncommercial")
+    assert article.warnings == ["the archive says CC BY, the article CC BY-NC: taken as CC BY-NC"]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +162,38 @@ def test_license_is_read_from_link_or_words(permissions, code, group):
 )
 def test_retractions_are_flagged(front, attributes):
     assert front_of(front, attributes=attributes).is_retracted
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Retracted article: leaves", "[Retracted] Leaves", "WITHDRAWN Leaves", "Retraction", "Retraction: leaves",
+        "Retraction to: leaves", "Retraction note to: leaves", "Notice of Retraction: leaves",
+        "Statement of withdrawal", "Publisher's retraction: leaves", "Retraction for Roe et al., leaves",
+        "Retraction of “Leaves”", "Leaves [retracted]", "Leaves (Withdrawn, see vol. 2)", "Leaves: RETRACTED",
+    ],
+)  # fmt: skip
+def test_titles_of_retracted_articles_and_their_notices_are_known(title):
+    assert front_of(f"<title-group><article-title>{title}</article-title></title-group>").is_retracted
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Withdrawal of nitrogen from leaves", "Retraction of leaf tips: a method", "Withdrawal syndrome of seedlings",
+        "Nipple retraction: a sign", "Retraction-extension cycles", "Retracted leaves: two cases",
+        "Opioid withdrawal", "Why articles are retracted: a review", "Lung retraction (a review)",
+    ],
+)  # fmt: skip
+def test_retraction_and_withdrawal_are_matters_of_medicine_too(title):
+    assert not front_of(f"<title-group><article-title>{title}</article-title></title-group>").is_retracted
+
+
+@pytest.mark.parametrize(("said", "is_retracted"), [("true", True), ("false", False), ("null", True)])
+def test_the_archive_rules_on_retraction_where_it_speaks(said, is_retracted):
+    title = "<title-group><article-title>RETRACTED: Leaves</article-title></title-group>"
+    parsed = parse_article(article_xml(front=title), article_id="PMC1.1")
+    assert complement(parsed, f'{{"is_retracted": {said}}}'.encode()).article.is_retracted is is_retracted
 
 
 def test_corrections_are_no_retractions():

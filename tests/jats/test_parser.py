@@ -120,6 +120,49 @@ def test_what_is_no_xml_is_malformed(xml):
     assert reason_of(xml) is RejectReason.MALFORMED_XML
 
 
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "<html xmlns='http://www.w3.org/1999/xhtml'><body><article><p>Checking</p></article></body></html>",
+        "<!-- cached --><html><body><article class='x'><p>Not found<br></article></body></html>",
+        "<rss><channel><item><article>Leaves</article></item></channel></rss>",
+        "<pmc-articleset><Reply Id='9' error='id(s) not in PMC'/></pmc-articleset>",
+    ],
+    ids=["XHTML", "HTML repaired", "feed", "efetch error"],
+)
+def test_articles_of_pages_and_feeds_are_no_articles(xml):
+    assert reason_of(xml.encode()) is RejectReason.NOT_AN_ARTICLE
+
+
+def set_of(*ids: str) -> bytes:
+    articles = (
+        f"<article><front><article-meta><article-id pub-id-type='{kind}'>{name}</article-id></article-meta></front>"
+        f"<body><fig><caption><p>Of {name}.</p></caption></fig></body></article>"
+        for kind, _, name in (id_.partition(":") for id_ in ids)
+    )
+    return f"<pmc-articleset>{''.join(articles)}</pmc-articleset>".encode()
+
+
+@pytest.mark.parametrize(
+    ("ids", "caption"),
+    [
+        (["pmc:22", "pmc:1"], "Of 1."),
+        (["pmcid:PMC1", "pmcid:PMC22"], "Of PMC1."),
+        (["pmcid-ver:PMC1.2", "pmcid-ver:PMC1.1"], "Of PMC1.1."),
+        (["pmc:22"], "Of 22."),
+    ],
+    ids=["number", "PMCID", "version", "only one"],
+)
+def test_of_a_set_the_article_asked_for_is_taken(ids, caption):
+    assert caption_of(set_of(*ids)) == caption
+
+
+def test_set_without_the_article_asked_for_names_what_it_holds():
+    with pytest.raises(DataError, match=r"2 articles, PMC22, PMC23: none is PMC1\.1") as caught:
+        parse_article(set_of("pmc:22", "pmc:23"), article_id="PMC1.1")
+    assert caught.value.reason is RejectReason.NOT_AN_ARTICLE
+
+
 def test_error_pages_are_no_articles():
     assert reason_of(b"<html><body><h1>404</h1></body></html>") is RejectReason.NOT_AN_ARTICLE
 

@@ -21,6 +21,17 @@ def figure_with(parse, content: str, front: str = CC_BY):
         "Copyright 2013 Leaf Chemical Society.",
         "All rights reserved.",
         "(c) 2004 Leaf Press.",
+        "Reproduced from Roe et al. with permission.",
+        "Reprinted from ref. 12, with permission.",
+        "From Roe A. et al., J Leaf. 2003, with kind permission.",
+        "Taken from [7] by permission.",
+        "Used under license from Leafstock.",
+        "Photograph licensed from the Leaf Agency.",
+        "Permission granted by Leaf Press.",
+        "Reprinted with permission from Patient Education in Botany.",
+        "Reproduced with permission from the Ministry of Leaves.",
+        "Reprinted from [12].",
+        "Republished from Roe and Doe.",
     ],
 )
 def test_wording_in_the_caption_sets_a_figure_apart(parse, words):
@@ -33,6 +44,13 @@ def test_wording_in_the_caption_sets_a_figure_apart(parse, words):
     [
         "Growth of leaves (c) and roots.",
         "Published with permission of the patient.",
+        "Photograph reproduced with the patient's written permission.",
+        "Shown with permission granted by the parents.",
+        "Reproduced with permission from her.",
+        "Specimens were taken with permission from the ethics committee.",
+        "Leaves were collected with permission of the national park authorities.",
+        "The findings were reproduced from three cultures.",
+        "The drug is licensed for adults.",
         "Membrane permission was not measured; permeability was.",
         "Membranes are permissive.",
     ],
@@ -60,6 +78,19 @@ def test_a_figures_own_open_license_makes_it_free(parse):
         front="",
     )
     assert figure.redistributable is True
+
+
+@pytest.mark.parametrize(
+    ("address", "redistributable"),
+    [("https://creativecommons.org/licenses/by-nc/4.0/", True), ("https://leaf.example/terms", False)],
+)
+def test_a_figures_own_license_counts_by_its_address(parse, address, redistributable):
+    license_ = f"<license xlink:href='{address}'><license-p>See there.</license-p></license>"
+    figure = figure_with(
+        parse, f"<permissions><copyright-statement>© Roe</copyright-statement>{license_}</permissions>"
+    )
+    assert figure.license_override.startswith("© Roe See there.")
+    assert figure.redistributable is redistributable
 
 
 def test_permission_under_an_open_license_is_free(parse):

@@ -1,33 +1,11 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biomedica_kedro.pmc.identifiers import batch_names, batch_of, license_group, pair_key, split_of
-from biomedica_kedro.records import LicenseGroup
+from biomedica_kedro.pmc.identifiers import batch_names, batch_of, pair_key, split_of
 
 PMCIDS = st.integers(1, 10**8).map("PMC{}".format)
-
-
-@pytest.mark.parametrize(
-    ("code", "group"),
-    [
-        ("CC0", LicenseGroup.COMMERCIAL),
-        ("CC BY", LicenseGroup.COMMERCIAL),
-        ("cc-by-sa", LicenseGroup.COMMERCIAL),
-        ("CC BY ND", LicenseGroup.COMMERCIAL),
-        ("CC BY-NC", LicenseGroup.NONCOMMERCIAL),
-        ("CC BY-NC-SA", LicenseGroup.NONCOMMERCIAL),
-        ("cc_by_nc_nd", LicenseGroup.NONCOMMERCIAL),
-        ("TDM", LicenseGroup.OTHER),
-        ("", LicenseGroup.OTHER),
-        (None, LicenseGroup.OTHER),
-        ("CC BY-XX", LicenseGroup.OTHER),
-    ],
-)
-def test_license_group_is_derived_and_never_guessed(code, group):
-    assert license_group(code) is group
 
 
 @given(PMCIDS, st.integers(1, 9), st.integers(1, 9))

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import io
 import time
 from itertools import groupby
 
 import pytest
-from cloud_layout import article_xml, jpeg
+from cloud_layout import article_xml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from biomedica_kedro.images.graphics import FileIndex
+from biomedica_kedro.pmc.file_index import FileIndex
 from biomedica_kedro.pmc.file_names import full_size_stem
 from biomedica_kedro.pmc.media import check_article, check_image, cited_images
 from biomedica_kedro.pmc.source import IMAGE_SUFFIXES
@@ -28,8 +30,25 @@ from biomedica_kedro.records import DataError, RejectReason
         ("journal.pone.1.g001", ["g001.png", "g0011.png"], ["g001.png"]),
         ("g001", ["paper-g001.png", "paperg001.png"], ["paper-g001.png"]),
         ("z", ["supplement.jpg"], []),
+        ("x-g005.webp", ["x-g005.webp", "x-g006.webp"], ["x-g005.webp"]),
+        ("gr1_lrg", ["gr1.jpg", "gr2.jpg"], ["gr1.jpg"]),
+        ("f1.tif", ["f1.tif.jpg"], ["f1.tif.jpg"]),
     ],
-    ids=["stem", "case", "other_extension", "doi", "url", "only_gif", "entity", "prefix", "no_prefix", "uncited"],
+    ids=[
+        "stem",
+        "case",
+        "other_extension",
+        "doi",
+        "url",
+        "only_gif",
+        "entity",
+        "prefix",
+        "no_prefix",
+        "uncited",
+        "webp",
+        "large",
+        "two_extensions",
+    ],
 )
 def test_cited_images_are_found_by_stem(href, files, wanted):
     assert cited_images(article_xml(href), files) == wanted
@@ -53,7 +72,20 @@ def test_utf16_articles_are_scanned_too():
     assert cited_images(article_xml("x").decode().encode("utf-16"), ["x.jpg"]) == ["x.jpg"]
 
 
-@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE HTML><html/>", b"  <html>", b"%PDF-1.7", b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<!DOCTYPE HTML><html/>",
+        b"  <html>",
+        b"%PDF-1.7",
+        b"\x1f\x8b",
+        b"<!-- cached -->\n<html><article/></html>",
+        b"<?xml version='1.0'?><!DOCTYPE html PUBLIC 'x'><html/>",
+        b"<?xml version='1.0'?><rss><article/></rss>",
+        b"<?xml version='1.0'?>\n<Error><Code>NoSuchKey</Code></Error>",
+    ],
+)
 def test_error_pages_are_no_articles(content):
     with pytest.raises(DataError) as caught:
         check_article(content)
@@ -67,8 +99,14 @@ def test_articles_pass(content):
     check_article(content)
 
 
-def test_image_is_known_by_its_first_bytes():
-    check_image(jpeg())
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "JPEG2000", "AVIF", "MPO"])
+def test_image_is_known_by_its_first_bytes(kind):
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(file, kind)
+    check_image(file.getvalue())
+
+
+def test_pages_are_no_images():
     with pytest.raises(DataError) as caught:
         check_image(b"<html>not here</html>")
     assert caught.value.reason is RejectReason.NOT_AN_IMAGE
@@ -88,7 +126,9 @@ def test_many_hrefs_and_many_files_are_matched_in_linear_time():
     assert time.process_time() - started < 5
 
 
-STEMS = st.sampled_from(["f1", "x-f1", "a.x-f1", "F1", "f1_small", "f1.thumbnail", "x-f1_tn", "f2", "x.f2", "f1.jpg"])
+STEMS = st.sampled_from(
+    ["f1", "x-f1", "a.x-f1", "F1", "f1_small", "f1.thumbnail", "x-f1_tn", "f1_lrg", "f2.large", "f2", "x.f2", "f1.jpg"]
+)
 SUFFIXES = st.sampled_from(["", ".jpg", ".JPG", ".gif", ".png", ".tif", ".pdf", ".thumbnail.jpg"])
 NAMES = st.builds("{}{}".format, STEMS, SUFFIXES)
 IMAGES = NAMES.filter(lambda name: name.lower().endswith(IMAGE_SUFFIXES))

@@ -9,6 +9,7 @@ import zipfile
 import orjson
 import pytest
 from cloud_layout import article_xml, jpeg
+from lxml import etree
 
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID
 from biomedica_kedro.pmc.metadata import parse_metadata
@@ -89,6 +90,71 @@ def test_package_of_several_articles_gives_each(tmp_path):
     )
     rows = listed(tmp_path)
     assert [metadata(tmp_path, row).doi for row in rows] == ["10.1/x", "10.1/y"]
+
+
+@pytest.mark.parametrize("wrapper", ["pmc-articleset", "OAI-PMH xmlns='http://www.openarchives.org/OAI/2.0/'"])
+def test_set_of_articles_in_one_file_gives_each(tmp_path, wrapper):
+    both = b"".join(XML.replace(b">77<", f">{n}<".encode()).replace(b"10.1/x", f"10.1/{n}".encode()) for n in (78, 79))
+    # The namespace of links is declared on the wrapper only.
+    both = both.replace(b' xmlns:xlink="http://www.w3.org/1999/xlink"', b"")
+    start = f'<?xml version="1.0"?><{wrapper} xmlns:xlink="http://www.w3.org/1999/xlink">'.encode()
+    zipped(tmp_path / "set.zip", {"set.xml": start + both + f"</{wrapper.split()[0]}>".encode(), "f1.jpg": jpeg()})
+    rows = listed(tmp_path)
+    assert [row["article_id"] for row in rows] == ["PMC78.1", "PMC79.1"]
+    assert [metadata(tmp_path, row).doi for row in rows] == ["10.1/78", "10.1/79"]
+    assert etree.fromstring(read(tmp_path, rows[1], "PMC79.1.xml")).findtext(".//{*}article-id[2]") == "79"
+
+
+SUPPLEMENTS = {
+    "feed": b"<rss><article>feed</article></rss>",
+    "page": b"<html><body><article><header/><p>Leaves</p></article></body></html>",
+    "no identity": b"<article><front/><body><p>Peer review</p></body></article>",
+    "another article": XML.replace(b">77<", b">88<"),
+}
+
+
+@pytest.mark.parametrize("supplement", SUPPLEMENTS.values(), ids=SUPPLEMENTS)
+@pytest.mark.parametrize("write", [tar_gz, zipped], ids=["tar_gz", "zip"])
+def test_the_articles_own_text_wins_over_supplements(tmp_path, write, supplement):
+    name = {tar_gz: "p.tar.gz", zipped: "p.zip"}[write]
+    write(tmp_path / name, {"p/a/data.xml": supplement, "p/paper.nxml": XML, "p/f1.jpg": jpeg()})
+    (row,) = listed(tmp_path)
+    assert row["article_id"] == "PMC77.1"
+    assert read(tmp_path, row, "PMC77.1.xml") == XML
+
+
+@pytest.mark.parametrize("supplement", ["feed", "page", "no identity"])
+def test_supplements_are_known_without_the_name_nxml_too(tmp_path, supplement):
+    write_unpacked(tmp_path / "p", {"a.xml": SUPPLEMENTS[supplement], "b.xml": XML})
+    (row,) = listed(tmp_path)
+    assert read(tmp_path, row, "PMC77.1.xml") == XML
+
+
+@pytest.mark.parametrize(
+    "other", ["p/thumb/f1.jpg", "p/supp/f1.jpg", "p/Thumbnails/f1.jpg", "p/f1_small/f1.jpg", "f1.jpg"]
+)
+def test_full_size_image_beside_the_text_wins_over_others_of_its_name(tmp_path, other):
+    tar_gz(tmp_path / "p.tar.gz", {other: jpeg(1, size=99), "p/a.nxml": XML, "p/f1.jpg": jpeg(2, size=64)})
+    assert read(tmp_path, listed(tmp_path)[0], "f1.jpg") == jpeg(2, size=64)
+
+
+def test_images_of_two_articles_of_one_package_are_kept_apart(tmp_path):
+    second = XML.replace(b">77<", b">78<").replace(b"10.1/x", b"10.1/y")
+    zipped(tmp_path / "i.zip", {"1/a.xml": XML, "1/f1.jpg": jpeg(1), "2/a.xml": second, "2/f1.jpg": jpeg(2)})
+    assert [read(tmp_path, row, "f1.jpg") for row in listed(tmp_path)] == [jpeg(1), jpeg(2)]
+
+
+@pytest.mark.parametrize("title", ["RETRACTED: On tests", "On tests"])
+def test_package_says_that_an_article_is_retracted_but_never_that_it_is_not(tmp_path, title):
+    write_unpacked(tmp_path / "p", {"a.nxml": XML.replace(b"On <italic>tests</italic>", title.encode())})
+    facts = orjson.loads(read(tmp_path, listed(tmp_path)[0], "PMC77.1.json"))
+    assert facts.get("is_retracted") == (True if "RETRACTED" in title else None)
+
+
+@pytest.mark.parametrize("name", ["a.jpg.webp", "f1.webp", "f1.jp2", "f1.avif"])
+def test_newer_formats_are_images_of_a_package(tmp_path, name):
+    tar_gz(tmp_path / "p.tar.gz", {"a.nxml": XML, name: b"x"})
+    assert metadata(tmp_path, listed(tmp_path)[0]).image_names == [name]
 
 
 def test_article_without_pmcid_gets_a_stable_one_that_no_real_article_has(tmp_path):

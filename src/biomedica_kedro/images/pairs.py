@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from biomedica_kedro.pmc.identifiers import pair_key
+from biomedica_kedro.pmc.licenses import license_group, narrower, read_license
 from biomedica_kedro.records import DataError, Options, RejectReason
 
 Row = Mapping[str, Any]
@@ -51,7 +52,7 @@ def make_pair(image: Row, figure: Row, article: Row, options: PairOptions) -> di
         "caption": caption,
         "mentions": mention_texts(figure["mentions"]),
         **{name: figure[name] for name in ("article_id", "figure_id", "position", "kind", "label", "redistributable")},
-        **{name: article[name] for name in ("license_code", "license_group")},
+        **_license(figure, article),
         **{name: image[name] for name in _FROM_IMAGE},
     }
 
@@ -65,6 +66,14 @@ def caption_for(figure: Row, language: str) -> str:
 def mention_texts(mentions: Sequence[Row] | None) -> list[str]:
     """The paragraphs that mention a figure, each once, in their order."""
     return list(dict.fromkeys(mention["text"] for mention in mentions or ()))
+
+
+def _license(figure: Row, article: Row) -> dict[str, str | None]:
+    """The article's license, narrowed where the figure has an open one of its own that asks for more."""
+    own = narrower(article["license_code"], read_license(figure["license_override"] or "").code)
+    if own is None:
+        return {"license_code": article["license_code"], "license_group": article["license_group"]}
+    return {"license_code": own, "license_group": license_group(own).value}
 
 
 _FROM_IMAGE = ("image_id", "file_name", "format", "width", "height", "mode", "n_bytes", "sha256", "phash")

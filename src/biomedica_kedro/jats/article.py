@@ -20,7 +20,7 @@ from biomedica_kedro.jats.parser import read_article
 from biomedica_kedro.jats.permissions import is_redistributable
 from biomedica_kedro.jats.references import read_references
 from biomedica_kedro.jats.scan import Scan
-from biomedica_kedro.pmc.identifiers import license_group
+from biomedica_kedro.pmc.licenses import license_group, narrower
 from biomedica_kedro.records import DataError, RejectReason
 
 
@@ -29,7 +29,7 @@ def parse_article(xml: bytes, *, article_id: str) -> ParsedArticle:
 
     Args:
         xml: JATS XML, untrusted.
-        article_id: "PMC10009416.1"; the records carry it.
+        article_id: "PMC10009416.1"; the records carry it, and of a set of articles it is the one taken.
     Returns:
         The article and its figures in document order; both tell in `warnings` what was odd.
     Raises:
@@ -45,11 +45,11 @@ def parse_article(xml: bytes, *, article_id: str) -> ParsedArticle:
 
 
 def _parse(xml: bytes, article_id: str) -> ParsedArticle:
-    source = read_article(xml)
+    source = read_article(xml, article_id)
     scan = Scan(source.article)
     article = read_front(source.article, article_id)
     article.recovered = source.recovered
-    article.warnings = source.warnings
+    article.warnings += source.warnings
     found = read_figures(scan, article_id)
     article.paragraphs = _paragraphs(scan)
     find_mentions(scan, found)
@@ -94,9 +94,9 @@ def complement(parsed: ParsedArticle, metadata: bytes | None) -> ParsedArticle:
     # Numbers stand where texts are expected (a PMID).
     texts = {name: str(value) for name, value in facts.items() if value and isinstance(value, str | int)}
     article = parsed.article
-    article.license_code = texts.get("license_code") or article.license_code
-    article.license_group = license_group(article.license_code).value
-    article.is_retracted = article.is_retracted or bool(facts.get("is_retracted"))
+    _settle_license(article, texts.get("license_code"))
+    if isinstance(facts.get("is_retracted"), bool):
+        article.is_retracted = facts["is_retracted"]
     article.is_manuscript = article.is_manuscript or bool(facts.get("is_manuscript"))
     article.citation = texts.get("citation") or article.citation
     article.title = article.title or texts.get("title", "")
@@ -114,6 +114,15 @@ def _paragraphs(scan: Scan) -> list[Paragraph]:
         if place.sub_article is None and (text := scan.paragraph_text(index)):
             paragraphs.append(Paragraph(index, place.section, text))
     return paragraphs
+
+
+def _settle_license(article: Article, archived: str | None) -> None:
+    """The archive's code stands, narrowed where the article itself asks for more."""
+    both = narrower(archived, article.license_code)
+    if archived and both != archived and both is not None:
+        article.warnings.append(f"the archive says {archived}, the article {article.license_code}: taken as {both}")
+    article.license_code = both or archived or article.license_code
+    article.license_group = license_group(article.license_code).value
 
 
 def _settle_redistribution(article: Article, figures: list[Figure]) -> None:

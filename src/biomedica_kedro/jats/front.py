@@ -12,10 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from lxml import etree
 
 from biomedica_kedro.jats.model import Article
-from biomedica_kedro.jats.permissions import license_code_of
+from biomedica_kedro.jats.permissions import license_of
 from biomedica_kedro.jats.tags import XML_LANG
 from biomedica_kedro.jats.tree import children_by_tag, plain_text, text_of, texts_by_tag
-from biomedica_kedro.pmc.identifiers import ARTICLE_ID, license_group
+from biomedica_kedro.pmc.front import RETRACTED_TITLE
+from biomedica_kedro.pmc.identifiers import ARTICLE_ID
+from biomedica_kedro.pmc.licenses import license_group
 
 Children = Mapping[str, Sequence[etree._Element]]
 
@@ -23,8 +25,9 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # Electronic publication first: it is when readers could read; `collection` is often the year of the volume only.
 _DATE_ORDER = ("epub", "electronic", "pub", "ppub", "print", "epub-ppub", "collection", "pmc-release")
+# NLM 2 has the statements in the place of `<permissions>`.
+_PERMISSIONS = ("permissions", "copyright-statement", "license")
 _YEAR = re.compile(r"[12][0-9]{3}")
-_RETRACTED = re.compile(r"^\W*(retracted|retraction|withdrawn|withdrawal)\b", re.IGNORECASE)
 _MESH_GROUP = re.compile(r"mesh", re.IGNORECASE)
 _NOT_KEYWORDS = re.compile(r"abbrev|mesh|research-organism", re.IGNORECASE)
 _OTHER_ABSTRACTS = re.compile(
@@ -65,7 +68,7 @@ def is_retraction(article: Article, meta: Children) -> bool:
     """
     if article.article_type in {"retraction", "retracted-article", "expression-of-concern"}:
         return True
-    if _RETRACTED.search(article.title):
+    if RETRACTED_TITLE.search(article.title):
         return True
     return any("retract" in (link.get("related-article-type") or "") for link in meta.get("related-article", ()))
 
@@ -92,7 +95,9 @@ def _read_meta(article: Article, meta: Children) -> None:
         plain_text(e) for group in meta.get("article-categories", ()) for e in group.iter("subject")
     )
     article.authors = [name for group in meta.get("contrib-group", ()) for name in _authors(group)]
-    article.license_code = license_code_of(meta["permissions"][0]) if "permissions" in meta else None
+    license_ = license_of([e for tag in _PERMISSIONS for e in meta.get(tag, ())])
+    article.license_code = license_.code
+    article.warnings += [license_.warning] if license_.warning else []
     article.citation = _citation(article, meta)
     for group in meta.get("kwd-group", ()):
         kind = f"{group.get('kwd-group-type', '')} {group.get('specific-use', '')}"

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterator
 from urllib.parse import unquote
 
-DECODABLE_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "tif", "tiff")
-IMAGE_EXTENSIONS = (*DECODABLE_EXTENSIONS, "bmp", "webp", "svg", "eps", "pdf", "ps", "emf", "wmf")
+DECODABLE_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "tif", "tiff", "webp", "jp2", "jpx", "j2k", "jpf", "avif", "mpo")
+IMAGE_EXTENSIONS = (*DECODABLE_EXTENSIONS, "bmp", "svg", "eps", "pdf", "ps", "emf", "wmf")
 FILM_EXTENSIONS = ("mp4", "mov", "avi", "mpg", "mpeg", "wmv", "webm", "flv", "mkv", "m4v", "ogv", "swf", "mp3", "wav")
 
 _EXTENSIONS = frozenset((*IMAGE_EXTENSIONS, *FILM_EXTENSIONS))
-_THUMBNAIL = re.compile(r"[._-](?:thumb(?:nail)?|small|tn)$", re.IGNORECASE)
+_SMALL = r"thumb(?:nail)?s?|small|tn"
+_THUMBNAIL = re.compile(rf"[._-](?:{_SMALL})$", re.IGNORECASE)
+_SIZE = re.compile(rf"[._-](?:{_SMALL}|lrg|large|hi-?res)$")
+_THUMBNAIL_FOLDER = re.compile(rf"(?:.*[._-])?(?:{_SMALL}|previews?)", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[._-]")
+_MAX_NAME = 255
 
 
 def file_name_of(href: str) -> str:
@@ -21,9 +28,10 @@ def file_name_of(href: str) -> str:
 
 
 def stem_of(file_name: str) -> str:
-    """File name without the extension of an image or a film: "pone.0046493.g001" is a stem already."""
-    extension = extension_of(file_name)
-    return file_name[: -len(extension) - 1] if extension else file_name
+    """File name without extensions of images or films: "fig1.tif.jpg" -> "fig1"; "pone.0046493.g001" is a stem."""
+    while extension := extension_of(file_name):
+        file_name = file_name[: -len(extension) - 1]
+    return file_name
 
 
 def extension_of(file_name: str) -> str:
@@ -37,6 +45,21 @@ def is_thumbnail(file_name: str) -> bool:
     return _THUMBNAIL.search(stem_of(file_name)) is not None
 
 
+def is_thumbnail_folder(folder: str) -> bool:
+    """Whether a folder's name says that it holds small copies: "thumb", "fig_small"."""
+    return _THUMBNAIL_FOLDER.fullmatch(folder) is not None
+
+
+def folded(name: str) -> str:
+    """A name as it is compared: in lower case, accents composed."""
+    return unicodedata.normalize("NFC", name).lower()
+
+
 def full_size_stem(file_name: str) -> str:
-    """Stem without the mark of a thumbnail: "fig1_small.gif" -> "fig1"."""
-    return _THUMBNAIL.sub("", stem_of(file_name))
+    """Stem, folded, without the mark of a size: "fig1_small.gif", "Fig1_lrg.jpg" -> "fig1"."""
+    return _SIZE.sub("", folded(stem_of(file_name)))
+
+
+def endings(stem: str) -> Iterator[str]:
+    """What follows each separator of a stem: "a-b.c" -> "b.c", "c"."""
+    return (stem[place.end() :] for place in _SEPARATOR.finditer(stem[:_MAX_NAME]) if place.end() < len(stem))

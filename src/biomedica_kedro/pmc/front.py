@@ -9,23 +9,47 @@ from __future__ import annotations
 import calendar
 import html
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from biomedica_kedro.pmc.licenses import read_license
+
+# What the `<article>` of JATS holds and that of a web page does not.
+ARTICLE_PARTS = frozenset({"front", "body", "back", "floats-group", "floats-wrap", "sub-article", "response", "fig"})
 
 _HEAD_BYTES = 1 << 20
 _TAG = re.compile(r"<[^<>]*>")
 _ARTICLE = re.compile(r"<(?:[\w.-]+:)?article[\s>]")
+# Markup before the root element, and its name; not of UTF-16, in which each file is taken as one article.
+_ROOT = re.compile(
+    rb"(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[[^\]]*\]\s*)?>)*<([\w.:-]+)", re.DOTALL | re.IGNORECASE
+)
+_WRAPPED = re.compile(rb"<(?:([\w.-]+):)?article(?=[\s>]).*?</(?(1)\1:)article\s*>", re.DOTALL)
+_PART = re.compile(rb"<(?:[\w.-]+:)?(?:%s)[\s/>]" % "|".join(sorted(ARTICLE_PARTS)).encode())
+_NAMESPACE = re.compile(rb"""(xmlns(?::[\w.-]+)?)\s*=\s*("[^"<>]*"|'[^'<>]*')""")
 _BODY = re.compile(r"<(?:[\w.-]+:)?(?:body|back|sub-article)[\s>]")
 _ENCODING = re.compile(rb"<\?xml[^>]*encoding=[\"']([\w.-]+)[\"']")
 _ID = re.compile(r"<(?:[\w.-]+:)?article-id\b([^<>]*)>([^<]*)<")
 _ID_TYPE = re.compile(r"pub-id-type\s*=\s*[\"']([^\"']*)[\"']")
-_LICENSE_URL = re.compile(r"creativecommons\.org/(?:licenses/(by(?:-nc)?(?:-nd|-sa)?)\b|publicdomain/(zero))", re.I)
-_LICENSE_TYPE = re.compile(r"content-type\s*=\s*[\"']cc(0|by(?:nc)?(?:nd|sa)?)license", re.I)
-_LICENSE_WORDS = re.compile(
-    r"creative\s+commons\s+attribution([-\s]+non-?commercial)?(?:[-\s]+(no-?deriv\w*|share-?alike))?", re.I
-)
-_RETRACTED = re.compile(r"article-type\s*=\s*[\"']retraction|related-article-type\s*=\s*[\"']retracted", re.I)
+_PERMISSIONS = re.compile(r"<(?:[\w.-]+:)?(permissions|license|copyright-statement)\b.*?</(?:[\w.-]+:)?\1>", re.DOTALL)
+_ATTRIBUTE = re.compile(r"=\s*(?:\"([^\"<>]*)\"|'([^'<>]*)')")
+_RETRACTED = re.compile(r"article-type\s*=\s*[\"']retraction|related-article-type\s*=\s*[\"'][\w-]*retract", re.I)
 _MANUSCRIPT = re.compile(r"pub-id-type\s*=\s*[\"']manuscript[\"']|\bopen_access\s+manuscript", re.I)
 _DATE = re.compile(r"<(?:[\w.-]+:)?pub-date\b[^<>]*>(.*?)</(?:[\w.-]+:)?pub-date>", re.DOTALL)
+
+
+# How the title of a retracted article, or of the notice, begins or ends; a word alone may be a matter of medicine.
+_NOTICE = r"(?:notice|note|statement|announcement)"
+RETRACTED_TITLE = re.compile(
+    r"^\W*(?:(?:retracted|withdrawn)(?:\s+(?:article|paper|manuscript|chapter))?\s*(?:[:\])}.|]|[-–—]\s|$)"
+    r"|(?-i:RETRACTED|WITHDRAWN)\s"
+    rf"|(?:\w+\s+)?{_NOTICE}\s+of\s+(?:\w+\s+)?(?:retraction|withdrawal)\b"
+    r"|(?:(?:editorial|article|author|publisher|partial|full)\S*\s+)?(?:retraction|withdrawal)"
+    rf"(?:\s+{_NOTICE}\b|\s+(?:of|for)\s[^,:]{{1,60}}\bet al\b|\s+[-–—]\s"
+    r"|(?:\s+(?:to|of|for|and replacement(?:\s+of)?))?\s*(?:[:\"“‘]|$)))"
+    r"|[\[(]\s*(?:retracted|withdrawn)\b[^\])]*[\])]\W*$|[-–—:]\s*(?:retracted|withdrawn)(?:\s+article)?\W*$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +68,27 @@ class Front:
     is_manuscript: bool
 
 
-def is_article(xml: bytes) -> bool:
-    """Whether some bytes look like a JATS article, bare or wrapped."""
-    return _ARTICLE.search(_decode(xml[:65_536])) is not None
+def articles_in(xml: bytes) -> list[bytes]:
+    """The JATS articles of a file, each alone: a set of efetch or OAI-PMH holds several, a page or a feed none."""
+    root = _ROOT.match(xml.removeprefix(b"\xef\xbb\xbf"))
+    if root is None or root[1].rpartition(b":")[2] == b"article":
+        return [xml] if _ARTICLE.search(_decode(xml[:65_536])) else []
+    blocks = [block for block in _WRAPPED.finditer(xml) if _PART.search(block[0])]
+    if len(blocks) < 2:
+        return [xml] * len(blocks)
+    spaces = dict(_NAMESPACE.findall(xml[: blocks[0].start()]))
+    return [_with_namespaces(block[0], spaces) for block in blocks]
+
+
+def _with_namespaces(article: bytes, spaces: Mapping[bytes, bytes]) -> bytes:
+    """An article taken out of its wrapper, with the namespaces declared there."""
+    start, end = article.split(b">", 1)
+    own = dict(_NAMESPACE.findall(start))
+    return (
+        b" ".join([start.rstrip(b"/"), *(name + b"=" + value for name, value in spaces.items() if name not in own)])
+        + b">"
+        + end
+    )
 
 
 def read_front(xml: bytes) -> Front:
@@ -60,16 +102,17 @@ def read_front(xml: bytes) -> Front:
     head = head[: end.start()] if end else head
     ids = _article_ids(head)
     pmcid, version = _pmcid(ids)
+    title = _element(head, "article-title")
     return Front(
         pmcid=pmcid,
         version=version,
         pmid=ids.get("pmid"),
         doi=ids.get("doi"),
         publisher_id=ids.get("publisher-id"),
-        title=_element(head, "article-title"),
+        title=title,
         citation=_citation(head),
         license_code=_license_code(head),
-        is_retracted=_RETRACTED.search(head) is not None,
+        is_retracted=(_RETRACTED.search(head) or RETRACTED_TITLE.search(title or "")) is not None,
         is_manuscript=_MANUSCRIPT.search(head) is not None,
     )
 
@@ -102,18 +145,9 @@ def _pmcid(ids: dict[str, str]) -> tuple[str | None, int]:
 
 
 def _license_code(head: str) -> str | None:
-    url = _LICENSE_URL.search(head)
-    if url is not None:
-        return "CC0" if url[2] else f"CC {url[1].upper()}"
-    kind = _LICENSE_TYPE.search(head)
-    if kind is not None:
-        parts = re.findall("by|nc|nd|sa", kind[1].lower())
-        return "CC0" if kind[1] == "0" else f"CC {'-'.join(parts).upper()}"
-    words = _LICENSE_WORDS.search(_TAG.sub("", head))
-    if words is None:
-        return None
-    last = {"n": "-ND", "s": "-SA"}.get((words[2] or " ")[0].lower(), "")
-    return f"CC BY{'-NC' if words[1] else ''}{last}"
+    blocks = [found[0] for found in _PERMISSIONS.finditer(head)]
+    attributes = [one or other for block in blocks for one, other in _ATTRIBUTE.findall(block)]
+    return read_license(*attributes, *(html.unescape(_TAG.sub("", block)) for block in blocks)).code
 
 
 def _citation(head: str) -> str | None:

@@ -8,13 +8,11 @@ from __future__ import annotations
 import hashlib
 import re
 
-from biomedica_kedro.records import LicenseGroup, Split
+from biomedica_kedro.records import Split
 
 ARTICLE_ID = re.compile(r"(?P<pmcid>PMC\d+)\.(?P<version>\d+)")
 
 _NOT_IN_KEY = re.compile(r"[^A-Za-z0-9_-]+")
-_COMMERCIAL = {"CC0", "CC BY", "CC BY-SA", "CC BY-ND"}
-_NONCOMMERCIAL = {"CC BY-NC", "CC BY-NC-SA", "CC BY-NC-ND"}
 
 
 def pmcid_of(article_id: str) -> str:
@@ -56,22 +54,6 @@ def pair_key(article_id: str, figure_id: str, part: int) -> str:
     if figure != figure_id:
         figure = f"{figure}_{_hash(figure_id):016x}"[: len(figure) + 9]
     return f"{article_id.replace('.', '_')}-{figure}-{part}"
-
-
-def license_group(license_code: str | None) -> LicenseGroup:
-    """Map PMC's `license_code` to the group that says what may be done with the article.
-
-    Args:
-        license_code: e.g. "CC BY-NC"; case, spaces and hyphens do not matter; may be absent.
-    Returns:
-        OTHER for absent and unknown codes (TDM, author manuscripts): never guessed.
-    Source: BIOMEDICA section 2, licence table.
-    """
-    words = re.split(r"[\s_-]+", (license_code or "").upper().strip())
-    code = f"{words[0]} {'-'.join(words[1:])}".strip()
-    if code in _COMMERCIAL:
-        return LicenseGroup.COMMERCIAL
-    return LicenseGroup.NONCOMMERCIAL if code in _NONCOMMERCIAL else LicenseGroup.OTHER
 
 
 def _hash(text: str) -> int:

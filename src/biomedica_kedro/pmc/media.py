@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from biomedica_kedro.pmc.file_names import extension_of, file_name_of, full_size_stem, is_thumbnail, stem_of
+from biomedica_kedro.pmc.file_index import FileIndex
+from biomedica_kedro.pmc.file_names import extension_of, file_name_of, full_size_stem, is_thumbnail
 from biomedica_kedro.pmc.source import IMAGE_SUFFIXES
 from biomedica_kedro.records import DataError, RejectReason
 
@@ -19,10 +20,13 @@ _TAG = re.compile(
     rb"<(?P<end>/?)(?:disp|inline)-formula\b[^<>]*?(?P<empty>/?)>"
     rb"|<(?:[\w.-]+:)?(?:graphic|media)\b[^<>]*?\bhref\s*=\s*(?P<quote>[\"'])(?P<href>[^<>]*?)(?P=quote)"
 )
-_SEPARATOR = re.compile(r"[._-]")
-_MAX_NAME = 255
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_PAGE = re.compile(rb"\s*(<!doctype\s+html|<html\b)", re.IGNORECASE)
+_MAGIC = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II[*+]\x00|MM\x00[*+]|RIFF....WEBP"
+    rb"|\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|....ftypavi[fs]", re.DOTALL,
+)  # fmt: skip
+_PAGE = re.compile(
+    rb"(?:\s|<!--.*?-->|<\?.*?\?>)*<(?:!doctype\s+html|html|rss|feed|error)\b", re.IGNORECASE | re.DOTALL
+)
 
 
 def cited_images(xml: bytes, names: Sequence[str]) -> list[str]:
@@ -37,24 +41,12 @@ def cited_images(xml: bytes, names: Sequence[str]) -> list[str]:
     Returns:
         The file names, sorted.
     """
-    by_stem: dict[str, list[str]] = {}
-    for name in names:
-        if name.lower().endswith(IMAGE_SUFFIXES):
-            by_stem.setdefault(stem_of(name).lower(), []).append(name)
-    by_ending: dict[str, list[str]] = {}
-    for stem in by_stem:
-        for ending in _endings(stem):
-            by_ending.setdefault(ending, []).append(stem)
-    asked = {file_name_of(href).lower() for href in _hrefs(xml)}
-    stems = {name: _matching_stems(stem_of(name), by_stem, by_ending) for name in asked}
-    full_size = {full_size_stem(name) for name in asked if stem_of(name) in by_stem and not is_thumbnail(name)}
-    cited = {
-        stem
-        for name, matching in stems.items()
-        for stem in matching
-        if not (is_thumbnail(name) and full_size_stem(name) in full_size)
-    }
-    return sorted(name for stem in cited for name in _without_previews(by_stem[stem]))
+    index = FileIndex({name: 0 for name in names if name.lower().endswith(IMAGE_SUFFIXES)})
+    rest = {file for name in {file_name_of(href) for href in _hrefs(xml)} for file in index.candidates(name)}
+    for is_poor in (is_thumbnail, lambda name: extension_of(name) == "gif"):
+        better = {full_size_stem(name) for name in rest if not is_poor(name)}
+        rest = {name for name in rest if not (is_poor(name) and full_size_stem(name) in better)}
+    return sorted(rest)
 
 
 def check_article(content: bytes) -> None:
@@ -70,13 +62,14 @@ def check_article(content: bytes) -> None:
 
 
 def check_image(content: bytes) -> None:
-    """Refuse bytes that do not begin like a JPEG, PNG, GIF or TIFF, whatever the file's name says.
+    """Refuse bytes that do not begin like an image we decode, whatever the file's name says.
 
     Raises:
         DataError: NOT_AN_IMAGE.
     """
-    if not content.startswith(_MAGIC):
-        raise DataError(RejectReason.NOT_AN_IMAGE, f"expected a JPEG, PNG, GIF or TIFF, got {content[:16]!r}")
+    if not _MAGIC.match(content):
+        expected = "expected a JPEG, PNG, GIF, TIFF, WebP, JPEG 2000 or AVIF"
+        raise DataError(RejectReason.NOT_AN_IMAGE, f"{expected}, got {content[:16]!r}")
 
 
 def _hrefs(xml: bytes) -> Iterable[str]:
@@ -88,20 +81,3 @@ def _hrefs(xml: bytes) -> Iterable[str]:
             depth = max(0, depth - 1) if tag["end"] else depth + (not tag["empty"])
         elif depth == 0:
             yield html.unescape(tag["href"].decode("utf-8", "replace"))
-
-
-def _matching_stems(wanted: str, stems: Collection[str], by_ending: Mapping[str, list[str]]) -> list[str]:
-    """The stem asked for; failing that, stems of which one ends in the other: "pone.0091296.g001" and "g001"."""
-    if wanted in stems:
-        return [wanted]
-    return [*by_ending.get(wanted, ()), *(ending for ending in _endings(wanted) if ending in stems)]
-
-
-def _endings(stem: str) -> list[str]:
-    """What follows each separator of a stem: "a-b.c" -> "b.c", "c"."""
-    return [stem[place.end() :] for place in _SEPARATOR.finditer(stem[:_MAX_NAME]) if place.end() < len(stem)]
-
-
-def _without_previews(renditions: list[str]) -> list[str]:
-    better = [name for name in renditions if extension_of(name) != "gif"]
-    return better or renditions

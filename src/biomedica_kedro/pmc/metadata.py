@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import orjson
 import pyarrow as pa
 
-from biomedica_kedro.pmc.identifiers import ARTICLE_ID, license_group
+from biomedica_kedro.pmc.identifiers import ARTICLE_ID
+from biomedica_kedro.pmc.licenses import license_group
 from biomedica_kedro.pmc.source import BUCKET, IMAGE_SUFFIXES, checked_key
 from biomedica_kedro.records import DataError, RejectReason
 

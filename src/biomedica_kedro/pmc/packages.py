@@ -19,13 +19,15 @@ import threading
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 import orjson
 import pyarrow as pa
 
-from biomedica_kedro.pmc.front import Front, is_article, read_front
+from biomedica_kedro.pmc.file_names import is_thumbnail_folder
+from biomedica_kedro.pmc.front import Front, articles_in, read_front
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID, pmcid_of
 from biomedica_kedro.pmc.metadata import metadata_name
 from biomedica_kedro.pmc.source import BUCKET, IMAGE_SUFFIXES, SourceError, checked_key, inventory_table
@@ -105,22 +107,58 @@ class PackagedArticle:
 
 def _read_package(root: Path, article_id: str, location: str) -> dict[str, bytes]:
     package, _, member = location.partition(_MEMBER)
-    texts: dict[str, bytes] = {}
-    images: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
+    images: dict[str, dict[str, bytes]] = {}
     try:
-        for name, content in _package_files(root / package, member):
+        for name, content in _package_files(root / package):
             if name.lower().endswith(IMAGE_SUFFIXES):
-                images.setdefault(PurePosixPath(name).name, content)
-            elif is_article(content):
-                texts[name] = content
+                images.setdefault(PurePosixPath(name).name, {})[name] = content
+            else:
+                contents[name] = content
     except OSError as error:
         raise DataError(RejectReason.DOWNLOAD_FAILED, f"package {location}: {error}") from error
-    text = texts.get(member) if member else next(iter(texts.values()), None)
-    if text is None:
-        raise DataError(RejectReason.NOT_AN_ARTICLE, f"package {location} holds no JATS article ({len(images)} images)")
-    text_name = f"{article_id}.xml"
-    files = {text_name: text, **dict(sorted(images.items()))}
-    return {metadata_name(article_id): _metadata(article_id, read_front(text), files), **files}
+    texts = _own_texts(contents)
+    found = [text for text in texts if text.name == member or _article_id(text.front, location, "") == article_id]
+    if not found and (member or not texts):
+        n_images = sum(map(len, images.values()))
+        raise DataError(RejectReason.NOT_AN_ARTICLE, f"package {location} holds no JATS article ({n_images} images)")
+    text = (found or texts)[0]
+    files = {f"{article_id}.xml": text.xml}
+    for name in sorted(images):
+        files[name] = images[name][min(images[name], key=lambda path: _remoteness(path, text.name, images[name][path]))]
+    return {metadata_name(article_id): _metadata(article_id, text.front, files), **files}
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """An article of a package: the path of its file, with a number where the file holds several."""
+
+    name: str
+    xml: bytes
+    front: Front
+
+
+def _own_texts(contents: Mapping[str, bytes]) -> list[_Text]:
+    """The articles among the texts of a package or a folder.
+
+    Beside an .nxml file, which is PMC's name of the article itself, other XML is supplement; so is, beside articles
+    that say which they are, one that does not.
+    """
+    texts = []
+    for name, content in sorted(contents.items()):
+        articles = articles_in(content)
+        for number, xml in enumerate(articles, start=1):
+            texts.append(_Text(f"{name}{_MEMBER}{number}" if len(articles) > 1 else name, xml, read_front(xml)))
+    for is_own in (lambda text: ".nxml" in text.name.lower(), lambda text: _identity(text.front) is not None):
+        texts = list(filter(is_own, texts)) or texts
+    return texts
+
+
+def _remoteness(path: str, text: str, content: bytes) -> tuple[bool, int, int]:
+    """Orders images of one name: those in a folder of thumbnails last, then by folders from the text, then by size."""
+    folders, own = PurePosixPath(path).parent.parts, PurePosixPath(text.partition(_MEMBER)[0]).parent.parts
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(folders, own, strict=False)))
+    return any(map(is_thumbnail_folder, folders)), len(folders) + len(own) - 2 * shared, -len(content)
 
 
 def _metadata(article_id: str, front: Front, files: Mapping[str, bytes]) -> bytes:
@@ -139,7 +177,7 @@ def _metadata(article_id: str, front: Front, files: Mapping[str, bytes]) -> byte
         "is_pmc_openaccess": True,
         "is_manuscript": front.is_manuscript,
         "is_historical_ocr": False,
-        "is_retracted": front.is_retracted,
+        "is_retracted": front.is_retracted or None,  # what front matter does not say, nobody has denied
         "license_code": front.license_code,
         "xml_url": urls[0],
         "media_urls": urls[1:],
@@ -147,20 +185,18 @@ def _metadata(article_id: str, front: Front, files: Mapping[str, bytes]) -> byte
     return orjson.dumps({name: value for name, value in facts.items() if value is not None}, option=orjson.OPT_INDENT_2)
 
 
-def _package_files(package: Path, member: str = "") -> Iterator[tuple[str, bytes]]:
-    """Images and texts of a package; of the texts only `member`, if given."""
-
-    def is_wanted(name: str) -> bool:
-        plain = PurePosixPath(name).name
-        is_text = name == member if member else name.lower().endswith(TEXT_SUFFIXES)
-        return not plain.startswith(".") and (is_text or name.lower().endswith(IMAGE_SUFFIXES))
-
+def _package_files(package: Path) -> Iterator[tuple[str, bytes]]:
+    """Images and texts of a package."""
     if package.is_file():
-        yield from read_members(package, is_wanted)
+        yield from read_members(package, lambda name: _is_wanted(name, (*TEXT_SUFFIXES, *IMAGE_SUFFIXES)))
         return
     for path in sorted(package.iterdir()):
-        if path.is_file() and not path.is_symlink() and is_wanted(path.name):
+        if path.is_file() and not path.is_symlink() and _is_wanted(path.name, (*TEXT_SUFFIXES, *IMAGE_SUFFIXES)):
             yield path.name, path.read_bytes()
+
+
+def _is_wanted(name: str, suffixes: tuple[str, ...]) -> bool:
+    return not PurePosixPath(name).name.startswith(".") and name.lower().endswith(suffixes)
 
 
 def _walk(root: Path) -> Iterator[tuple[str, str, str, str]]:
@@ -174,8 +210,7 @@ def _walk(root: Path) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _unpacked_articles(root: Path, folder: Path, names: list[str]) -> Iterator[tuple[str, str, str, str]]:
-    texts = {name: (folder / name).read_bytes() for name in names if name.lower().endswith(TEXT_SUFFIXES)}
-    texts = {name: text for name, text in texts.items() if is_article(text)}
+    texts = _own_texts({name: (folder / name).read_bytes() for name in names if name.lower().endswith(TEXT_SUFFIXES)})
     if not texts:
         return
     images = hashlib.sha256()
@@ -183,10 +218,10 @@ def _unpacked_articles(root: Path, folder: Path, names: list[str]) -> Iterator[t
         if name.lower().endswith(IMAGE_SUFFIXES):
             images.update(f"{name}\0{_md5_of(folder / name)}\n".encode())
     place = str(folder.relative_to(root))
-    for name, text in texts.items():
-        location = f"{place}{_MEMBER}{name}" if len(texts) > 1 else place
-        etag = hashlib.md5(text + images.digest(), usedforsecurity=False).hexdigest()
-        yield _article_id(read_front(text), location, folder.name if len(texts) == 1 else ""), etag, "", location
+    for text in texts:
+        location = f"{place}{_MEMBER}{text.name}" if len(texts) > 1 else place
+        etag = hashlib.md5(text.xml + images.digest(), usedforsecurity=False).hexdigest()
+        yield _article_id(text.front, location, folder.name if len(texts) == 1 else ""), etag, "", location
 
 
 def _packed_articles(root: Path, package: Path) -> Iterator[tuple[str, str, str, str]]:
@@ -196,18 +231,15 @@ def _packed_articles(root: Path, package: Path) -> Iterator[tuple[str, str, str,
     if ARTICLE_ID.fullmatch(f"{name}.1"):
         yield f"{name}.1", etag, "", place
         return
-    fronts: dict[str, Front] = {}
     try:
-        for member, content in read_members(package, lambda path: path.lower().endswith(TEXT_SUFFIXES)):
-            if not PurePosixPath(member).name.startswith(".") and is_article(content):
-                fronts[member] = read_front(content)
+        texts = _own_texts(dict(read_members(package, lambda path: _is_wanted(path, TEXT_SUFFIXES))))
     except DataError:
-        fronts.clear()
-    if not fronts:
+        texts = []
+    if not texts:
         yield _synthetic_id(place), etag, "", place
-    for member, front in sorted(fronts.items()):
-        location = f"{place}{_MEMBER}{member}" if len(fronts) > 1 else place
-        yield _article_id(front, location, ""), etag, "", location
+    for text in texts:
+        location = f"{place}{_MEMBER}{text.name}" if len(texts) > 1 else place
+        yield _article_id(text.front, location, ""), etag, "", location
 
 
 def _article_id(front: Front, location: str, name: str) -> str:
@@ -215,7 +247,11 @@ def _article_id(front: Front, location: str, name: str) -> str:
         return f"{front.pmcid}.{front.version}"
     if ARTICLE_ID.fullmatch(f"{name}.1"):
         return f"{name}.1"
-    return _synthetic_id(front.doi or front.publisher_id or location)
+    return _synthetic_id(_identity(front) or location)
+
+
+def _identity(front: Front) -> str | None:
+    return front.pmcid or front.doi or front.publisher_id
 
 
 def _synthetic_id(identity: str) -> str:

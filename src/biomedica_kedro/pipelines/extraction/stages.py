@@ -13,13 +13,13 @@ from typing import Any
 
 from biomedica_kedro.images.decode import ImageLimits
 from biomedica_kedro.images.fingerprints import read_facts
-from biomedica_kedro.images.graphics import FileIndex, image_id_of
 from biomedica_kedro.images.pairs import PairOptions, make_pair
 from biomedica_kedro.jats.article import complement, parse_article
 from biomedica_kedro.jats.model import ParsedArticle
 from biomedica_kedro.jats.rows import article_row, figure_row
 from biomedica_kedro.pmc.archive import ArchiveReader
-from biomedica_kedro.pmc.file_names import FILM_EXTENSIONS, extension_of
+from biomedica_kedro.pmc.file_index import FileIndex
+from biomedica_kedro.pmc.file_names import FILM_EXTENSIONS, extension_of, stem_of
 from biomedica_kedro.records import (
     ARTICLES,
     FIGURE_IMAGES,
@@ -148,7 +148,7 @@ class _Verifier:
         name = self._find(part)
         facts = read_facts(self._archive.read(part.article_id, name), self._limits)
         return {
-            "article_id": part.article_id, "figure_id": part.figure_id, "image_id": image_id_of(name),
+            "article_id": part.article_id, "figure_id": part.figure_id, "image_id": stem_of(name),
             "part": part.part, "file_name": name, **asdict(facts),
         }  # fmt: skip
 

@@ -1,8 +1,9 @@
 """Which file of an article is the image that a graphic names.
 
-Publishers name files with and without extension, in other cases, with prefixes the archive has dropped, and give
-several renditions of one image. The order: the very name, the name in any case, the stem, a stem that ends in the
-other. Of several renditions the largest that is no thumbnail is taken.
+Publishers name files with and without extension, in other cases, with marks of their size, with prefixes the archive
+has dropped, and give several renditions of one image. The order: the very name, the name in any case, the stem, the
+stem without the mark of a size, a stem that ends in the other. Of several renditions the largest that is no thumbnail
+is taken.
 """
 
 from __future__ import annotations
@@ -10,7 +11,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from biomedica_kedro.pmc.file_names import DECODABLE_EXTENSIONS, extension_of, is_thumbnail, stem_of
+from biomedica_kedro.pmc.file_names import (
+    DECODABLE_EXTENSIONS,
+    endings,
+    extension_of,
+    folded,
+    full_size_stem,
+    is_thumbnail,
+    stem_of,
+)
 from biomedica_kedro.records import DataError, RejectReason
 
 
@@ -23,8 +32,11 @@ class FileIndex:
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self._sizes = sizes
-        self._by_name = _grouped((name.lower(), name) for name in sizes)
-        self._by_stem = _grouped((stem_of(name).lower(), name) for name in sizes if extension_of(name))
+        pictures = [name for name in sizes if extension_of(name)]
+        self._by_name = _grouped((folded(name), name) for name in sizes)
+        self._by_stem = _grouped((folded(stem_of(name)), name) for name in pictures)
+        self._by_full_size = _grouped((full_size_stem(name), name) for name in pictures)
+        self._by_ending = _grouped((ending, stem) for stem in self._by_stem for ending in endings(stem))
 
     def find(self, names: Sequence[str]) -> str:
         """The file that shows the image of which `names` are the renditions.
@@ -36,29 +48,28 @@ class FileIndex:
         """
         full_size = [name for name in names if not is_thumbnail(name)] or names
         for candidates in (full_size, names):
-            found = {file for name in candidates for file in self._files_for(name)}
+            found = {file for name in candidates for file in self.candidates(name)}
             images = [file for file in found if extension_of(file) in DECODABLE_EXTENSIONS]
             if images:
                 return self._best(images)
-        found = {file for name in names for file in self._files_for(name)}
+        found = {file for name in names for file in self.candidates(name)}
         if found:
             raise DataError(RejectReason.UNSUPPORTED_FORMAT, f"only {', '.join(sorted(found))} for {', '.join(names)}")
         raise DataError(RejectReason.MISSING_FILE, f"no file for {', '.join(names)} among {len(self._sizes)} files")
 
-    def _files_for(self, name: str) -> Iterable[str]:
+    def candidates(self, name: str) -> Sequence[str]:
+        """Renditions of the image that a graphic names, by the first of the rules that finds any."""
         if name in self._sizes and extension_of(name) in DECODABLE_EXTENSIONS:
             return [name]
-        exact = self._by_name.get(name.lower(), [])
+        exact = self._by_name.get(folded(name), [])
         if any(extension_of(file) in DECODABLE_EXTENSIONS for file in exact):
             return exact
-        stem = stem_of(name).lower()
-        return [*self._by_stem.get(stem, []), *exact] or self._by_ending(stem)
-
-    def _by_ending(self, stem: str) -> Iterable[str]:
-        """Files of the only stem that ends in the other after a separator: "pone.0091296.g001" and "g001"."""
-        if not stem:
-            return []
-        stems = [other for other in self._by_stem if _is_ending(other, stem) or _is_ending(stem, other)]
+        stem = folded(stem_of(name))
+        same = [*self._by_stem.get(stem, []), *exact] or self._by_full_size.get(full_size_stem(name), [])
+        if same or not stem:
+            return same
+        # The only stem that ends in the other after a separator: "pone.0091296.g001" and "g001".
+        stems = [*self._by_ending.get(stem, ()), *(ending for ending in endings(stem) if ending in self._by_stem)]
         return self._by_stem[stems[0]] if len(stems) == 1 else []
 
     def _best(self, files: Iterable[str]) -> str:
@@ -69,17 +80,8 @@ class FileIndex:
         )
 
 
-def image_id_of(file_name: str) -> str:
-    """Identifier of an image within its article: the file's stem."""
-    return stem_of(file_name)
-
-
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = defaultdict(list)
     for key, value in pairs:
         groups[key].append(value)
     return dict(groups)
-
-
-def _is_ending(long: str, short: str) -> bool:
-    return len(long) > len(short) and long.endswith(short) and long[-len(short) - 1] in "._-/"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from biomedica_kedro.images.graphics import FileIndex, image_id_of
+from biomedica_kedro.pmc.file_index import FileIndex
+from biomedica_kedro.pmc.file_names import stem_of
 from biomedica_kedro.records import DataError
 
 
@@ -22,10 +23,23 @@ from biomedica_kedro.records import DataError
         (["f_PB", "f_OC"], {"f_PB.jpg": 5, "f_OC.jpg": 9}, "f_OC.jpg"),
         (["a_small", "a"], {"a_small.jpg": 99, "a.jpg": 5}, "a.jpg"),
         (["a_small"], {"a_small.jpg": 9}, "a_small.jpg"),
+        (["a_lrg.jpg"], {"a.jpg": 5, "b.jpg": 9}, "a.jpg"),
+        (["A.large.jpg"], {"A.jpg": 5}, "A.jpg"),
+        (["a"], {"a_lrg.jpg": 9, "a_small.gif": 5}, "a_lrg.jpg"),
+        (["a.jpg"], {"a.jpg": 5, "a_lrg.jpg": 9}, "a.jpg"),
+        (["a_thumb"], {"a.png": 5}, "a.png"),
+        (["a.tif"], {"a.tif.jpg": 5}, "a.tif.jpg"),
+        (["a.tif.jpg"], {"a.png": 5}, "a.png"),
+        (["Aufnahme-ä"], {"Aufnahme-a\u0308.jpg": 5}, "Aufnahme-a\u0308.jpg"),
+        (["ﬁg-A\u030a.PNG"], {"ﬁg-å.png": 5}, "ﬁg-å.png"),
+        (["a.webp"], {"a.webp": 5, "a.jpg": 9}, "a.webp"),
+        (["a"], {"a.gif": 9, "a.webp": 5}, "a.webp"),
     ],
     ids=[
         "name", "case", "stem, gif last", "other extension", "drawing beside image", "dots in stem", "prefix in href",
         "prefix in file", "largest rendition", "no thumbnail", "only a thumbnail",
+        "large one asked", "large one asked with dot", "only a large one", "both sizes", "thumbnail asked",
+        "two extensions", "two extensions asked", "accents apart", "accents composed", "WebP", "WebP before GIF",
     ],
 )  # fmt: skip
 def test_file_of_a_graphic(names, files, found):
@@ -49,4 +63,4 @@ def test_no_file_of_a_graphic(names, files, reason):
 
 
 def test_image_id_is_the_stem():
-    assert image_id_of("pone.0046493.g001.png") == "pone.0046493.g001"
+    assert stem_of("pone.0046493.g001.png") == "pone.0046493.g001"

@@ -1,0 +1,172 @@
+"""Licenses: which Creative Commons license some markup and wording name, and what it allows.
+
+The one reader for articles, packages and single figures. A license is what it asks for: BY, NC, ND, SA. Where an
+address and words contradict each other, whatever any of them asks for holds; what is not understood is no license.
+Source: creativecommons.org, forms of license addresses and names; BIOMEDICA section 2, license table.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+from biomedica_kedro.records import LicenseGroup
+
+Terms = frozenset[str]
+"""What a license asks for: of "by", "nc", "nd", "sa"; nothing is CC0."""
+
+# What the parts of an address mean.
+_TERMS = {term: term for term in ("by", "nc", "nd", "sa")} | dict.fromkeys(
+    ("cc", "cc0", "zero", "mark", "publicdomain")
+)
+
+# All of these meet text in lower case without accents and with plain hyphens, see `_plain`.
+_URL = re.compile(r"creativecommons\.org/+(?:licen[cs]es?|publicdomain|about(?=/+cc0))\b/*([a-z0-9+/-]+)")
+_CODE = re.compile(
+    r"\b(?P<zero>cc[\s-]*(?:0|zero)(?:license)?\b|creative commons (?:zero|0|public domain dedication)\b)"
+    r"|\b(?:cc|creative commons)[\s-]?by(?P<glued>(?:nc|nd|sa)*)(?:license)?\b"
+    r"(?P<apart>(?:[\s,/-]*(?:\d(?:\.\d)?[\s,/-]+)?\b(?:nc|nd|sa)\b)*)(?!-(?!licen)[a-z])"
+    r"|\bby(?P<bare>(?:-(?:nc|nd|sa)\b)+)"
+)
+_NAMED = re.compile(
+    r"creative[\s-]?commons\b[^.;]{0,60}?\b(?:attribution|atribuicao|atribucion|reconocimiento|paternite|namensnennung)"
+)
+_USE = r" (?:re-?)?(?:use|exploit|purpose|gain|profit|distribut|reproduc|end)"
+# Words that ask for more, each with parts of words without which the costlier pattern cannot match.
+_ASKED = {
+    "nc": (("ommerc", "omerc", "ommerz"), re.compile(
+        r"\bno[nt]?[\s-]?commerc(?<!commercial and non.commerc)(?<!commercial or non.commerc)"
+        r"(?<!commercial and/or non.commerc)(?!\w*,? (?:and|or|and/or|as well as) commercial)(?![^.;]*\bunless\b)"
+        r"|\bn(?:on?|ao|icht)[\s-]?(?:comerc|kommerz)|\bpas d'utilisation commerc"
+        r"|\b(?:not|neither|never|than)\b(?! (?:only|just|limited))[^.;]{0,60}?\bcommercial(?:ly\b|" + _USE + r")"
+        rf"|\bcommercial{_USE}[^.;]{{0,40}}?\b(?:not|prohibited|forbidden)\b"
+        r"|\bfor commercial [^.;]{0,20}?\b(?:contact|permission)"
+    )),
+    "nd": (("deriv", "modif", "adapt", "alter", "bearb"), re.compile(
+        r"\b(?:non?|without|sem|sin|keine|pas de)[\s-]?(?:obras? )?"
+        r"(?:deriv|modification|adaptation|alteration|bearbeitung)"
+    )),
+    "sa": (("alike", "igual", "partage", "gleichen"), re.compile(
+        r"\bshar(?:e|ing)[\s-]?alike|\bcompart\w*[\s-]?igual|\bpartage dans|\bweitergabe unter gleichen"
+    )),
+}  # fmt: skip
+_HYPHENS = re.compile("[\u2010-\u2015\u2212]")
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """A license as read.
+
+    Attributes:
+        code: "CC BY-NC", "CC0"; None when no known license is named.
+        warning: what contradicts what; None when nothing does.
+    """
+
+    code: str | None = None
+    warning: str | None = None
+
+
+@lru_cache(maxsize=1024)
+def read_license(*texts: str) -> License:
+    """The license that some texts name together.
+
+    Args:
+        texts: addresses, attributes and wordings of one `<permissions>`, in any order.
+    Returns:
+        The narrowest license that fits them all; CC0 only where nothing asks for more.
+    """
+    text = _plain(" | ".join(texts))
+    urls = {found[0]: _url_terms(found[1]) for found in _URL.finditer(text)}
+    linked = frozenset[str]()
+    for url, terms in urls.items():
+        if terms is None:
+            return License(None, f"an address of Creative Commons that names no known license: {url}")
+        linked |= terms
+    text = _URL.sub(" ", text)
+    words = [_code_terms(found) for found in _CODE.finditer(text)]
+    if _NAMED.search(text):
+        words.append(frozenset({"by"}))
+    if not urls and not words:
+        return License()
+    asked = (
+        term for term, (hints, pattern) in _ASKED.items()
+        if any(hint in text for hint in hints) and pattern.search(text)
+    )  # fmt: skip
+    stated = frozenset(asked).union(*words)
+    code = code_of(linked | stated)
+    if linked and stated and linked != stated:
+        return License(code, f"the license's address asks for {_spoken(linked)}, its words for {_spoken(stated)}")
+    return License(code)
+
+
+def license_group(license_code: str | None) -> LicenseGroup:
+    """The group that says what may be done with an article under a license.
+
+    Args:
+        license_code: PMC's code, e.g. "CC BY-NC"; case, spaces and hyphens do not matter; may be absent.
+    Returns:
+        OTHER for absent and unknown codes (TDM, author manuscripts): never guessed.
+    """
+    terms = terms_of(license_code)
+    if terms is None:
+        return LicenseGroup.OTHER
+    return LicenseGroup.NONCOMMERCIAL if "nc" in terms else LicenseGroup.COMMERCIAL
+
+
+def narrower(one: str | None, other: str | None) -> str | None:
+    """The license that asks for what both ask for; None when one of them is not known."""
+    terms, more = terms_of(one), terms_of(other)
+    return None if terms is None or more is None else code_of(terms | more)
+
+
+@lru_cache(maxsize=256)
+def terms_of(code: str | None) -> Terms | None:
+    """What a license code asks for; None when it is no code of a known license."""
+    parts = re.split(r"[\s_-]+", (code or "").strip().lower())
+    if parts in (["cc0"], ["cc", "0"]):
+        return frozenset()
+    terms = frozenset(parts[1:])
+    return terms if parts[0] == "cc" and "by" in terms and code_of(terms) is not None else None
+
+
+def code_of(terms: Terms) -> str | None:
+    """PMC's code of what a license asks for; None when there is no such license. ND leaves SA nothing to say."""
+    if not terms:
+        return "CC0"
+    if "by" not in terms or not terms <= _TERMS.keys():
+        return None
+    kept = terms - {"sa"} if "nd" in terms else terms
+    return "CC " + "-".join(term.upper() for term in _TERMS if term in kept)
+
+
+def _plain(text: str) -> str:
+    """Lower case, accents off, one kind of hyphen and of space."""
+    if not text.isascii():
+        text = _HYPHENS.sub("-", unicodedata.normalize("NFKD", text)).encode("ascii", "ignore").decode()
+    return " ".join(text.lower().replace("_", "-").split())
+
+
+def _url_terms(path: str) -> Terms | None:
+    """Terms of what follows "licenses/": "by-nc/4.0/deed.en" asks for BY and NC; None for no known license."""
+    terms: set[str] = set()
+    is_known = False
+    for segment in path.split("/"):
+        parts = re.findall(r"cc0|[a-z+]+", segment)
+        if not parts or not _TERMS.keys() >= set(parts):
+            break
+        is_known = True
+        terms.update(filter(None, map(_TERMS.get, parts)))
+    return frozenset(terms) if is_known and code_of(frozenset(terms)) else None
+
+
+def _code_terms(found: re.Match[str]) -> Terms:
+    if found["zero"]:
+        return frozenset()
+    said = "".join(found[name] or "" for name in ("glued", "apart", "bare"))
+    return frozenset({"by", *re.findall("nc|nd|sa", said)})
+
+
+def _spoken(terms: Terms) -> str:
+    return "-".join(term.upper() for term in _TERMS if term in terms)
