@@ -1,51 +1,13 @@
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from biomedica_kedro.benchmark.samples import SampleStore, check_sample, open_image
+from biomedica_kedro.benchmark.samples import SampleStore, check_sample
 from biomedica_kedro.benchmark.task import Kind, Task
 from biomedica_kedro.records import DataError, RejectReason
 from tests.benchmark.samples_factory import class_rows, png, write_samples
-
-
-def _encoded(image: Image.Image, kind: str = "PNG") -> bytes:
-    sink = io.BytesIO()
-    image.save(sink, kind)
-    return sink.getvalue()
-
-
-def test_gray_alpha_palette_and_deep_images_become_rgb() -> None:
-    deep = Image.fromarray(np.linspace(1000, 60000, 64, dtype=np.uint16).reshape(8, 8))
-    for image in (Image.new("L", (8, 8), 9), Image.new("RGBA", (8, 8)), Image.new("P", (8, 8)), deep):
-        assert open_image(_encoded(image)).shape == (8, 8, 3)
-    levels = open_image(_encoded(deep))
-    assert (levels.min(), levels.max()) == (0, 255)
-
-
-def test_transparent_pixels_become_white() -> None:
-    assert open_image(_encoded(Image.new("RGBA", (2, 2), (0, 0, 0, 0)))).min() == 255
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_jpeg_has_the_pixels_pillow_sees(mode: str) -> None:
-    smooth = Image.fromarray(np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8)).resize((61, 47))
-    content = _encoded(smooth.convert(mode), "JPEG")
-    assert np.array_equal(open_image(content), np.array(Image.open(io.BytesIO(content)).convert("RGB")))
-
-
-def test_truncated_jpeg_is_corrupt_and_text_is_no_image() -> None:
-    whole = _encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)), "JPEG")
-    with pytest.raises(DataError) as truncated:
-        open_image(whole[: len(whole) // 2])
-    assert truncated.value.reason is RejectReason.CORRUPT_IMAGE
-    with pytest.raises(DataError) as text:
-        open_image(b"not an image")
-    assert text.value.reason is RejectReason.NOT_AN_IMAGE
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_every_kind_of_image_becomes_rgb(mode, kind):
     "content", [b"", b"not an image", encoded(photo((80, 80)))[:600]], ids=["empty", "text", "cut"]
 )
 def test_corrupt_image_is_named_as_such(content):
-    with pytest.raises(DataError, match="corrupt_image"):
+    with pytest.raises(DataError, match=r"corrupt_image|not_an_image"):
         decode(content)
 
 

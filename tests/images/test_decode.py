@@ -8,9 +8,9 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
-from biomedica_kedro.images.decode import ImageLimits, as_rgb, open_image
+from biomedica_kedro.images.decode import ImageLimits, as_rgb, open_image, read_pixels
 from biomedica_kedro.images.fingerprints import hamming_distance, perceptual_hash, read_facts
 from biomedica_kedro.records import DataError, RejectReason
 
@@ -24,6 +24,17 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 def photo(mode: str = "RGB", side: int = 128) -> Image.Image:
     waves_HW = np.sin(np.linspace(0, 9, side))[:, None] * np.cos(np.linspace(0, 5, side))[None, :]
     return Image.fromarray(((waves_HW + 1) * 127).astype(np.uint8)).convert("RGB").convert(mode)
+
+
+def lab(image: Image.Image) -> Image.Image:
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return ImageCms.profileToProfile(image, *profiles, outputMode="LAB")
+
+
+def turned(image: Image.Image, orientation: int, kind: str = "JPEG") -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(image, kind, exif=exif)
 
 
 def reason_of(content: bytes, **limits: int) -> RejectReason:
@@ -49,10 +60,12 @@ def png_header(width: int, height: int) -> bytes:
         ("JPEG", "RGB", "jpg"), ("JPEG", "L", "jpg"), ("JPEG", "CMYK", "jpg"), ("PNG", "RGBA", "png"),
         ("PNG", "P", "png"), ("PNG", "LA", "png"), ("PNG", "1", "png"), ("PNG", "I;16", "png"), ("GIF", "P", "gif"),
         ("TIFF", "RGB", "tif"), ("TIFF", "CMYK", "tif"), ("TIFF", "I;16", "tif"), ("TIFF", "F", "tif"),
+        ("TIFF", "LAB", "tif"), ("WEBP", "RGB", "webp"), ("JPEG2000", "RGB", "jp2"),
+        ("AVIF", "RGB", "avif"), ("BMP", "RGB", "bmp"), ("MPO", "RGB", "jpg"),
     ],
 )  # fmt: skip
 def test_every_mode_is_kept_and_described(kind, mode, extension):
-    image = photo("L").convert("I").convert(mode) if mode == "I;16" else photo(mode)
+    image = photo("L").convert("I").convert(mode) if mode == "I;16" else photo(mode) if mode != "LAB" else lab(photo())
     content = encoded(image, kind)
     facts = read_facts(content)
     assert (facts.mode, facts.format, facts.width, facts.height) == (mode, extension, 128, 128)
@@ -60,7 +73,7 @@ def test_every_mode_is_kept_and_described(kind, mode, extension):
     assert as_rgb(open_image(content)).mode == "RGB"
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "JPEG2000", "AVIF", "BMP"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_truncated_files_are_refused(kind, share):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8))
@@ -89,10 +102,9 @@ def test_spacers_are_too_small():
         (b"%PDF-1.7 ...", "unsupported_format"),
         (b"%!PS-Adobe", "unsupported_format"),
         (b"<svg xmlns='x'/>", "unsupported_format"),
-        (encoded(photo(), "BMP"), "unsupported_format"),
-        (encoded(photo(), "WEBP"), "unsupported_format"),
+        (b"RIFF\x10\0\0\0AVI LIST", "unsupported_format"),
     ],
-    ids=["empty", "html", "pdf", "postscript", "svg", "bmp", "webp"],
+    ids=["empty", "html", "pdf", "postscript", "svg", "avi"],
 )
 def test_other_bytes_are_refused_by_name(content, reason):
     assert reason_of(content) == reason
@@ -105,8 +117,63 @@ def test_sixteen_bits_are_scaled_not_clipped():
     assert abs(float(grey.mean()) - 127.5) < 1
 
 
-def test_transparency_is_shown_on_white():
-    assert as_rgb(Image.new("RGBA", (40, 40), (255, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L", "1"])
+def test_transparency_is_shown_on_white(mode):
+    image = Image.new("RGB", (40, 40), "black").convert(mode)
+    if mode.endswith("A"):
+        image.putalpha(0)
+    options = {"P": {"transparency": image.getpixel((0, 0))}, "RGB": {"transparency": (0, 0, 0)}}
+    content = encoded(image, "PNG", **options.get(mode, {} if mode.endswith("A") else {"transparency": 0}))
+    assert read_pixels(content).min() == 255
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8, 5])
+def test_images_stand_upright(kind, orientation):
+    scene = photo().crop((0, 0, 96, 64))
+    scene.paste("white", (0, 0, 20, 20))
+    facts = read_facts(turned(scene, orientation, kind))
+    assert (facts.width, facts.height) == ((64, 96) if orientation in (5, 6, 8) else (96, 64))
+    turn = {3: (2, False), 6: (3, False), 8: (1, False), 5: (3, True)}.get(orientation, (0, False))
+    expected = np.rot90(np.asarray(scene, float), turn[0])
+    expected = expected[:, ::-1] if turn[1] else expected
+    assert np.abs(read_pixels(turned(scene, orientation, kind)) - expected).mean() < 6
+
+
+def test_first_picture_of_several_is_taken():
+    first, second = Image.new("RGB", (40, 40), "red"), Image.new("RGB", (40, 40), "blue")
+    for kind in ("GIF", "TIFF", "WEBP", "MPO"):
+        red, _, blue = read_pixels(encoded(first, kind, save_all=True, append_images=[second]))[20, 20]
+        assert (red > 200, blue < 60) == (True, True), kind
+
+
+def test_values_that_are_no_numbers_do_not_hide_the_others():
+    values_HW = np.linspace(-3, 5, 64 * 64, dtype=np.float32).reshape(64, 64)
+    values_HW[0, :3] = np.nan, np.inf, -np.inf
+    grey = np.asarray(as_rgb(Image.fromarray(values_HW)))[..., 0]
+    assert grey[0, :3].tolist() == [0, 255, 0]
+    assert abs(float(grey.mean()) - 127) < 2
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_jpeg_has_the_pixels_pillow_sees(mode):
+    smooth = Image.fromarray(np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8)).resize((61, 47))
+    content = encoded(smooth.convert(mode), "JPEG")
+    assert np.array_equal(read_pixels(content), np.array(Image.open(BytesIO(content)).convert("RGB")))
+
+
+@pytest.mark.parametrize("limits", [{"max_bytes": 100}, {"max_pixels": 100}, {"min_side": 200}])
+def test_limits_hold_on_the_fast_way_too(limits):
+    content = encoded(photo(), "JPEG")
+    with pytest.raises(DataError) as fast:
+        read_pixels(content, ImageLimits(**limits))
+    assert fast.value.reason is reason_of(content, **limits)
+
+
+def test_cut_jpeg_is_corrupt_on_the_fast_way_too():
+    content = encoded(photo(), "JPEG")
+    with pytest.raises(DataError, match="corrupt_image"):
+        read_pixels(content[: len(content) // 2])
 
 
 def test_perceptual_hash_survives_reencoding_and_scaling():

@@ -21,8 +21,9 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
-from biomedica_kedro.benchmark.samples import Pixels, TaskSamples, open_image
+from biomedica_kedro.benchmark.samples import TaskSamples
 from biomedica_kedro.benchmark.training_images import TrainingImages
+from biomedica_kedro.images.decode import ANY_SIZE, Pixels, read_pixels
 from biomedica_kedro.images.fingerprints import perceptual_hash
 from biomedica_kedro.records import DataError, Options
 
@@ -138,7 +139,7 @@ def _look(samples: TaskSamples, by_bytes: Mapping[str, str], encode: Encode | No
 
 def _pixels(row: Mapping[str, Any]) -> Pixels | None:
     try:
-        return open_image(row.get("image") or b"")
+        return read_pixels(row.get("image") or b"", ANY_SIZE)
     except DataError:
         return None
 

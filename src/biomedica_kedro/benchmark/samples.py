@@ -11,35 +11,25 @@ numbers are ambiguous between copies of a data set.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-import simplejpeg
-from PIL import Image, UnidentifiedImageError
 
 from biomedica_kedro.benchmark.task import Kind, Task
-from biomedica_kedro.images.decode import as_rgb
+from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
+from biomedica_kedro.images.decode import Pixels as Pixels
 from biomedica_kedro.records import DataError, RejectReason
 from biomedica_kedro.stages.files import sha256_of
 
 ROWS = "rows.parquet"
 PROVENANCE = "samples.json"
 TEST = "test"
-FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP")
-MAX_PIXELS = 100_000_000
-_JPEG, _JPEG_COLORS = b"\xff\xd8\xff", ("YCbCr", "Gray", "RGB")
-
-Pixels = npt.NDArray[np.uint8]
-
 SAMPLES = pa.schema(
     [
         ("sample_id", pa.string()), ("image", pa.binary()), ("label", pa.int32()), ("label_name", pa.string()),
@@ -150,7 +140,7 @@ def check_sample(row: Mapping[str, Any], task: Task) -> Sample:
         raise DataError(RejectReason.MISSING_FILE, "the row holds no image")
     return Sample(
         sample_id=str(row["sample_id"]),
-        image=open_image(image_bytes),
+        image=read_pixels(image_bytes, ANY_SIZE),
         label=label,
         labels=labels,
         options=options,
@@ -159,43 +149,6 @@ def check_sample(row: Mapping[str, Any], task: Task) -> Sample:
         split=row.get("split") or TEST,
         sha256=row.get("sha256") or hashlib.sha256(image_bytes).hexdigest(),
     )
-
-
-def open_image(content: bytes) -> Pixels:
-    """Decode to RGB, at any size: benchmark images are as small as 28 pixels and as old as BMP.
-
-    Returns:
-        H x W x 3; a JPEG by libjpeg-turbo at Pillow's quality settings, everything else by Pillow.
-    Raises:
-        DataError: NOT_AN_IMAGE, CORRUPT_IMAGE or IMAGE_TOO_LARGE.
-    """
-    pixels = _open_jpeg(content) if content.startswith(_JPEG) else None
-    return _open_with_pillow(content) if pixels is None else pixels
-
-
-def _open_jpeg(content: bytes) -> Pixels | None:
-    """None for what Pillow is to read, or to say what is wrong with: damaged, in CMYK, too large."""
-    try:
-        height, width, colors, _ = simplejpeg.decode_jpeg_header(content)
-        if colors not in _JPEG_COLORS or height * width > MAX_PIXELS:
-            return None
-        return np.asarray(simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False))
-    except ValueError:
-        return None
-
-
-def _open_with_pillow(content: bytes) -> Pixels:
-    try:
-        image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise DataError(RejectReason.NOT_AN_IMAGE, str(error)) from error
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(RejectReason.IMAGE_TOO_LARGE, f"{image.width} x {image.height} pixels")
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(RejectReason.CORRUPT_IMAGE, str(error)) from error
-    return np.array(as_rgb(image))
 
 
 def _answer(row: Mapping[str, Any], task: Task) -> tuple[int, tuple[int, ...], tuple[str, ...], str]:

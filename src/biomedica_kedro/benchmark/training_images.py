@@ -6,7 +6,6 @@ are those of the annotation.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from biomedica_kedro.images.decode import as_rgb
+from biomedica_kedro.images.decode import ANY_SIZE, as_rgb, open_image
 from biomedica_kedro.records import Split
 from biomedica_kedro.shards.reader import read_sample
 from biomedica_kedro.stages import BatchFolder
@@ -71,7 +70,7 @@ class TrainingImages:
         """The picture, RGB."""
         row = self.table.slice(self._row_of[key], 1).to_pylist()[0]
         sample = read_sample(self.shards.path / row["shard"], row["offset"], row["n_bytes"])
-        return as_rgb(Image.open(io.BytesIO(sample.image)))
+        return as_rgb(open_image(sample.image, ANY_SIZE))
 
     def vectors(self) -> Iterator[tuple[list[str], npt.NDArray[np.float16]]]:
         """Keys and vectors (float16, not normalised) of the images trained on, a batch at a time."""

@@ -1,24 +1,21 @@
 """From the bytes of a figure to the square the model sees: the pixels of open_clip's transform, rounding apart.
 
-JPEG by simplejpeg and torch's antialiased bicubic resize; whatever simplejpeg does not read goes through Pillow. What
+Decoding is the opener's (`images.decode`), resizing torch's antialiased bicubic. What
 that saves and how far the pixels differ from Pillow's, benchmarks/training_feed.py measures.
 Shapes: H, W image height and width; S side of the square; N images. Images are uint8 until `normalize`.
 """
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import simplejpeg
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
 from biomedica_kedro.clip.config import AugmentationOptions
-from biomedica_kedro.records import DataError, RejectReason
+from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,26 +50,14 @@ class Geometry:
 
 
 def decode(content: bytes) -> torch.Tensor:
-    """Pixels of an image file.
+    """Pixels of an image file, by the one opener (`images.decode`).
 
     Returns:
         uint8 (3, H, W).
     Raises:
-        DataError: CORRUPT_IMAGE when no decoder can read it.
+        DataError: as `read_pixels`, when no decoder can read it.
     """
-    try:
-        pixels_HWC = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False)
-    except ValueError:
-        pixels_HWC = _decode_with_pillow(content)
-    return torch.from_numpy(pixels_HWC).permute(2, 0, 1)
-
-
-def _decode_with_pillow(content: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return np.array(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(RejectReason.CORRUPT_IMAGE, f"{type(error).__name__}: {error}") from error
+    return torch.from_numpy(read_pixels(content, ANY_SIZE)).permute(2, 0, 1)
 
 
 def to_square(image_3HW: torch.Tensor, geometry: Geometry) -> torch.Tensor:

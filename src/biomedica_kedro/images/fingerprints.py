@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from biomedica_kedro.images.decode import ImageLimits, as_rgb, open_image
+from biomedica_kedro.images.decode import FORMATS, ImageLimits, as_rgb, open_image
 
 _SIDE = 32
 _KEPT = 8
@@ -23,8 +23,10 @@ class ImageFacts:
     """What is known of an image file; the columns of `records.FIGURE_IMAGES` that speak of the file.
 
     Attributes:
+        width: in pixels, as seen: of an image that EXIF turns, the height of its bytes.
+        height: in pixels, as seen.
         mode: Pillow's name of the colour mode ("RGB", "RGBA", "P", "L", "I;16", "CMYK", ...).
-        format: "jpg", "png", "gif" or "tif", by the bytes and not by the name.
+        format: "jpg", "png", "webp", ... (`decode.FORMATS`), by the bytes and not by the name.
         sha256: of the bytes as published.
         phash: 16 hexadecimal digits.
     """
@@ -38,9 +40,6 @@ class ImageFacts:
     phash: str
 
 
-_EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "TIFF": "tif"}
-
-
 def read_facts(content: bytes, limits: ImageLimits | None = None) -> ImageFacts:
     """Decode an image and say what it is.
 
@@ -52,7 +51,7 @@ def read_facts(content: bytes, limits: ImageLimits | None = None) -> ImageFacts:
         width=image.width,
         height=image.height,
         mode=image.mode,
-        format=_EXTENSIONS[str(image.format)],
+        format=FORMATS[str(image.format)],
         n_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         phash=perceptual_hash(image),
@@ -61,7 +60,7 @@ def read_facts(content: bytes, limits: ImageLimits | None = None) -> ImageFacts:
 
 def perceptual_hash(image: Image.Image) -> str:
     """64-bit perceptual hash of an image of any mode, as 16 hexadecimal digits."""
-    small = image if image.mode in {"L", "RGB"} else as_rgb(image)
+    small = image if image.mode == "L" and not image.has_transparency_data else as_rgb(image)
     grey = small.resize((_SIDE, _SIDE), Image.Resampling.BOX, reducing_gap=2.0).convert("L")
     pixels_SS = np.asarray(grey, dtype=np.float64)  # S x S grey values, S = 32
     low_KK = _COSINES_KS @ pixels_SS @ _COSINES_KS.T  # K lowest frequencies a side, K = 8

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-DECODABLE_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "tif", "tiff", "webp", "jp2", "jpx", "j2k", "jpf", "avif", "mpo")
-IMAGE_EXTENSIONS = (*DECODABLE_EXTENSIONS, "bmp", "svg", "eps", "pdf", "ps", "emf", "wmf")
+DECODABLE_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "tif", "tiff", "webp", "jp2", "jpx", "j2k", "avif", "mpo", "bmp")
+IMAGE_EXTENSIONS = (*DECODABLE_EXTENSIONS, "svg", "eps", "pdf", "ps", "emf", "wmf")
 FILM_EXTENSIONS = ("mp4", "mov", "avi", "mpg", "mpeg", "wmv", "webm", "flv", "mkv", "m4v", "ogv", "swf", "mp3", "wav")
 
 _EXTENSIONS = frozenset((*IMAGE_EXTENSIONS, *FILM_EXTENSIONS))

@@ -21,7 +21,7 @@ _TAG = re.compile(
     rb"|<(?:[\w.-]+:)?(?:graphic|media)\b[^<>]*?\bhref\s*=\s*(?P<quote>[\"'])(?P<href>[^<>]*?)(?P=quote)"
 )
 _MAGIC = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II[*+]\x00|MM\x00[*+]|RIFF....WEBP"
+    rb"BM|\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II[*+]\x00|MM\x00[*+]|RIFF....WEBP"
     rb"|\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|....ftypavi[fs]", re.DOTALL,
 )  # fmt: skip
 _PAGE = re.compile(
@@ -68,7 +68,7 @@ def check_image(content: bytes) -> None:
         DataError: NOT_AN_IMAGE.
     """
     if not _MAGIC.match(content):
-        expected = "expected a JPEG, PNG, GIF, TIFF, WebP, JPEG 2000 or AVIF"
+        expected = "expected a JPEG, PNG, GIF, TIFF, WebP, JPEG 2000, AVIF or BMP"
         raise DataError(RejectReason.NOT_AN_IMAGE, f"{expected}, got {content[:16]!r}")
 
 

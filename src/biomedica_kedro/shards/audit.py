@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from biomedica_kedro.images.decode import ImageLimits, open_image
+from biomedica_kedro.images.decode import ANY_SIZE, open_image
 from biomedica_kedro.records import DataError
 from biomedica_kedro.shards.fields import LONG_FIELDS, PUBLISHED_FIELDS, Row, problems_of_record
 from biomedica_kedro.shards.reader import ShardError, read_sample, read_shard
@@ -29,7 +29,6 @@ SHARD_AUDIT = pa.schema(
 )  # fmt: skip
 
 _PROBLEMS_LISTED = 20
-_ANY_SIZE = ImageLimits(max_bytes=1 << 31, min_side=1)
 
 
 class AuditError(Exception):
@@ -141,6 +140,6 @@ def required_fields(profile: Profile) -> Iterable[str]:
 def image_problems(image: bytes) -> Iterator[str]:
     """Decode an image fully; a truncated file passes a mere look at its header."""
     try:
-        open_image(image, _ANY_SIZE)
+        open_image(image, ANY_SIZE)
     except DataError as error:
         yield f"the image does not open: {error}"

@@ -10,7 +10,7 @@ import logging
 
 from PIL import Image
 
-from biomedica_kedro.images.decode import as_rgb, open_image
+from biomedica_kedro.images.decode import ANY_SIZE, as_rgb, open_image
 from biomedica_kedro.records import DataError
 
 logger = logging.getLogger(__name__)
@@ -52,10 +52,4 @@ def decode_image(image: bytes, edge: int | None = None) -> Image.Image:
         edge: wanted shorter edge in pixels. A JPEG is then decoded at the smallest size that is not below it (draft
             mode: fast, but not the pixels of decoding fully and resizing); other formats are decoded fully.
     """
-    with Image.open(io.BytesIO(image)) as opened:
-        if edge is not None:
-            # Draft mode looks at both sides, so ask for the size that keeps the ratio.
-            scale = edge / min(opened.size)
-            opened.draft("RGB", (round(opened.width * scale), round(opened.height * scale)))
-        opened.load()
-        return as_rgb(opened)
+    return as_rgb(open_image(image, ANY_SIZE, edge=edge))

@@ -23,6 +23,7 @@ from biomedica_kedro.benchmark.loaders.rows import (
     reject,
     sample,
 )
+from biomedica_kedro.images.decode import OPENED, as_rgb
 from biomedica_kedro.records import DataError, RejectReason
 
 if TYPE_CHECKING:
@@ -133,9 +134,9 @@ def _frames(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
         LoaderError: when a film is to be read and imageio is not installed.
     """
     if path.suffix.lower() in ANIMATION_SUFFIXES:
-        with Image.open(path) as animation:
+        with Image.open(path, formats=OPENED) as animation:
             for frame in ImageSequence.Iterator(animation):
-                yield np.asarray(frame.convert("RGB"))
+                yield np.asarray(as_rgb(frame))
         return
     try:
         import imageio.v3 as imageio
