@@ -265,3 +265,55 @@ def test_sub_articles_without_an_id_are_numbered_in_their_order(parse):
         "<sub-article><body><p>Text.</p><fig id='B'/></body></sub-article>"
     )
     assert [figure.sub_article_id for figure in parsed.figures] == ["sub-article-1", "sub-article-2"]
+
+
+@pytest.mark.parametrize(("first", "second"), [("pt-BR", "en-US"), ("por", "eng"), ("pt", "EN")])
+def test_captions_are_found_by_their_language_whatever_its_region(parse, first, second):
+    captions = "".join(f"<caption xml:lang='{tag}'><p>{tag}.</p></caption>" for tag in (first, second))
+    figure = parse(f"<fig id='F'>{captions}</fig>", attributes="xml:lang='en-GB'").figures[0]
+    assert figure.captions_by_language == {"pt": f"{first}.", "en": f"{second}."}
+    assert figure.caption == f"{second}."
+
+
+def test_abstract_in_another_language_lends_it_to_its_figure(parse):
+    content = "<p>Hojas.</p><p><graphic xlink:href='g'/></p>"
+    abstract = f"<trans-abstract abstract-type='graphical' xml:lang='es'>{content}</trans-abstract>"
+    assert parse(front=abstract).figures[0].captions_by_language == {"es": "Hojas."}
+
+
+def test_nested_paragraphs_of_a_graphical_abstract_are_told_once(parse):
+    listed = "<p>Leaves:<list><list-item><p>grow</p></list-item></list></p><p><graphic xlink:href='g'/></p>"
+    assert parse(front=f"<abstract abstract-type='graphical'>{listed}</abstract>").figures[0].caption == "Leaves: grow"
+
+
+def test_text_in_a_figure_without_a_caption_around_it_is_its_caption(parse):
+    figure = parse("<fig id='F'>Fig. 3. <graphic xlink:href='g'/>Leaves of\n oak</fig>").figures[0]
+    assert figure.caption == "Fig. 3. Leaves of oak"
+
+
+@pytest.mark.parametrize(
+    "words", ["Click here for additional data file.", "Click here to view.", "Click here for file"]
+)
+def test_links_of_the_archive_are_no_caption(parse, words):
+    media = f"<media mimetype='image' xlink:href='g'><caption><p>{words}</p></caption></media>"
+    assert parse(f"<fig id='F'><caption><p>Leaves.</p></caption>{media}</fig>").figures[0].caption == "Leaves."
+
+
+PREAMBLE = r"\documentclass[12pt]{minimal} \usepackage{amsmath} \setlength{\oddsidemargin}{-69pt} "
+
+
+@pytest.mark.parametrize(
+    "tex",
+    [
+        PREAMBLE + r"\begin{document}$$a+b$$\end{document}",
+        PREAMBLE + r"\begin{document}$$a+b$$",
+        PREAMBLE + r"$$a+b$$\end{document}",
+        PREAMBLE + r"$$a+b$$",
+        r"\begin{document}$a+b$\end{document}",
+        "a+b",
+    ],
+    ids=["closed", "never closed", "never begun", "no document", "no preamble", "bare"],
+)
+def test_latex_is_told_without_its_preamble(parse, tex):
+    caption = f"<caption><p>Of <inline-formula><tex-math>{tex}</tex-math></inline-formula>.</p></caption>"
+    assert parse(f"<fig id='F'>{caption}</fig>").figures[0].caption == "Of a+b."

@@ -44,6 +44,54 @@ def test_structured_abstract_is_text_with_its_titles():
     assert front_of(abstract).abstract == "Background: Why. Results: What."
 
 
+MAIN, SIDE = "<p>Leaves grow.</p>", "<p>Aside.</p>"
+
+
+@pytest.mark.parametrize(
+    ("abstracts", "text"),
+    [
+        (f"<abstract abstract-type='summary'>{SIDE}</abstract><abstract>{MAIN}</abstract>", "Leaves grow."),
+        (f"<abstract abstract-type='key-points'>{SIDE}</abstract><abstract>{MAIN}</abstract>", "Leaves grow."),
+        (f"<abstract abstract-type='ASCII'>{SIDE}</abstract><abstract>{MAIN}</abstract>", "Leaves grow."),
+        (f"<abstract><title>Highlights</title>{SIDE}</abstract><abstract>{MAIN}</abstract>", "Leaves grow."),
+        (f"<abstract xml:lang='es'>{SIDE}</abstract><abstract xml:lang='en-GB'>{MAIN}</abstract>", "Leaves grow."),
+        (f"<abstract abstract-type='section'>{MAIN}</abstract>", "Leaves grow."),
+        (f"<abstract><title>Summary</title>{MAIN}</abstract>", "Leaves grow."),
+        (f"<abstract abstract-type='graphical'>{SIDE}</abstract>", ""),
+        ("<abstract>Leaves <italic>grow</italic>.</abstract>", "Leaves grow."),
+    ],
+)
+def test_main_abstract_is_told_from_others(abstracts, text):
+    assert front_of(abstracts).abstract == text
+
+
+def test_nested_paragraphs_of_an_abstract_are_told_once():
+    items = "<list><list-item><p>they grow</p></list-item><list-item><p>they fall</p></list-item></list>"
+    assert front_of(f"<abstract><p>Of leaves: {items}</p></abstract>").abstract == "Of leaves: they grow they fall"
+    assert front_of(f"<abstract>{items}</abstract>").abstract == "they grow they fall"
+
+
+def test_boilerplate_of_an_abstract_is_left_out_with_its_title():
+    words = "The online version of this article (doi:10.1/x) contains supplementary material."
+    abstract = (
+        f"<abstract><sec><title>Results</title>{MAIN}</sec><sec><title>Electronic supplementary material</title>"
+        f"<p>{words}</p></sec><sec><title>Trial</title><p>No. 3.</p></sec></abstract>"
+    )
+    assert front_of(abstract).abstract == "Results: Leaves grow. Trial: No. 3."
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "<xref ref-type='fn' rid='n'><sup>*</sup></xref>", "<sup>†</sup>", "<fn><p>Presented in Rome.</p></fn>",
+        "<xref ref-type='fn' rid='n'>1</xref>",
+    ],
+)  # fmt: skip
+def test_titles_have_no_footnotes_nor_marks(mark):
+    title = f"<title-group><article-title>On Ca<sup>2+</sup>{mark} in leaves{mark}</article-title></title-group>"
+    assert front_of(title).title == "On Ca2+ in leaves"
+
+
 def test_keywords_of_all_groups_are_kept():
     groups = (
         "<kwd-group><kwd>leaf</kwd><kwd>root</kwd></kwd-group><kwd-group xml:lang='es'><kwd>hoja</kwd></kwd-group>"
@@ -85,6 +133,35 @@ def test_full_date_wins_over_the_year_of_the_volume():
         "publication-format='electronic'><day>1</day><month>12</month><year>2019</year></pub-date>"
     )
     assert front_of(dates).publication_date == "2019-12-01"
+
+
+@pytest.mark.parametrize("kind", ["pub-type='pmc-release'", "date-type='pmc-release'", "pub-type='nihms-submitted'"])
+def test_release_in_the_archive_is_no_publication(kind):
+    release = f"<pub-date {kind}><day>1</day><month>6</month><year>2012</year></pub-date>"
+    assert front_of(release).publication_date is None
+    assert front_of(f"{release}<pub-date pub-type='ppub'><year>2010</year></pub-date>").publication_date == "2010"
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        "<collab>The Leaf Group<contrib-group><contrib contrib-type='author'><name><surname>Roe</surname></name>"
+        "<aff>Univ</aff></contrib></contrib-group></collab>",
+        "<collab>The Leaf Group<xref ref-type='aff' rid='a'>1</xref></collab>",
+        "<collab><collab-name>The Leaf Group</collab-name><aff>Univ</aff></collab>",
+        "<collab-name>The Leaf Group</collab-name>",
+        "<collab-wrap><collab-name>The Leaf Group</collab-name></collab-wrap>",
+    ],
+)
+def test_groups_are_called_by_their_name(group):
+    doe = "<contrib contrib-type='author'><name><surname>Doe</surname></name></contrib>"
+    contributors = f"<contrib-group><contrib contrib-type='author'>{group}</contrib>{doe}</contrib-group>"
+    assert front_of(contributors).authors == ["The Leaf Group", "Doe"]
+
+
+@pytest.mark.parametrize(("written", "language"), [("en-US", "en"), ("EN", "en"), ("eng", "en"), ("pt_BR", "pt")])
+def test_language_is_told_without_region(written, language):
+    assert front_of("", attributes=f"xml:lang='{written}'").language == language
 
 
 def test_authors_are_people_and_groups():

@@ -163,6 +163,19 @@ def test_set_without_the_article_asked_for_names_what_it_holds():
     assert caught.value.reason is RejectReason.NOT_AN_ARTICLE
 
 
+@pytest.mark.parametrize("n_nul", [1, 5000])
+def test_nul_bytes_after_the_end_are_left_out_and_told(n_nul):
+    parsed = parse_article(f"<article>{FIGURE}</article>\n".encode() + bytes(n_nul), article_id="PMC1.1")
+    assert (parsed.figures[0].caption, parsed.article.recovered) == ("Growth.", False)
+    assert parsed.article.warnings == [f"{n_nul} NUL bytes after the end were left out"]
+
+
+def test_nul_bytes_in_the_place_of_the_end_are_told_in_the_reject():
+    with pytest.raises(DataError, match="before 512 NUL bytes at the end") as caught:
+        parse_article(f"<article>{FIGURE}<sec>".encode() + bytes(512), article_id="PMC1.1")
+    assert caught.value.reason is RejectReason.MALFORMED_XML
+
+
 def test_error_pages_are_no_articles():
     assert reason_of(b"<html><body><h1>404</h1></body></html>") is RejectReason.NOT_AN_ARTICLE
 

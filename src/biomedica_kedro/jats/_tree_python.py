@@ -28,7 +28,7 @@ from biomedica_kedro.jats.tags import (
     XLINK_HREF,
 )
 
-_DOCUMENT = re.compile(r"\\begin\{document\}(.*?)\\end\{document\}", re.DOTALL)
+_PREAMBLE = re.compile(r"(?:\s*\\(?:documentclass|usepackage|setlength)(?:\[[^\]]*\]|\{[^{}]*\})*)+")
 # An XPath, because `itertext` takes three times as long.
 _texts = etree.XPath("descendant::text()", smart_strings=False)
 
@@ -140,9 +140,8 @@ def latex_of(element: etree._Element) -> str:
     parent = element.getparent()
     if parent is not None and next(parent.iter(MATH), None) is not None:
         return ""
-    source = element.text or ""
-    document = _DOCUMENT.search(source)
-    return (document[1] if document else source).strip().strip("$")
+    source = (element.text or "").rpartition(r"\begin{document}")[2].partition(r"\end{document}")[0]
+    return _PREAMBLE.sub("", source).strip().strip("$")
 
 
 def _pieces(element: etree._Element, apart: frozenset[str]) -> list[str]:

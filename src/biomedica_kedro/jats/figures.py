@@ -19,12 +19,13 @@ from biomedica_kedro.jats.model import Figure, Kind
 from biomedica_kedro.jats.permissions import license_override
 from biomedica_kedro.jats.places import Place
 from biomedica_kedro.jats.scan import Scan
-from biomedica_kedro.jats.tags import XML_LANG
-from biomedica_kedro.jats.tree import children_by_tag, text_of
+from biomedica_kedro.jats.tree import children_by_tag, language_of, text_of
 
 NOT_A_FIG = "no <fig> element"
 
 _KIND_WORD = re.compile(r"\b(scheme|chart|plate)", re.IGNORECASE)
+# PMC's own words where it has a link to a file.
+_CLICK_HERE = re.compile(r"\bclick here (?:for|to)\b[^.]{0,60}\b(?:file|data|view)\b[^.]{0,30}(?:\.|$)", re.IGNORECASE)
 _ASIDES = {"alt-text", "long-desc", "attrib", "p", "statement", "list"}
 _PANEL_LABEL = re.compile(r"\W*[A-Za-z]\W*$|\W*(?:i{1,3}|iv|v)\W*$")
 _KINDS = {
@@ -96,6 +97,9 @@ def _read_figure(element: etree._Element, graphics: list[etree._Element], place:
         _read_captions(figure, children["caption"], place.language)
     elif figure.kind is Kind.GRAPHICAL_ABSTRACT and element.tag != "fig":
         figure.caption = _abstract_caption(element)
+        figure.captions_by_language = {place.language: figure.caption} if figure.caption else {}
+    elif element.tag == "fig":
+        figure.caption = _bare_text(element)
     if not _ASIDES.isdisjoint(children):
         figure.alt_text = _joined(children, "alt-text") or _joined(children, "long-desc")
         figure.attribution = _joined(children, "attrib")
@@ -114,8 +118,8 @@ def _read_captions(figure: Figure, captions: list[etree._Element], language: str
     pieces: dict[str, list[str]] = {}
     titles: dict[str, str] = {}
     for caption in captions:
-        spoken = caption.get(XML_LANG) or language
-        pieces.setdefault(spoken, []).append(text_of(caption))
+        spoken = language_of(caption) or language
+        pieces.setdefault(spoken, []).append(_CLICK_HERE.sub("", text_of(caption)).strip())
         first = caption[0] if len(caption) else None
         titles.setdefault(spoken, text_of(first) if first is not None and first.tag == "title" else "")
     by_language = {spoken: text for spoken, texts in pieces.items() if (text := " ".join(filter(None, texts)))}
@@ -146,7 +150,13 @@ def _abstract_caption(abstract: etree._Element) -> str:
     """What a graphical abstract says beside its image; the main abstract is no caption."""
     if not abstract.get("abstract-type"):
         return ""
-    return " ".join(filter(None, (text_of(p) for p in abstract.iter("p"))))
+    outermost = (p for p in abstract.iter("p") if next(p.iterancestors("p"), None) is None)
+    return " ".join(filter(None, map(text_of, outermost)))
+
+
+def _bare_text(fig: etree._Element) -> str:
+    """Text that stands in a `<fig>` without a caption around it, which JATS does not allow."""
+    return " ".join(" ".join([fig.text or "", *(child.tail or "" for child in fig)]).split())
 
 
 def _joined(children: Mapping[str, list[etree._Element]], *tags: str) -> str:
@@ -177,7 +187,7 @@ def _read_group(group: etree._Element, elements: list[etree._Element], language:
         figure.group_id = group_id
     if group_id:
         found.by_group[(figures[0].sub_article_id, group_id)] = figures
-    languages = [element.get(XML_LANG) for element in elements]
+    languages = [language_of(element) for element in elements]
     is_bilingual = len(figures) > 1 and None not in languages and len(set(languages)) == len(languages)
     if is_bilingual and len({_stems(figure) for figure in figures if figure.graphics}) <= 1:
         _join_languages(figures, [str(language) for language in languages], group_id, found)

@@ -7,14 +7,14 @@ metadata, never from a citation string.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from copy import deepcopy
 
 from lxml import etree
 
 from biomedica_kedro.jats.model import Article
 from biomedica_kedro.jats.permissions import license_of
-from biomedica_kedro.jats.tags import XML_LANG
-from biomedica_kedro.jats.tree import children_by_tag, plain_text, text_of, texts_by_tag
+from biomedica_kedro.jats.tree import children_by_tag, language_of, plain_text, text_of, texts_by_tag
 from biomedica_kedro.pmc.front import RETRACTED_TITLE
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID
 from biomedica_kedro.pmc.licenses import license_group
@@ -24,15 +24,29 @@ Children = Mapping[str, Sequence[etree._Element]]
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # Electronic publication first: it is when readers could read; `collection` is often the year of the volume only.
-_DATE_ORDER = ("epub", "electronic", "pub", "ppub", "print", "epub-ppub", "collection", "pmc-release")
+_DATE_ORDER = ("epub", "electronic", "pub", "ppub", "print", "epub-ppub", "collection")
+# Not when readers could read it: PMC's own release, which may be a year later, and dates of the manuscript.
+_NOT_PUBLISHED = {"pmc-release", "nihms-submitted", "received", "accepted", "preprint"}
 # NLM 2 has the statements in the place of `<permissions>`.
 _PERMISSIONS = ("permissions", "copyright-statement", "license")
 _YEAR = re.compile(r"[12][0-9]{3}")
 _MESH_GROUP = re.compile(r"mesh", re.IGNORECASE)
 _NOT_KEYWORDS = re.compile(r"abbrev|mesh|research-organism", re.IGNORECASE)
 _OTHER_ABSTRACTS = re.compile(
-    r"graphical|teaser|toc|web-summary|key-?points|highlights|synopsis|precis|executive|plain|lay|video", re.IGNORECASE
+    r"graphical|teaser|toc|summary|key-?\s?points|highlights|synopsis|precis|executive|plain|\blay\b|video|significance",
+    re.IGNORECASE,
 )
+# What publishers and PMC put into abstracts that is none of theirs.
+_BOILERPLATE = re.compile(
+    r"^(?:the )?online version .{0,150}\bcontains? (?:electronic )?supplement|^click here (?:for|to) "
+    r"|^(?:electronic |online )?supplement\w* (?:material|information|data)\b.{0,80}\bavailable\b",
+    re.IGNORECASE,
+)
+_NOTES = ("xref", "fn")
+_LEFT_OUT = "left-out"
+_MARK = re.compile(r"[\s*†‡§¶#☆★✩⁎∗]+")
+_AUTHOR_TYPES = {"author", "collab", "group"}
+_NOT_A_NAME = ("contrib-group", "aff", "address", "email", "xref", "fn")
 
 
 def read_front(root: etree._Element, article_id: str) -> Article:
@@ -46,7 +60,7 @@ def read_front(root: etree._Element, article_id: str) -> Article:
     pmcid, version = (place["pmcid"], int(place["version"])) if place else (article_id, 1)
     article = Article(
         article_id=article_id, pmcid=pmcid, version=version,
-        article_type=root.get("article-type"), language=root.get(XML_LANG) or "en",
+        article_type=root.get("article-type"), language=language_of(root) or "en",
     )  # fmt: skip
     front = next(root.iterchildren("front"), None)
     parts = {} if front is None else children_by_tag(front)
@@ -88,8 +102,8 @@ def _read_meta(article: Article, meta: Children) -> None:
     ids = {element.get("pub-id-type"): plain_text(element) for element in meta.get("article-id", ())}
     article.pmid, article.doi = ids.get("pmid") or None, ids.get("doi") or None
     for group in meta.get("title-group", ()):
-        article.title = article.title or text_of(next(group.iterchildren("article-title"), None))
-    article.abstract = _abstract(meta.get("abstract", ()))
+        article.title = article.title or _title(next(group.iterchildren("article-title"), None))
+    article.abstract = _abstract(meta.get("abstract", ()), article.language)
     article.publication_date = _publication_date(meta.get("pub-date", ()))
     article.subjects = _unique(
         plain_text(e) for group in meta.get("article-categories", ()) for e in group.iter("subject")
@@ -109,21 +123,50 @@ def _read_meta(article: Article, meta: Children) -> None:
     article.is_manuscript = "manuscript" in ids or _custom_meta(meta, "pmc-prop-manuscript") == "yes"
 
 
-def _abstract(abstracts: Sequence[etree._Element]) -> str:
+def _title(element: etree._Element | None) -> str:
+    """A title without footnotes and the marks that lead to them."""
+    if element is None or next(element.iter(*_NOTES, "sup"), None) is None:
+        return text_of(element)
+    marks = (sup for sup in element.iter("sup") if _MARK.fullmatch(plain_text(sup)))
+    return _text_without(element, {*element.iter(*_NOTES), *marks})
+
+
+def _text_without(element: etree._Element, left_out: Set[etree._Element]) -> str:
+    """Text of an element without some of those in it."""
+    copy = deepcopy(element)
+    for part, twin in zip(element.iter(), list(copy.iter()), strict=True):
+        if part in left_out:
+            twin.tag = _LEFT_OUT
+    etree.strip_elements(copy, _LEFT_OUT, with_tail=False)
+    return text_of(copy)
+
+
+def _abstract(abstracts: Sequence[etree._Element], language: str) -> str:
     """The main abstract, structured or not: section titles stand before their sections."""
-    main = [
-        a for a in abstracts if not a.get("abstract-type") or not _OTHER_ABSTRACTS.search(a.get("abstract-type", ""))
-    ]
-    if not main:
+
+    def rank(abstract: etree._Element) -> tuple[bool, bool, bool]:
+        kind = abstract.get("abstract-type") or ""
+        title = text_of(next(abstract.iterchildren("title"), None))
+        is_other = _OTHER_ABSTRACTS.search(kind or title.removeprefix("Summary")) is not None
+        return is_other, bool(kind), (language_of(abstract) or language) != language
+
+    main = min(abstracts, key=rank, default=None)
+    if main is None or (rank(main)[0] and main.get("abstract-type")):
         return ""
     pieces: list[str] = []
-    for element in main[0].iter("title", "p"):
-        parent = element.getparent()
-        if parent is None or parent.tag == "caption" or (element.tag == "title" and parent is main[0]):
+    titles: list[tuple[etree._Element, str]] = []
+    for element in main.iter("title", "p"):
+        around = set(element.iterancestors())
+        if any(outer.tag in ("p", "caption") for outer in around):
             continue
         text = text_of(element)
-        pieces.append(f"{text}:" if element.tag == "title" and text[-1:].isalnum() else text)
-    return " ".join(piece for piece in pieces if piece)
+        if element.tag == "title":
+            parent = element.getparent()
+            titles += [(parent, f"{text}:" if text[-1:].isalnum() else text)] if parent is not main else []
+        elif text and not _BOILERPLATE.search(text):
+            pieces += [*(title for section, title in titles if section in around), text]
+            titles = []
+    return " ".join(filter(None, pieces)) or ("" if titles else text_of(main))
 
 
 def _publication_date(elements: Sequence[etree._Element]) -> str | None:
@@ -133,7 +176,7 @@ def _publication_date(elements: Sequence[etree._Element]) -> str | None:
         kind = element.get("pub-type") or element.get("date-type") or ""
         if kind == "pub" and element.get("publication-format") == "electronic":
             kind = "electronic"
-        if date:
+        if date and kind not in _NOT_PUBLISHED:
             dates.setdefault(kind, date)
     ordered = [dates[kind] for kind in _DATE_ORDER if kind in dates] or list(dates.values())
     # "collection 2019" says less than "ppub 2019-03", so the first full date wins over an earlier vague one.
@@ -171,7 +214,7 @@ def _is_leap(year: int) -> bool:
 def _authors(group: etree._Element) -> list[str]:
     names = []
     for contributor in group.iterchildren("contrib"):
-        if contributor.get("contrib-type", "author") == "author":
+        if contributor.get("contrib-type", "author") in _AUTHOR_TYPES:
             name = _author(contributor)
             if name:
                 names.append(name)
@@ -179,10 +222,10 @@ def _authors(group: etree._Element) -> list[str]:
 
 
 def _author(contributor: etree._Element) -> str:
-    """Given name, surname and suffix; a group's name; or the name as written."""
-    for element in contributor.iter("name", "collab", "string-name"):
+    """Given name, surname and suffix; a group's name without its members; or the name as written."""
+    for element in contributor.iter("name", "collab", "collab-name", "string-name"):
         if element.tag != "name":
-            text = text_of(element)
+            text = _text_without(element, set(element.iter(*_NOT_A_NAME)))
         else:
             parts = texts_by_tag(element)
             text = " ".join(filter(None, map(parts.get, ("given-names", "surname", "suffix"))))

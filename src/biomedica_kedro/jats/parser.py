@@ -86,7 +86,15 @@ def _strict_parser() -> etree.XMLParser:
 
 
 def _second_try(xml: bytes, error: etree.XMLSyntaxError, warnings: list[str]) -> tuple[etree._Element, bool]:
-    message = str(error)
+    n_nul = len(xml) - len(xml.rstrip(b"\0"))
+    if n_nul and b"\0" not in xml[:4]:  # as those of UTF-16 would be
+        warnings.append(f"{n_nul} NUL bytes after the end were left out")
+        xml = xml[:-n_nul]
+        try:
+            return etree.fromstring(xml, make_parser()), False
+        except etree.XMLSyntaxError as again:
+            error = again
+    message = f"{error}, before {n_nul} NUL bytes at the end" if warnings else str(error)
     _refuse(message)
     if _UNDEFINED_ENTITY.search(message):
         xml = _NAMED_ENTITY.sub(_character_reference, xml)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from biomedica_kedro.jats.tags import ABSTRACTS, ASIDES, SECTIONS, XML_LANG
-from biomedica_kedro.jats.tree import Walk, text_of
+from biomedica_kedro.jats.tags import ABSTRACTS, ASIDES, SECTIONS
+from biomedica_kedro.jats.tree import Walk, language_of, text_of
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Places:
         self._walk = walk
         self.outer = walk.outer
         self._places: list[Place | None] = [None] * len(self.outer)
-        self._places[0] = Place(language=walk.scope(0).get(XML_LANG) or "en")
+        self._places[0] = Place(language=language_of(walk.scope(0)) or "en")
         for scope in walk.sub_articles:
             self[scope]  # now, since those without an id are numbered in their order
 
@@ -72,7 +72,7 @@ class Places:
     def _enter_sub_article(self, outer: Place, element: etree._Element) -> Place:
         name = element.get("id") or f"sub-article-{len(self.sub_articles) + 1}"
         self.sub_articles[name] = element
-        return Place(sub_article=name, language=element.get(XML_LANG) or outer.language)
+        return Place(sub_article=name, language=language_of(element) or outer.language)
 
 
 def _section(outer: Place, element: etree._Element) -> Place:
@@ -101,7 +101,7 @@ def _title_of(element: etree._Element) -> str:
 def _figure(outer: Place, element: etree._Element) -> Place:
     place = outer.copy()
     place.figure, place.is_text, place.is_caption, place.is_supplement = element, False, False, False
-    place.language = element.get(XML_LANG) or place.language
+    place.language = language_of(element) or place.language
     return place
 
 
@@ -114,6 +114,7 @@ def _group(outer: Place, element: etree._Element) -> Place:
 def _abstract(outer: Place, element: etree._Element) -> Place:
     place = outer.copy()
     place.abstract, place.is_text = element, False
+    place.language = language_of(element) or place.language
     return place
 
 

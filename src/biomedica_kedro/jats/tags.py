@@ -8,6 +8,11 @@ from __future__ import annotations
 MATHML = "{http://www.w3.org/1998/Math/MathML}"
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
+# Source: ISO 639-2 and 639-1, of the languages articles are written in.
+LANGUAGES = {
+    "eng": "en", "spa": "es", "por": "pt", "fre": "fr", "fra": "fr", "ger": "de", "deu": "de", "ita": "it", "chi": "zh",
+    "zho": "zh", "jpn": "ja", "kor": "ko", "rus": "ru", "pol": "pl", "tur": "tr",
+}  # fmt: skip
 
 TEX = "tex-math"
 MATH = f"{MATHML}math"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from biomedica_kedro.jats._tree_python import Walk, plain_text, text_of, texts_by_tag
+from biomedica_kedro.jats.tags import LANGUAGES, XML_LANG
 
-__all__ = ["IS_COMPILED", "Walk", "children_by_tag", "plain_text", "text_of", "texts_by_tag"]
+__all__ = ["IS_COMPILED", "Walk", "children_by_tag", "language_of", "plain_text", "text_of", "texts_by_tag"]
 
 IS_COMPILED = False
 if not TYPE_CHECKING and not os.environ.get("BIOMEDICA_NO_EXTENSIONS"):
@@ -31,3 +32,9 @@ def children_by_tag(element: etree._Element) -> dict[str, list[etree._Element]]:
     for child in element:
         children.setdefault(child.tag, []).append(child)
     return children
+
+
+def language_of(element: etree._Element) -> str | None:
+    """Language that `xml:lang` names, without region and by two letters: "en-US" and "eng" are "en"; None for none."""
+    code = (element.get(XML_LANG) or "").replace("_", "-").partition("-")[0].lower()
+    return LANGUAGES.get(code, code) or None

@@ -35,7 +35,7 @@ _PERMISSIONS = re.compile(r"<(?:[\w.-]+:)?(permissions|license|copyright-stateme
 _ATTRIBUTE = re.compile(r"=\s*(?:\"([^\"<>]*)\"|'([^'<>]*)')")
 _RETRACTED = re.compile(r"article-type\s*=\s*[\"']retraction|related-article-type\s*=\s*[\"'][\w-]*retract", re.I)
 _MANUSCRIPT = re.compile(r"pub-id-type\s*=\s*[\"']manuscript[\"']|\bopen_access\s+manuscript", re.I)
-_DATE = re.compile(r"<(?:[\w.-]+:)?pub-date\b[^<>]*>(.*?)</(?:[\w.-]+:)?pub-date>", re.DOTALL)
+_DATE = re.compile(r"<(?:[\w.-]+:)?pub-date\b(?![^<>]*pmc-release)[^<>]*>(.*?)</(?:[\w.-]+:)?pub-date>", re.DOTALL)
 
 
 # How the title of a retracted article, or of the notice, begins or ends; a word alone may be a matter of medicine.
