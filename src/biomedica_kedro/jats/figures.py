@@ -119,7 +119,10 @@ def _read_captions(figure: Figure, captions: list[etree._Element], language: str
     titles: dict[str, str] = {}
     for caption in captions:
         spoken = language_of(caption) or language
-        pieces.setdefault(spoken, []).append(_CLICK_HERE.sub("", text_of(caption)).strip())
+        text = text_of(caption)
+        if "lick here" in text:
+            text = _CLICK_HERE.sub("", text).strip()
+        pieces.setdefault(spoken, []).append(text)
         first = caption[0] if len(caption) else None
         titles.setdefault(spoken, text_of(first) if first is not None and first.tag == "title" else "")
     by_language = {spoken: text for spoken, texts in pieces.items() if (text := " ".join(filter(None, texts)))}

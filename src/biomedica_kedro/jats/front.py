@@ -156,13 +156,14 @@ def _abstract(abstracts: Sequence[etree._Element], language: str) -> str:
     pieces: list[str] = []
     titles: list[tuple[etree._Element, str]] = []
     for element in main.iter("title", "p"):
-        around = set(element.iterancestors())
+        around = list(element.iterancestors())
         if any(outer.tag in ("p", "caption") for outer in around):
             continue
         text = text_of(element)
         if element.tag == "title":
-            parent = element.getparent()
-            titles += [(parent, f"{text}:" if text[-1:].isalnum() else text)] if parent is not main else []
+            section = element.getparent()
+            if section is not None and section is not main:
+                titles.append((section, f"{text}:" if text[-1:].isalnum() else text))
         elif text and not _BOILERPLATE.search(text):
             pieces += [*(title for section, title in titles if section in around), text]
             titles = []

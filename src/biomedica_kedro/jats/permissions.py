@@ -24,17 +24,9 @@ _OVERRIDE = re.compile(
 )
 # Words without which the costlier pattern cannot match; "(c)" alone is nearly always a panel.
 _HINTS = (
-    "permission",
-    "©",
-    "copyright",
-    "rights reserved",
-    "(c) 19",
-    "(c) 20",
-    "licen",
-    "printed",
-    "published",
-    "produced",
-)
+    "permission", "©", "copyright", "rights reserved", "(c) 19", "(c) 20", "licens", "licenc", "reprinted", "republished",
+    "reproduced from",
+)  # fmt: skip
 # People who are shown, in lower case: not the journal "Patient Education".
 _PEOPLE = (
     r"\b(?:patient|parent|famil|mother|father|guardian|subject|volunteer|participant|donor|relative|next of kin|owner)"
@@ -55,7 +47,7 @@ _SENTENCE = re.compile(r"(?<=[.;])\s+(?=[A-Z(©])")
 
 def license_of(elements: Sequence[etree._Element]) -> License:
     """The license that `<permissions>`, or what older files have in its place, names by links, attributes and words."""
-    texts = [str(value) for element in elements for part in element.iter() for value in part.attrib.values()]
+    texts = [str(value) for element in elements for part in element.iter() for value in part.values()]
     return read_license(*texts, *map(text_of, elements))
 
 

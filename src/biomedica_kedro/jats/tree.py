@@ -7,6 +7,7 @@ Compiled where a C compiler was at hand when the package was installed, else in 
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lxml import etree
@@ -36,5 +37,11 @@ def children_by_tag(element: etree._Element) -> dict[str, list[etree._Element]]:
 
 def language_of(element: etree._Element) -> str | None:
     """Language that `xml:lang` names, without region and by two letters: "en-US" and "eng" are "en"; None for none."""
-    code = (element.get(XML_LANG) or "").replace("_", "-").partition("-")[0].lower()
-    return LANGUAGES.get(code, code) or None
+    code = element.get(XML_LANG)
+    return _language(code) if code else None
+
+
+@lru_cache(maxsize=256)
+def _language(code: str) -> str | None:
+    first = code.replace("_", "-").partition("-")[0].lower()
+    return LANGUAGES.get(first, first) or None
