@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from copy import deepcopy
+from datetime import date
 
 from lxml import etree
 
@@ -22,7 +23,6 @@ from biomedica_kedro.pmc.licenses import license_group
 Children = Mapping[str, Sequence[etree._Element]]
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # Electronic publication first: it is when readers could read; `collection` is often the year of the volume only.
 _DATE_ORDER = ("epub", "electronic", "pub", "ppub", "print", "epub-ppub", "collection")
 # Not when readers could read it: PMC's own release, which may be a year later, and dates of the manuscript.
@@ -173,43 +173,33 @@ def _abstract(abstracts: Sequence[etree._Element], language: str) -> str:
 def _publication_date(elements: Sequence[etree._Element]) -> str | None:
     dates: dict[str, str] = {}
     for element in elements:
-        date = _date(element)
+        day = _date(element)
         kind = element.get("pub-type") or element.get("date-type") or ""
         if kind == "pub" and element.get("publication-format") == "electronic":
             kind = "electronic"
-        if date and kind not in _NOT_PUBLISHED:
-            dates.setdefault(kind, date)
+        if day and kind not in _NOT_PUBLISHED:
+            dates.setdefault(kind, day)
     ordered = [dates[kind] for kind in _DATE_ORDER if kind in dates] or list(dates.values())
     # "collection 2019" says less than "ppub 2019-03", so the first full date wins over an earlier vague one.
-    return next((date for date in ordered if len(date) > len("2019")), ordered[0] if ordered else None)
+    return next((day for day in ordered if len(day) > len("2019")), ordered[0] if ordered else None)
 
 
 def _date(element: etree._Element) -> str | None:
+    """ISO 8601, as far as it is given and possible."""
     parts = texts_by_tag(element)
     year = parts.get("year", "")
     if not _YEAR.fullmatch(year):
         iso = element.get("iso-8601-date") or ""
-        return iso[:10] if re.match(r"\d{4}", iso) else None
-    month = _month(parts.get("month", ""))
-    if month is None:
+        return iso[:10] if _YEAR.match(iso) else None
+    month = parts.get("month", "")[:3].lower()
+    number = _MONTHS.index(month) + 1 if month in _MONTHS else int(month) if month.isdecimal() else 0
+    if not 1 <= number <= len(_MONTHS):
         return year
     day = parts.get("day", "")
-    if day.isdecimal() and 1 <= int(day) <= _DAYS_IN_MONTH[month - 1]:
-        is_missing_leap_day = (month, int(day)) == (2, 29) and not _is_leap(int(year))
-        if not is_missing_leap_day:
-            return f"{year}-{month:02d}-{int(day):02d}"
-    return f"{year}-{month:02d}"
-
-
-def _month(text: str) -> int | None:
-    if text.isdecimal():
-        return int(text) if 1 <= int(text) <= len(_MONTHS) else None
-    name = text[:3].lower()
-    return _MONTHS.index(name) + 1 if name in _MONTHS else None
-
-
-def _is_leap(year: int) -> bool:
-    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    try:
+        return date(int(year), number, int(day) if day.isdecimal() else 0).isoformat()
+    except ValueError:
+        return f"{year}-{number:02d}"
 
 
 def _authors(group: etree._Element) -> list[str]:
