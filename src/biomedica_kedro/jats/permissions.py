@@ -17,9 +17,12 @@ from biomedica_kedro.records import LicenseGroup
 
 _REPRODUCED = r"(?:re-?(?:printed|produced|published|used)|adapted|modified)\b"
 _OVERRIDE = re.compile(
-    rf"\b(?:with|by|under|{_REPRODUCED})\b[^;]{{0,120}}?\bpermissions?\b|\bpermissions?\s+(?:from|of|by|granted|obtained)\b"
-    r"|\bunder\s+(?:an?\s+)?licen[cs]e\s+(?:from|by|of)\b|\blicen[cs]ed\s+from\b|(?:^|\()re-?(?:printed|published|produced)"
-    r"\s+from\s+(?=[(\[]|ref|fig|[A-Z])|©|\bcopyright\b|\ball rights reserved\b|\(c\)\s*(?:19|20)\d\d",
+    r"\b(?:with|by|under)\s+(?:(?!who|that|gave|had)[\w’'-]+\s+){0,3}?permissions?\b"
+    rf"|\b{_REPRODUCED}[^;]{{0,120}}?\bpermissions?\b"
+    r"|\bpermissions?\s+(?:from|of|by|granted|obtained|to\s+(?:re|us|adapt|publish))"
+    r"|\bunder\s+(?:an?\s+)?licen[cs]e\s+(?:from|by|of)\b|\blicen[cs]ed\s+from\b"
+    r"|(?:^|\()re-?(?:printed|published|produced)\s+from\s+(?=[(\[]|ref|fig|(?-i:[A-Z]))"
+    r"|©|\bcopyright(?:ed)?\b|\ball rights reserved\b|\(c\)\s*(?:19|20)\d\d",
     re.IGNORECASE,
 )
 # Words without which the costlier pattern cannot match; "(c)" alone is nearly always a panel.
@@ -32,8 +35,8 @@ _PEOPLE = (
     r"\b(?:patient|parent|famil|mother|father|guardian|subject|volunteer|participant|donor|relative|next of kin|owner)"
 )
 _CONSENT = re.compile(
-    r"permissions?\s+(?:(?:was|were|is|granted|obtained|given|received)\s+)*(?:from|of|by)\s+"
-    rf"(?:[a-z' ’]{{0,30}}?{_PEOPLE}|(?:him|her)\b)|{_PEOPLE}\w*['’]?s?\s+(?:\w+\s+){{0,3}}permission"
+    r"[Pp]ermissions?\s+(?:to\s+\w+\s+(?:\w+\s+){0,3}?)?(?:(?:was|were|is|granted|obtained|given|received)\s+)*"
+    rf"(?:from|of|by)\s+(?:[a-z' ’]{{0,30}}?{_PEOPLE}|(?:him|her)\b)|{_PEOPLE}\w*['’]?s?\s+(?:\w+\s+){{0,3}}permission"
 )
 # Bodies that allow a study; they own no pictures, unless one is said to be reproduced.
 _AUTHORITY = re.compile(

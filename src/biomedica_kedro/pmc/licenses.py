@@ -31,14 +31,15 @@ _CODE = re.compile(
     r"|\bby(?P<bare>(?:-(?:nc|nd|sa)\b)+)"
 )
 _NAMED = re.compile(
-    r"creative[\s-]?commons\b[^.;]{0,60}?\b(?:attribution|atribuicao|atribucion|reconocimiento|paternite|namensnennung)"
+    r"\b(?:creative[\s-]?commons?|cc)\b[^.;]{0,60}?\b(?:attribution|atribuicao|atribucion|reconocimiento|paternite|namensnennung)"
 )
 _USE = r" (?:re-?)?(?:use|exploit|purpose|gain|profit|distribut|reproduc|end)"
 # Words that ask for more, each with parts of words without which the costlier pattern cannot match.
 _ASKED = {
     "nc": (("ommerc", "omerc", "ommerz"), re.compile(
-        r"\bno[nt]?[\s-]?commerc(?<!commercial and non.commerc)(?<!commercial or non.commerc)"
-        r"(?<!commercial and/or non.commerc)(?!\w*,? (?:and|or|and/or|as well as) commercial)(?![^.;]*\bunless\b)"
+        r"\bno[nt][\s-]?commerc(?<!commercial and non.commerc)(?<!commercial or non.commerc)"
+        r"(?<!commercial and/or non.commerc)(?!\w*,? (?:and|or|and/or|as well as) commercial)"
+        rf"|\bno commercial{_USE}(?![^.;]*\bunless\b)"
         r"|\bn(?:on?|ao|icht)[\s-]?(?:comerc|kommerz)|\bpas d'utilisation commerc"
         r"|\b(?:not|neither|never|than)\b(?! (?:only|just|limited))[^.;]{0,60}?\bcommercial(?:ly\b|" + _USE + r")"
         rf"|\bcommercial{_USE}[^.;]{{0,40}}?\b(?:not|prohibited|forbidden)\b"
