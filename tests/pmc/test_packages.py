@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import tarfile
+import time
 import zipfile
 
 import orjson
@@ -81,6 +82,18 @@ def test_legacy_package_is_known_by_its_name_and_listed_once(tmp_path):
     write_unpacked(tmp_path / "copy", {"a.nxml": XML})
     rows = listed(tmp_path)
     assert [(row["article_id"], row["location"]) for row in rows] == [("PMC77.1", "08/e0/PMC77.tar.gz")]
+
+
+@pytest.mark.parametrize(
+    "fragment", [b"<!-- a -->", b"<?a?>", b" ", b"<article >", b"<!DOCTYPE a [", b"<license >", b"<x:"]
+)
+def test_hostile_text_is_looked_through_in_linear_time(tmp_path, fragment):
+    write_unpacked(tmp_path / "p", {"a.xml": b"<set>" + fragment * (300_000 // len(fragment))})
+    write_unpacked(tmp_path / "q", {"b.xml": fragment * (300_000 // len(fragment)) + b"x"})
+    write_unpacked(tmp_path / "r", {"c.xml": b"<article>" + fragment * (300_000 // len(fragment))})
+    started = time.process_time()
+    listed(tmp_path)
+    assert time.process_time() - started < 5
 
 
 def test_package_of_several_articles_gives_each(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import calendar
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from biomedica_kedro.pmc.licenses import read_license
@@ -22,16 +22,17 @@ _TAG = re.compile(r"<[^<>]*>")
 _ARTICLE = re.compile(r"<(?:[\w.-]+:)?article[\s>]")
 # Markup before the root element, and its name; not of UTF-16, in which each file is taken as one article.
 _ROOT = re.compile(
-    rb"(?:\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[[^\]]*\]\s*)?>)*<([\w.:-]+)", re.DOTALL | re.IGNORECASE
+    rb"(?:\s|(?><\?.*?\?>)|(?><!--.*?-->)|(?><!DOCTYPE[^>\[]*(?:\[[^\]]*\]\s*)?>))*+<([\w.:-]+)",
+    re.DOTALL | re.IGNORECASE,
 )
-_WRAPPED = re.compile(rb"<(?:([\w.-]+):)?article(?=[\s>]).*?</(?(1)\1:)article\s*>", re.DOTALL)
+_EDGE = re.compile(rb"<(/?)(?:[\w.-]+:)?article(?=[\s>])")
 _PART = re.compile(rb"<(?:[\w.-]+:)?(?:%s)[\s/>]" % "|".join(sorted(ARTICLE_PARTS)).encode())
 _NAMESPACE = re.compile(rb"""(xmlns(?::[\w.-]+)?)\s*=\s*("[^"<>]*"|'[^'<>]*')""")
 _BODY = re.compile(r"<(?:[\w.-]+:)?(?:body|back|sub-article)[\s>]")
 _ENCODING = re.compile(rb"<\?xml[^>]*encoding=[\"']([\w.-]+)[\"']")
 _ID = re.compile(r"<(?:[\w.-]+:)?article-id\b([^<>]*)>([^<]*)<")
 _ID_TYPE = re.compile(r"pub-id-type\s*=\s*[\"']([^\"']*)[\"']")
-_PERMISSIONS = re.compile(r"<(?:[\w.-]+:)?(permissions|license|copyright-statement)\b.*?</(?:[\w.-]+:)?\1>", re.DOTALL)
+_PERMISSIONS = re.compile(r"</?(?:[\w.-]+:)?(?:permissions|license|copyright-statement)\b")
 _ATTRIBUTE = re.compile(r"=\s*(?:\"([^\"<>]*)\"|'([^'<>]*)')")
 _RETRACTED = re.compile(r"article-type\s*=\s*[\"']retraction|related-article-type\s*=\s*[\"'][\w-]*retract", re.I)
 _MANUSCRIPT = re.compile(r"pub-id-type\s*=\s*[\"']manuscript[\"']|\bopen_access\s+manuscript", re.I)
@@ -73,22 +74,28 @@ def articles_in(xml: bytes) -> list[bytes]:
     root = _ROOT.match(xml.removeprefix(b"\xef\xbb\xbf"))
     if root is None or root[1].rpartition(b":")[2] == b"article":
         return [xml] if _ARTICLE.search(_decode(xml[:65_536])) else []
-    blocks = [block for block in _WRAPPED.finditer(xml) if _PART.search(block[0])]
+    blocks = [block for block in _blocks(xml) if _PART.search(block)]
     if len(blocks) < 2:
         return [xml] * len(blocks)
-    spaces = dict(_NAMESPACE.findall(xml[: blocks[0].start()]))
-    return [_with_namespaces(block[0], spaces) for block in blocks]
+    outer = _NAMESPACE.findall(xml[: xml.index(blocks[0])])
+    return [_with_namespaces(block, outer) for block in blocks]
 
 
-def _with_namespaces(article: bytes, spaces: Mapping[bytes, bytes]) -> bytes:
+def _blocks(xml: bytes) -> Iterator[bytes]:
+    start = None
+    for edge in _EDGE.finditer(xml):
+        if not edge[1]:
+            start = edge.start()
+        elif start is not None:
+            yield xml[start : xml.find(b">", edge.end()) + 1]
+            start = None
+
+
+def _with_namespaces(article: bytes, outer: Iterable[tuple[bytes, bytes]]) -> bytes:
     """An article taken out of its wrapper, with the namespaces declared there."""
     start, end = article.split(b">", 1)
-    own = dict(_NAMESPACE.findall(start))
-    return (
-        b" ".join([start.rstrip(b"/"), *(name + b"=" + value for name, value in spaces.items() if name not in own)])
-        + b">"
-        + end
-    )
+    own = {name for name, _ in _NAMESPACE.findall(start)}
+    return start + b"".join(b" %s=%s" % space for space in outer if space[0] not in own) + b">" + end
 
 
 def read_front(xml: bytes) -> Front:
@@ -145,9 +152,11 @@ def _pmcid(ids: dict[str, str]) -> tuple[str | None, int]:
 
 
 def _license_code(head: str) -> str | None:
-    blocks = [found[0] for found in _PERMISSIONS.finditer(head)]
-    attributes = [one or other for block in blocks for one, other in _ATTRIBUTE.findall(block)]
-    return read_license(*attributes, *(html.unescape(_TAG.sub("", block)) for block in blocks)).code
+    edges = list(_PERMISSIONS.finditer(head))
+    block = head[edges[0].start() : edges[-1].end()] if edges else ""
+    return read_license(
+        *(one or other for one, other in _ATTRIBUTE.findall(block)), html.unescape(_TAG.sub("", block))
+    ).code
 
 
 def _citation(head: str) -> str | None:

@@ -25,7 +25,7 @@ _MAGIC = re.compile(
     rb"|\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|....ftypavi[fs]", re.DOTALL,
 )  # fmt: skip
 _PAGE = re.compile(
-    rb"(?:\s|<!--.*?-->|<\?.*?\?>)*<(?:!doctype\s+html|html|rss|feed|error)\b", re.IGNORECASE | re.DOTALL
+    rb"(?:\s|(?><!--.*?-->)|(?><\?.*?\?>))*+<(?:!doctype\s+html|html|rss|feed|error)\b", re.IGNORECASE | re.DOTALL
 )
 
 
