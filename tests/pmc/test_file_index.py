@@ -28,6 +28,8 @@ from biomedica_kedro.records import DataError
         (["a"], {"a_lrg.jpg": 9, "a_small.gif": 5}, "a_lrg.jpg"),
         (["a.jpg"], {"a.jpg": 5, "a_lrg.jpg": 9}, "a.jpg"),
         (["a_thumb"], {"a.png": 5}, "a.png"),
+        (["F1.medium.gif"], {"F1.large.jpg": 9}, "F1.large.jpg"),
+        (["growth-medium"], {"growth.jpg": 9, "growth-medium.jpg": 5}, "growth-medium.jpg"),
         (["a.tif"], {"a.tif.jpg": 5}, "a.tif.jpg"),
         (["a.tif.jpg"], {"a.png": 5}, "a.png"),
         (["Aufnahme-ä"], {"Aufnahme-a\u0308.jpg": 5}, "Aufnahme-a\u0308.jpg"),
@@ -39,6 +41,7 @@ from biomedica_kedro.records import DataError
         "name", "case", "stem, gif last", "other extension", "drawing beside image", "dots in stem", "prefix in href",
         "prefix in file", "largest rendition", "no thumbnail", "only a thumbnail",
         "large one asked", "large one asked with dot", "only a large one", "both sizes", "thumbnail asked",
+        "medium size", "medium of cells",
         "two extensions", "two extensions asked", "accents apart", "accents composed", "WebP", "WebP before GIF",
     ],
 )  # fmt: skip

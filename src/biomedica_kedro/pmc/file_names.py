@@ -13,8 +13,9 @@ FILM_EXTENSIONS = ("mp4", "mov", "avi", "mpg", "mpeg", "wmv", "webm", "flv", "mk
 
 _EXTENSIONS = frozenset((*IMAGE_EXTENSIONS, *FILM_EXTENSIONS))
 _SMALL = r"thumb(?:nail)?s?|small|tn"
-_THUMBNAIL = re.compile(rf"[._-](?:{_SMALL})$", re.IGNORECASE)
-_SIZE = re.compile(rf"[._-](?:{_SMALL}|lrg|large|hi-?res)$")
+# After a dot only: "-medium" is as often one of cells.
+_THUMBNAIL = re.compile(rf"(?:[._-](?:{_SMALL})|\.(?:sml|medium))$", re.IGNORECASE)
+_SIZE = re.compile(rf"(?:[._-](?:{_SMALL}|lrg|large|hi-?res)|\.(?:sml|medium))$")
 _THUMBNAIL_FOLDER = re.compile(rf"(?:.*[._-])?(?:{_SMALL}|previews?)", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[._-]")
 _MAX_NAME = 255

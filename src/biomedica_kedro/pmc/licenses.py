@@ -8,7 +8,6 @@ Source: creativecommons.org, forms of license addresses and names; BIOMEDICA sec
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,7 +21,7 @@ _TERMS = {term: term for term in ("by", "nc", "nd", "sa")} | dict.fromkeys(
     ("cc", "cc0", "zero", "mark", "publicdomain")
 )
 
-# All of these meet text in lower case without accents and with plain hyphens, see `_plain`.
+# All of these meet text in lower case with plain hyphens, see `_plain`.
 _URL = re.compile(r"creativecommons\.org/+(?:licen[cs]es?|publicdomain|about(?=/+cc0))\b/*([a-z0-9+/-]+)")
 _CODE = re.compile(
     r"\b(?P<zero>cc[\s-]*(?:0|zero)(?:license)?\b|creative commons (?:zero|0|public domain dedication)\b)"
@@ -31,7 +30,7 @@ _CODE = re.compile(
     r"|\bby(?P<bare>(?:-(?:nc|nd|sa)\b)+)"
 )
 _NAMED = re.compile(
-    r"\b(?:creative[\s-]?commons?|cc)\b[^.;]{0,60}?\b(?:attribution|atribuicao|atribucion|reconocimiento|paternite|namensnennung)"
+    r"\b(?:creative[\s-]?commons?|cc)\b[^.;]{0,60}?\b(?:attribution|atribui\w\wo|atribuci\wn|reconocimiento|paternit\w|namensnennung)"
 )
 _USE = r" (?:re-?)?(?:use|exploit|purpose|gain|profit|distribut|reproduc|end)"
 # Words that ask for more, each with parts of words without which the costlier pattern cannot match.
@@ -40,7 +39,7 @@ _ASKED = {
         r"\bno[nt][\s-]?commerc(?<!commercial and non.commerc)(?<!commercial or non.commerc)"
         r"(?<!commercial and/or non.commerc)(?!\w*,? (?:and|or|and/or|as well as) commercial)"
         rf"|\bno commercial{_USE}(?![^.;]*\bunless\b)"
-        r"|\bn(?:on?|ao|icht)[\s-]?(?:comerc|kommerz)|\bpas d'utilisation commerc"
+        r"|\bn(?:on?|\wo|icht)[\s-]?(?:comerc|kommerz)|\bpas d'utilisation commerc"
         r"|\b(?:not|neither|never|than)\b(?! (?:only|just|limited))[^.;]{0,60}?\bcommercial(?:ly\b|" + _USE + r")"
         rf"|\bcommercial{_USE}[^.;]{{0,40}}?\b(?:not|prohibited|forbidden)\b"
         r"|\bfor commercial [^.;]{0,20}?\b(?:contact|permission)"
@@ -53,7 +52,7 @@ _ASKED = {
         r"\bshar(?:e|ing)[\s-]?alike|\bcompart\w*[\s-]?igual|\bpartage dans|\bweitergabe unter gleichen"
     )),
 }  # fmt: skip
-_HYPHENS = re.compile("[\u2010-\u2015\u2212]")
+_HYPHENS = re.compile("[_\u00ad\u2010-\u2015\u2212]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +142,8 @@ def code_of(terms: Terms) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """Lower case, accents off, one kind of hyphen and of space."""
-    if not text.isascii():
-        text = _HYPHENS.sub("-", unicodedata.normalize("NFKD", text)).encode("ascii", "ignore").decode()
-    return " ".join(text.lower().replace("_", "-").split())
+    """Lower case, one kind of hyphen and of space."""
+    return " ".join(_HYPHENS.sub("-", text).lower().split())
 
 
 def _url_terms(path: str) -> Terms | None:
