@@ -99,6 +99,11 @@ def test_a_figures_own_license_counts_by_its_address(parse, address, redistribut
     assert figure.redistributable is redistributable
 
 
+def test_a_figures_own_terms_count_by_their_address_alone(parse):
+    figure = figure_with(parse, "<permissions><license xlink:href='https://leaf.example/terms'/></permissions>")
+    assert (figure.license_override, figure.redistributable) == ("https://leaf.example/terms", False)
+
+
 def test_permission_under_an_open_license_is_free(parse):
     words = "Reprinted from [1] under a CC BY license, with permission from Roe, original copyright 2014."
     assert figure_with(parse, f"<caption><p>{words}</p></caption>").redistributable is True

@@ -61,12 +61,13 @@ def license_override(permissions: etree._Element | None, *texts: str) -> str | N
         permissions: `<permissions>` of the figure or of its graphic.
         texts: caption, attribution and notes of the figure.
     Returns:
-        The permission text with the license's code where it links one, or the sentence that speaks of permission or
-        copyright; None when nothing does.
+        The permission text with the license's code where it links one, else what it links; or the sentence that speaks
+        of permission or copyright; None when nothing does.
     """
     if permissions is not None:
         text, code = text_of(permissions), license_of([permissions]).code
-        return " ".join(filter(None, (text, None if read_license(text).code == code else code))) or None
+        linked = (str(value) for part in permissions.iter() for value in part.values() if "://" in value)
+        return " ".join(filter(None, (text, None if read_license(text).code == code else code))) or next(linked, None)
     lowered = "\n".join(texts).lower()
     if not any(map(lowered.__contains__, _HINTS)):
         return None
