@@ -59,6 +59,7 @@ MAIN, SIDE = "<p>Leaves grow.</p>", "<p>Aside.</p>"
         (f"<abstract><title>Summary</title>{MAIN}</abstract>", "Leaves grow."),
         (f"<abstract abstract-type='graphical'>{SIDE}</abstract>", ""),
         ("<abstract>Leaves <italic>grow</italic>.</abstract>", "Leaves grow."),
+        ("<abstract><title>Abstract</title></abstract>", ""),
     ],
 )
 def test_main_abstract_is_told_from_others(abstracts, text):
@@ -83,13 +84,20 @@ def test_boilerplate_of_an_abstract_is_left_out_with_its_title():
 @pytest.mark.parametrize(
     "mark",
     [
-        "<xref ref-type='fn' rid='n'><sup>*</sup></xref>", "<sup>†</sup>", "<fn><p>Presented in Rome.</p></fn>",
+        "<xref ref-type='fn' rid='n'><sup>*</sup></xref>",
+        "<sup>†</sup>",
+        "<fn><p>Presented in Rome.</p></fn>",
         "<xref ref-type='fn' rid='n'>1</xref>",
     ],
-)  # fmt: skip
+    ids=["link", "mark", "note", "number"],
+)
 def test_titles_have_no_footnotes_nor_marks(mark):
     title = f"<title-group><article-title>On Ca<sup>2+</sup>{mark} in leaves{mark}</article-title></title-group>"
     assert front_of(title).title == "On Ca2+ in leaves"
+
+
+def test_marks_at_the_end_of_a_title_are_left_out_however_they_are_set():
+    assert front_of("<title-group><article-title>On leaves †*</article-title></title-group>").title == "On leaves"
 
 
 def test_keywords_of_all_groups_are_kept():
@@ -120,10 +128,17 @@ def test_journal_is_what_the_journal_says(name):
         ("<year>in press</year>", None),
         ("<day>²</day><month>³</month><year>2019</year>", "2019"),
         ("<year>0000</year>", None),
+        ("<string-date>5 May 2014</string-date>", "2014"),
     ],
 )
 def test_dates_are_iso_and_never_impossible(markup, date):
     assert front_of(f"<pub-date pub-type='epub'>{markup}</pub-date>").publication_date == date
+
+
+@pytest.mark.parametrize(("iso", "date"), [("2016-03-05", "2016-03-05"), ("2016-03", "2016-03"), ("2015-03", "2016")])
+def test_attribute_tells_what_the_elements_of_a_date_do_not(iso, date):
+    markup = f"<pub-date pub-type='epub' iso-8601-date='{iso}'><year>2016</year></pub-date>"
+    assert front_of(markup).publication_date == date
 
 
 def test_full_date_wins_over_the_year_of_the_volume():

@@ -30,6 +30,7 @@ _NOT_PUBLISHED = {"pmc-release", "nihms-submitted", "received", "accepted", "pre
 # NLM 2 has the statements in the place of `<permissions>`.
 _PERMISSIONS = ("permissions", "copyright-statement", "license")
 _YEAR = re.compile(r"[12][0-9]{3}")
+_ISO = re.compile(r"[12][0-9]{3}(?:-[0-9]{2}){0,2}")
 _MESH_GROUP = re.compile(r"mesh", re.IGNORECASE)
 _NOT_KEYWORDS = re.compile(r"abbrev|mesh|research-organism", re.IGNORECASE)
 _OTHER_ABSTRACTS = re.compile(
@@ -44,7 +45,7 @@ _BOILERPLATE = re.compile(
 )
 _NOTES = ("xref", "fn")
 _LEFT_OUT = "left-out"
-_MARK = re.compile(r"[\s*†‡§¶#☆★✩⁎∗]+")
+_MARKS = " *†‡§¶#☆★✩⁎∗"
 _AUTHOR_TYPES = {"author", "collab", "group"}
 _NOT_A_NAME = ("contrib-group", "aff", "address", "email", "xref", "fn")
 
@@ -126,9 +127,9 @@ def _read_meta(article: Article, meta: Children) -> None:
 def _title(element: etree._Element | None) -> str:
     """A title without footnotes and the marks that lead to them."""
     if element is None or next(element.iter(*_NOTES, "sup"), None) is None:
-        return text_of(element)
-    marks = (sup for sup in element.iter("sup") if _MARK.fullmatch(plain_text(sup)))
-    return _text_without(element, {*element.iter(*_NOTES), *marks})
+        return text_of(element).rstrip(_MARKS)
+    marks = (sup for sup in element.iter("sup") if not plain_text(sup).strip(_MARKS))
+    return _text_without(element, {*element.iter(*_NOTES), *marks}).rstrip(_MARKS)
 
 
 def _text_without(element: etree._Element, left_out: Set[etree._Element]) -> str:
@@ -167,7 +168,7 @@ def _abstract(abstracts: Sequence[etree._Element], language: str) -> str:
         elif text and not _BOILERPLATE.search(text):
             pieces += [*(title for section, title in titles if section in around), text]
             titles = []
-    return " ".join(filter(None, pieces)) or ("" if titles else text_of(main))
+    return " ".join(filter(None, pieces)) or (text_of(main) if next(main.iter("title", "p"), None) is None else "")
 
 
 def _publication_date(elements: Sequence[etree._Element]) -> str | None:
@@ -187,14 +188,15 @@ def _publication_date(elements: Sequence[etree._Element]) -> str | None:
 def _date(element: etree._Element) -> str | None:
     """ISO 8601, as far as it is given and possible."""
     parts = texts_by_tag(element)
+    iso = _ISO.match(element.get("iso-8601-date") or "")
     year = parts.get("year", "")
     if not _YEAR.fullmatch(year):
-        iso = element.get("iso-8601-date") or ""
-        return iso[:10] if _YEAR.match(iso) else None
+        written = iso or _YEAR.search(parts.get("string-date", ""))
+        return written[0] if written else None
     month = parts.get("month", "")[:3].lower()
     number = _MONTHS.index(month) + 1 if month in _MONTHS else int(month) if month.isdecimal() else 0
     if not 1 <= number <= len(_MONTHS):
-        return year
+        return iso[0] if iso and iso[0].startswith(year) else year
     day = parts.get("day", "")
     try:
         return date(int(year), number, int(day) if day.isdecimal() else 0).isoformat()
