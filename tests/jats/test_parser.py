@@ -109,6 +109,96 @@ def test_well_formed_files_are_not_called_repaired():
     assert not parse_article(f"<article>{FIGURE}</article>".encode(), article_id="PMC1.1").article.recovered
 
 
+ARTICLE = (
+    "<article xmlns:xlink='http://www.w3.org/1999/xlink'><body><p id='p1'>See <xref rid='F1'>Figure 1</xref> now.</p>"
+    f"{FIGURE}<fig id='F2'><caption><p>Decline.</p></caption><graphic xlink:href='b'/></fig></body></article>"
+)
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged"),
+    [
+        ("rid='F1'", "rid='F1"),
+        ("rid='F1'", "rid=F1'"),
+        ("id='F2'", "id='F2"),
+        ("</xref>", "xref>"),
+        ("</xref>", ""),
+        ("</xref>", "</xerf>"),
+        ("<caption>", "<captoin>"),
+        ("<caption>", ""),
+        ("<caption>", "<caption"),
+        ("href='b'/>", "href='b'>"),
+        ("</p></caption>", "</caption></p>"),
+        ("<p id='p1'>", "<p id='p1'><!-- "),
+        ("<p id='p1'>", "<p id='p1'><![CDATA["),
+        ("<fig id='F2'>", "<fi\x01g id='F2'>"),
+    ],
+)
+def test_repair_never_guesses_at_lost_markup(whole, damaged):
+    assert whole in ARTICLE
+    assert reason_of(ARTICLE.replace(whole, damaged, 1).encode()) is RejectReason.MALFORMED_XML
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged"),
+    [
+        ("See ", "See\x0b "),
+        ("See ", "S&#x2;ee "),
+        ("id='p1'", "id='p1' id='p1'"),
+        ("See ", "<!-- x -- y -->See "),
+        ("See ", "<ali:free/>See "),
+        ("<p id='p1'>See", "<q:p id='p1'>See"),
+        (" xmlns:xlink='http://www.w3.org/1999/xlink'", ""),
+    ],
+)
+def test_repair_changes_nothing_that_is_read(whole, damaged):
+    xml = ARTICLE.replace(whole, damaged, 1)
+    if "q:p" in damaged:
+        xml = xml.replace("now.</p>", "now.</q:p>")
+    repaired = parse_article(xml.encode(), article_id="PMC1.1")
+    assert repaired.article.recovered
+    expected = parse_article(ARTICLE.encode(), article_id="PMC1.1")
+    assert (repaired.figures, repaired.article.paragraphs) == (expected.figures, expected.article.paragraphs)
+
+
+def test_stray_signs_are_text():
+    parsed = parse_article(
+        b"<article><body><p>p <0.05 & AT&T; 5 < 6<![CDATA[ & ]]></p></body></article>", article_id="PMC1.1"
+    )
+    assert parsed.article.paragraphs[0].text == "p <0.05 & AT&T; 5 < 6 &"
+    assert parsed.article.recovered
+
+
+@pytest.mark.parametrize(
+    ("declared", "written", "text"),
+    [
+        ("US-ASCII", "utf-8", "5 \u00b5m"),
+        ("us-ascii", "cp1252", "5 \u00b5m \u2013"),
+        ("ISO-8859-1", "cp1252", "\u201cwild type\u201d \u2013"),
+        ("GB2312", "gbk", "\u9555"),
+        ("gb2312", "gb18030", "\U0001f600"),
+        ("Shift_JIS", "cp932", "\u2460"),
+        ("EUC-KR", "cp949", "\ub620"),
+        ("Big5", "cp950", "\u7881"),
+        ("Big5", "big5hkscs", "\u35ce"),
+        ("MS932", "cp932", "\u2460"),
+    ],
+)
+def test_declared_encodings_are_read_as_the_superset_that_was_written(declared, written, text):
+    xml = f"<?xml version='1.0' encoding='{declared}'?><article><fig><caption><p>{text}</p></caption></fig></article>"
+    assert caption_of(xml.encode(written)) == text
+
+
+@pytest.mark.parametrize("declared", ["utf-8", "GB2312", "Shift_JIS", "EUC-KR", "Big5", "windows-1252", "x-none"])
+def test_bytes_that_no_superset_has_are_refused(declared):
+    xml = (
+        f"<?xml version='1.0' encoding='{declared}'?><article><fig/><p>a".encode()
+        + b"\x81\xff"
+        + b"</p><fig/></article>"
+    )
+    assert reason_of(xml) is RejectReason.MALFORMED_XML
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
 def test_cut_files_are_refused_not_repaired(share):
     xml = f"<article><body>{FIGURE * 20}</body></article>".encode()

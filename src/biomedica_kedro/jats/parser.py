@@ -1,12 +1,14 @@
 """The one place that reads XML: untrusted bytes to the `<article>` element, or a `DataError` that says why not.
 
-Nothing is fetched, no entity is expanded, sizes are bounded. Well-formed XML is asked for first; repair is a second
-try, never of truncated files, and is reported. Namespaces and wrappers (OAI-PMH, efetch) are taken off, so that the
-rest of the package sees plain JATS names.
+Nothing is fetched, no entity is expanded, sizes are bounded. Well-formed XML is asked for first. What is malformed is
+repaired only where no element can be lost or moved by it (`_HARMLESS`), and that is reported; all else is refused, for
+a guess at lost tags would give fewer figures than the file has. Namespaces and wrappers (OAI-PMH, efetch) are taken
+off, so that the rest of the package sees plain JATS names.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 import threading
 from collections.abc import Iterator
@@ -15,22 +17,70 @@ from html.entities import html5
 
 from lxml import etree
 
+from biomedica_kedro.jats.tags import MATHML, XLINK_HREF
 from biomedica_kedro.pmc.front import ARTICLE_PARTS
 from biomedica_kedro.pmc.identifiers import pmcid_of
 from biomedica_kedro.records import DataError, RejectReason
 from biomedica_kedro.xml_parser import make_parser
 
 MAX_BYTES = 64 << 20
-_END_BYTES = 4096
 
 _HOSTILE = re.compile(
     r"amplification|entity reference loop|excessive depth|maximum.*depth|nested too deep", re.IGNORECASE
 )
 _TOO_LARGE = re.compile(r"huge|too long|resource limit", re.IGNORECASE)
 _TRUNCATED = re.compile(r"premature end|no element found|document is empty|extra content at the end", re.IGNORECASE)
-_UNDEFINED_ENTITY = re.compile(r"entity '[^']*' not defined", re.IGNORECASE)
-_NAMED_ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*);")
+# What libxml2 may pass over: at worst a character that XML forbids goes, or the second of two equal attributes.
+_HARMLESS = {
+    "ERR_INVALID_CHAR",
+    "ERR_ATTRIBUTE_REDEFINED",
+    "ERR_HYPHEN_IN_COMMENT",
+    "ERR_MISPLACED_CDATA_END",
+    "ERR_NS_DECL_ERROR",
+    "NS_ERR_UNDEFINED_NAMESPACE",
+    "NS_ERR_ATTRIBUTE_REDEFINED",
+    "NS_ERR_QNAME",
+    "NS_ERR_COLON",
+    "NS_ERR_EMPTY",
+    "NS_ERR_XML_NAMESPACE",
+    "WAR_NS_URI",
+    "WAR_NS_URI_RELATIVE",
+    "WAR_UNDECLARED_ENTITY",
+    "ERR_UNDECLARED_ENTITY",
+}
+# Literal text, left as it is; an ampersand with the entity it may begin; a "<" before no name; references to characters
+# that XML forbids.
+_STRAY = re.compile(
+    rb"<!\[CDATA\[.*?\]\]>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>"
+    rb"|&#(?:0*(?:[0-8]|1[124-9]|2\d|3[01])|x0*(?:[0-8bcef]|1[0-9a-f]));"
+    rb"|&(?!#\d+;|#x[0-9a-fA-F]+;)(?:([A-Za-z][\w.-]*);)?|<(?![A-Za-z_:/!?\x80-\xff])",
+    re.DOTALL | re.IGNORECASE,
+)
+_ENTITIES = "undefined character entities were replaced"
+_STRAY_MARKUP = "stray < and & were read as text, forbidden characters left out"
 _XML_ENTITIES = {b"amp", b"lt", b"gt", b"quot", b"apos"}
+
+_ENCODING = re.compile(rb"<\?xml[^>]*?\sencoding\s*=\s*[\"']([\w.:-]+)")
+# Read for what is declared, as browsers do (WHATWG Encoding Standard): publishers declare the standard and write the
+# vendor's superset of it, on which libxml2 ends the text. Names are those of Python's codecs.
+_SUPERSETS = {
+    "ascii": ("utf-8", "cp1252"),
+    "iso8859-1": ("cp1252",),
+    "iso8859-9": ("cp1254",),
+    "tis-620": ("cp874",),
+    "iso8859-11": ("cp874",),
+    "gb2312": ("gb18030",),
+    "gbk": ("gb18030",),
+    "shift_jis": ("cp932",),
+    "euc_jp": ("euc_jis_2004",),
+    "euc_kr": ("cp949",),
+    "big5": ("big5hkscs", "cp950"),
+    **{name: (name,) for name in ("cp932", "cp949", "cp950")},
+}
+# Prefixes that every publisher uses for the same, should the file forget to declare them.
+_NAMESPACES = {"xlink": XLINK_HREF[1:].partition("}")[0], "mml": MATHML.strip("{}")}
+_UNDECLARED = re.compile(r"Namespace prefix (\S+) ")
+_ARTICLE_TAG = re.compile(rb"<(?:[\w.-]+:)?article(?=[\s/>])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +109,14 @@ def read_article(xml: bytes, article_id: str = "") -> Source:
     """
     if len(xml) > MAX_BYTES:
         raise DataError(RejectReason.TOO_LARGE, f"the XML has {len(xml)} bytes, the limit is {MAX_BYTES}")
+    xml = _in_utf8(xml)
     warnings: list[str] = []
     parser = _strict_parser()
     try:
         root, recovered = etree.fromstring(xml, parser), False
         is_clean = not len(parser.error_log)
     except etree.XMLSyntaxError as error:
-        root, recovered = _second_try(xml, error, warnings)
+        root, recovered = _repaired(xml, error, warnings)
         is_clean = False
     _replace_entities(root, warnings, is_clean)
     article = _find_article(root, article_id)
@@ -85,7 +136,25 @@ def _strict_parser() -> etree.XMLParser:
     return parser
 
 
-def _second_try(xml: bytes, error: etree.XMLSyntaxError, warnings: list[str]) -> tuple[etree._Element, bool]:
+def _in_utf8(xml: bytes) -> bytes:
+    """The file with its text in UTF-8, where it declares an encoding that is read as a larger one."""
+    declared = _ENCODING.match(xml[:200].lstrip())
+    if declared is None or declared[1].lower() == b"utf-8":
+        return xml
+    try:
+        name = codecs.lookup(declared[1].decode()).name
+    except LookupError:
+        return xml
+    for superset in _SUPERSETS.get(name, ()):
+        try:
+            return xml.decode(superset).replace(declared[1].decode(), "utf-8", 1).encode()
+        except UnicodeDecodeError:
+            continue
+    return xml
+
+
+def _repaired(xml: bytes, error: etree.XMLSyntaxError, warnings: list[str]) -> tuple[etree._Element, bool]:
+    """The root of a malformed file, and whether more than entities had to be mended."""
     n_nul = len(xml) - len(xml.rstrip(b"\0"))
     if n_nul and b"\0" not in xml[:4]:  # as those of UTF-16 would be
         warnings.append(f"{n_nul} NUL bytes after the end were left out")
@@ -94,31 +163,39 @@ def _second_try(xml: bytes, error: etree.XMLSyntaxError, warnings: list[str]) ->
             return etree.fromstring(xml, make_parser()), False
         except etree.XMLSyntaxError as again:
             error = again
-    message = f"{error}, before {n_nul} NUL bytes at the end" if warnings else str(error)
-    _refuse(message)
-    if _UNDEFINED_ENTITY.search(message):
-        xml = _NAMED_ENTITY.sub(_character_reference, xml)
-        warnings.append("undefined character entities were replaced")
-    xml = xml.lstrip()
-    for recover in (False, True):
-        parser = make_parser(recover=recover)
-        try:
-            root = etree.fromstring(xml, parser)
-        except etree.XMLSyntaxError as again:
-            _refuse(str(again))
-            message = str(again)
-            continue
-        for entry in parser.error_log:
-            _refuse(entry.message)
-        if root is not None and (not recover or _is_closed(xml, root)):
-            return root, recover
-    raise DataError(RejectReason.MALFORMED_XML, message)
+    _refuse(str(error))
+    stray: set[str] = set()
+    mended = _STRAY.sub(lambda match: _as_text(match, stray), xml.lstrip())
+    warnings.extend(sorted(stray))
+    root, log = _recovered(mended)
+    undeclared = {found[1] for entry in log if (found := _UNDECLARED.match(entry.message))}
+    if undeclared:
+        known = "".join(f' xmlns:{prefix}="{_NAMESPACES[prefix]}"' for prefix in undeclared & _NAMESPACES.keys())
+        root, _ = _recovered(_ARTICLE_TAG.sub(lambda match: match[0] + known.encode(), mended, count=1))
+        for element in root.iter(etree.Element):
+            element.tag = element.tag.rpartition(":")[2] if element.tag[0] != "{" else element.tag
+    return root, bool(log) or _STRAY_MARKUP in stray
 
 
-def _is_closed(xml: bytes, root: etree._Element) -> bool:
-    """Whether the file ends with the closing tag of its root: repair of a file that was cut off would hide the loss."""
-    end = xml[-_END_BYTES:].replace(b"\0", b"").decode("utf-8", "replace")
-    return re.search(rf"</(?:[\w.-]+:)?{re.escape(_local_name(root))}\s*>", end) is not None
+def _recovered(xml: bytes) -> tuple[etree._Element, list[etree._LogEntry]]:
+    """The root that libxml2 makes of malformed XML, and what it passed over; it must be harmless."""
+    parser = make_parser(recover=True)
+    try:
+        root = etree.fromstring(xml, parser)
+    except etree.XMLSyntaxError as error:
+        _refuse(str(error))
+        raise DataError(RejectReason.MALFORMED_XML, str(error)) from error
+    log = list(parser.error_log)
+    for entry in log:
+        _refuse(entry.message)
+    harm = next((entry for entry in log if entry.type_name not in _HARMLESS), None)
+    if root is None or harm is not None:
+        if root is not None:
+            _find_article(root)  # else it is a page of HTML, of which nothing is lost
+        raise DataError(
+            RejectReason.MALFORMED_XML, f"line {harm.line}: {harm.message.strip()}" if harm else "no element"
+        )
+    return root, log
 
 
 def _refuse(message: str) -> None:
@@ -131,10 +208,19 @@ def _refuse(message: str) -> None:
         raise DataError(RejectReason.MALFORMED_XML, f"the file is cut off: {message}")
 
 
-def _character_reference(match: re.Match[bytes]) -> bytes:
-    name = match[1]
-    character = None if name in _XML_ENTITIES else html5.get(f"{name.decode()};")
-    return match[0] if character is None else "".join(f"&#{ord(c)};" for c in character).encode()
+def _as_text(match: re.Match[bytes], stray: set[str]) -> bytes:
+    """What is no markup, written so that it is none; `stray` takes the warnings."""
+    found, name = match[0], match[1]
+    if found.startswith(b"<!"):
+        return found
+    character = html5.get(f"{name.decode()};") if name else None
+    if character is None:
+        stray.add(_STRAY_MARKUP)
+        return b"" if found.startswith(b"&#") else (b"&lt;" if found == b"<" else b"&amp;") + found[1:]
+    if name not in _XML_ENTITIES:
+        stray.add(_ENTITIES)
+    # `&lt;` too: in attributes libxml2 drops it once it has met an error.
+    return "".join(f"&#{ord(c)};" for c in character).encode()
 
 
 def _replace_entities(root: etree._Element, warnings: list[str], is_clean: bool) -> None:
@@ -156,7 +242,7 @@ def _replace_entities(root: etree._Element, warnings: list[str], is_clean: bool)
         if name in declared:
             raise DataError(RejectReason.HOSTILE_XML, f"the file declares and uses an entity of its own, {name!r}")
         _replace_by_text(entity, html5.get(f"{name};", f"&{name};"))
-    warnings.append("undefined character entities were replaced")
+    warnings.append(_ENTITIES)
 
 
 def _replace_by_text(node: etree._Element, text: str) -> None:
