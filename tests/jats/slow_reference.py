@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 MATHML = "{http://www.w3.org/1998/Math/MathML}"
 HREF = "{http://www.w3.org/1999/xlink}href"
 DROPPED = {"object-id", "supplementary-material", "fig", "tex-math", f"{MATHML}annotation", f"{MATHML}annotation-xml"}
+NO_PICTURE = {"caption", "inline-formula", "disp-formula"}
 SPACED = {"p", "title", "list-item", "break", "sec"}
 
 
@@ -43,7 +44,8 @@ def figs_of(xml: bytes) -> list[Fig]:
         if graphic.tag in {"graphic", "media"}:
             line = _ancestors(graphic, parents)
             owner = next((a for a in line if a.tag in {"fig", "supplementary-material"}), None)
-            if owner is not None and owner.tag == "fig" and graphic.get(HREF):
+            inner = {a.tag for a in line[: line.index(owner)]} if owner is not None else set()
+            if owner is not None and owner.tag == "fig" and graphic.get(HREF) and not inner & NO_PICTURE:
                 figs[owner].hrefs.append(graphic.get(HREF, "").strip())
     for xref in root.iter("xref"):
         rids = (xref.get("rid") or "").split()

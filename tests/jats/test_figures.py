@@ -76,6 +76,77 @@ def test_nested_figure_is_a_figure_of_its_own(parse):
     assert parent.note == ""
 
 
+def hrefs(figure):
+    return [(graphic.href, graphic.part) for graphic in figure.graphics]
+
+
+def test_panels_within_a_figure_inherit_its_caption_label_and_mentions(parse):
+    whole, left, right = parse(
+        "<p>In <xref rid='w'>Fig. 3</xref>.</p><fig id='w'><label>Fig. 3</label><caption><p>Two leaves.</p></caption>"
+        "<fig id='l'><label>A</label><graphic xlink:href='l'/></fig><fig id='r'><label>B</label><caption><p>Red."
+        "</p></caption><graphic xlink:href='r'/></fig></fig>"
+    ).figures
+    assert [(f.label, f.caption, f.group_caption) for f in (left, right)] == [
+        ("Fig. 3 A", "Two leaves.", ""), ("Fig. 3 B", "Red.", "Two leaves."),
+    ]  # fmt: skip
+    assert [[m.via for m in f.mentions] for f in (whole, left, right)] == [["direct"], ["group"], ["group"]]
+    assert {f.parent_figure_id for f in (left, right)} == {"w"}
+
+
+def test_nested_groups_hand_down_what_the_outer_one_says(parse):
+    first, second = parse(
+        "<p>In <xref rid='g'>Figure 2</xref> and <xref rid='h'>2B</xref>.</p><fig-group id='g'><label>Figure 2</label>"
+        "<caption><p>All.</p></caption><fig id='a'><graphic xlink:href='a'/></fig><fig-group id='h'><label>B</label>"
+        "<caption><p>Some.</p></caption><fig id='b'><label>(i)</label><graphic xlink:href='b'/></fig></fig-group>"
+        "</fig-group>"
+    ).figures
+    assert (first.label, first.caption) == ("Figure 2", "All.")
+    assert (second.label, second.caption, second.group_caption) == ("Figure 2 B (i)", "Some.", "All.")
+    assert [len(f.mentions) for f in (first, second)] == [1, 2]
+
+
+def test_graphic_with_a_label_and_caption_is_a_figure(parse):
+    parsed = parse(
+        "<p>In <xref rid='g'>Scheme 1</xref>.<graphic id='g' xlink:href='s.png'><label>Scheme 1</label><caption><p>"
+        "Steps.</p></caption></graphic></p>"
+    )
+    figure = only(parsed)
+    assert (figure.kind, figure.label, figure.caption) == (Kind.SCHEME, "Scheme 1", "Steps.")
+    assert [m.text for m in figure.mentions] == ["In Scheme 1."]
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<inline-formula><alternatives><graphic xlink:href='e1'/><mml:math/></alternatives></inline-formula>",
+        "<disp-formula><graphic xlink:href='e1'/></disp-formula>",
+        "<graphic xlink:href='square.gif'/>",
+        "<media mimetype='video' xlink:href='film.mp4'/>",
+    ],
+    ids=["formula", "display formula", "symbol", "film"],
+)
+def test_what_a_caption_shows_is_no_part_of_the_figure(parse, markup):
+    figure = only(parse(f"<fig id='F'><caption><p>Where {markup} is.</p></caption><graphic xlink:href='real'/></fig>"))
+    assert hrefs(figure) == [("real", 0)]
+    assert figure.kind is Kind.FIGURE
+
+
+def test_formulas_beside_the_caption_are_no_parts_either(parse):
+    note = "<p>As <inline-formula><graphic xlink:href='e1'/></inline-formula>.</p>"
+    assert hrefs(only(parse(f"<fig>{note}<graphic xlink:href='real'/></fig>"))) == [("real", 0)]
+    assert hrefs(only(parse(f"<fig>{note}</fig>"))) == []
+
+
+def test_image_that_stands_in_the_caption_alone_is_the_figures(parse):
+    assert hrefs(only(parse("<fig><caption><p>Leaf.<graphic xlink:href='a'/></p></caption></fig>"))) == [("a", 0)]
+
+
+def test_symbol_in_the_caption_of_a_table_or_group_makes_no_image_of_it(parse):
+    caption = "<caption><p>Dots <graphic xlink:href='dot'/></p></caption>"
+    for markup in (f"<table-wrap>{caption}<table/></table-wrap>", f"<fig-group>{caption}</fig-group>"):
+        assert only(parse(markup)).kind is Kind.OTHER
+
+
 def test_supplement_in_a_group_belongs_to_the_groups_main_figure(parse):
     _, child = parse("<fig-group><fig id='fig2'/><fig id='fig2s1' specific-use='child-fig'/></fig-group>").figures
     assert child.parent_figure_id == "fig2"
@@ -218,6 +289,24 @@ def test_graphical_abstract_without_figure_takes_the_abstracts_text(parse):
         )
     )
     assert (figure.kind, figure.caption) == (Kind.GRAPHICAL_ABSTRACT, "In short.")
+
+
+@pytest.mark.parametrize(
+    ("inside", "captions"),
+    [
+        ("<fig id='ga'><graphic xlink:href='g'/></fig>", ("Cells move: fast", "")),
+        ("<fig id='ga'><caption><p>Own.</p></caption><graphic xlink:href='g'/></fig>", ("Own.", "Cells move: fast")),
+        ("<graphic xlink:href='g'/>", ("Cells move: fast", "")),
+    ],
+    ids=["figure", "figure with a caption", "graphic"],
+)
+def test_graphical_abstract_takes_the_text_beside_its_image_once(parse, inside, captions):
+    text = "<p>Cells move:<list><list-item><p>fast</p></list-item></list></p>"
+    abstract = f"<abstract abstract-type='graphical'><title>TOC</title>{text}<p>{inside}</p></abstract>"
+    figure = only(parse(front=abstract))
+    assert (figure.kind, figure.caption, figure.group_caption) == (
+        Kind.GRAPHICAL_ABSTRACT, *captions,
+    )  # fmt: skip
 
 
 def test_list_in_caption_is_text(parse):

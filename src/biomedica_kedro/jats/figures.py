@@ -1,7 +1,8 @@
 """Figures of an article: one record for every `<fig>`, wherever it stands, and for every graphic that is no figure.
 
-Groups hand their caption and label down to panels; the same image told in another language is linked, not counted
-twice; nested figures become figures of their own. Source: JATS tag library, `<fig>` and `<fig-group>`.
+Groups, and figures with panels, hand their caption and label down to what they hold; the same image told in another
+language is linked, not counted twice; nested figures become figures of their own. Source: JATS tag library, `<fig>` and
+`<fig-group>`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from biomedica_kedro.jats.scan import Scan
 from biomedica_kedro.jats.tree import children_by_tag, language_of, text_of
 
 NOT_A_FIG = "no <fig> element"
+_HOLDERS = {"fig", "fig-group"}
 
 _KIND_WORD = re.compile(r"\b(scheme|chart|plate)", re.IGNORECASE)
 # PMC's own words where it has a link to a file.
@@ -46,8 +48,9 @@ class FigureSet:
     Attributes:
         figures: in document order.
         by_element: the figure of each element that carries one.
-        by_id: figures by `(sub-article, @id)`; more than one where the file uses an id twice.
-        by_group: members by `(sub-article, @id of the group)`.
+        by_id: figures by `(sub-article, @id)`, their own or that of a graphic of theirs; more than one where the file
+            uses an id twice.
+        by_group: members by `(sub-article, @id)` of their group, or of the figure they are panels of.
     """
 
     figures: list[Figure] = field(default_factory=list)
@@ -60,25 +63,26 @@ def read_figures(scan: Scan, article_id: str) -> FigureSet:
     """Records of all figures of an article, without mentions."""
     found = FigureSet()
     taken: set[str] = set()
-    members: dict[etree._Element, tuple[str, list[etree._Element]]] = {}
+    members: dict[etree._Element, list[etree._Element]] = {}
     for element, carrier in scan.carriers.items():
         place = scan.places[carrier.scope]
-        around = scan.places[scan.places.outer[carrier.scope]] if element.tag == "fig" else place
-        figure = _read_figure(element, carrier.graphics, place, article_id)
+        around = scan.places[scan.places.outer[carrier.scope]] if element.tag in _HOLDERS else place
+        graphics = carrier.graphics or carrier.in_caption
+        figure = _read_figure(element, graphics, place, article_id)
         figure.position = len(found.figures)
         figure.sub_article_id = place.sub_article
-        published = element.get("id")
-        figure.figure_id = _unique_id(published, figure, taken)
+        figure.figure_id = _unique_id(element.get("id"), figure, taken)
         if element.tag == "fig" and around.figure is not None:
             figure.parent_figure_id = found.by_element[around.figure].figure_id
-        elif around.group is not None and element is not around.group:
-            members.setdefault(around.group, (around.language, []))[1].append(element)
+        if around.holder is not None:
+            members.setdefault(around.holder, []).append(element)
         found.figures.append(figure)
         found.by_element[element] = figure
-        if published:
-            found.by_id.setdefault((figure.sub_article_id, published), []).append(figure)
-    for group, (language, elements) in members.items():
-        _read_group(group, elements, language, found)
+        for one in dict.fromkeys((element, *graphics)):
+            if published := one.get("id"):
+                found.by_id.setdefault((figure.sub_article_id, published), []).append(figure)
+    if scan.groups or members:
+        _hand_down(scan, members, found)
     _link_translations(scan, found.figures)
     return found
 
@@ -88,16 +92,13 @@ def _read_figure(element: etree._Element, graphics: list[etree._Element], place:
     figure.graphics = read_graphics(graphics)
     children = children_by_tag(element)
     for graphic in graphics:
-        for child in graphic if len(graphic) else ():
+        for child in graphic if len(graphic) and graphic is not element else ():
             children.setdefault(child.tag, []).append(child)
     if "label" in children:
         figure.label = text_of(children["label"][0])
     figure.kind = _kind(element, figure, place)
     if "caption" in children:
         _read_captions(figure, children["caption"], place.language)
-    elif figure.kind is Kind.GRAPHICAL_ABSTRACT and element.tag != "fig":
-        figure.caption = _abstract_caption(element)
-        figure.captions_by_language = {place.language: figure.caption} if figure.caption else {}
     elif element.tag == "fig":
         figure.caption = _bare_text(element)
     if not _ASIDES.isdisjoint(children):
@@ -107,6 +108,9 @@ def _read_figure(element: etree._Element, graphics: list[etree._Element], place:
             figure.note = _joined(children, "p", "statement", "list")
     if element.tag != "fig":
         figure.warnings.append(NOT_A_FIG)
+    if figure.kind is Kind.GRAPHICAL_ABSTRACT and place.abstract is not None:
+        beside = _abstract_caption(place.abstract)
+        figure.caption, figure.group_caption = (figure.caption, beside) if figure.caption else (beside, "")
     permissions = children["permissions"][0] if "permissions" in children else None
     figure.license_override = license_override(permissions, figure.caption, figure.attribution, figure.note)
     if not figure.graphics:
@@ -125,7 +129,9 @@ def _read_captions(figure: Figure, captions: list[etree._Element], language: str
         pieces.setdefault(spoken, []).append(text)
         first = caption[0] if len(caption) else None
         titles.setdefault(spoken, text_of(first) if first is not None and first.tag == "title" else "")
-    by_language = {spoken: text for spoken, texts in pieces.items() if (text := " ".join(filter(None, texts)))}
+    by_language = {
+        spoken: text for spoken, texts in pieces.items() if (text := " ".join(filter(None, dict.fromkeys(texts))))
+    }
     if not by_language:
         return
     main = language if language in by_language else next(iter(by_language))
@@ -134,6 +140,8 @@ def _read_captions(figure: Figure, captions: list[etree._Element], language: str
 
 
 def _kind(element: etree._Element, figure: Figure, place: Place) -> Kind:
+    if element.tag == "graphic" and (figure.label or next(element.iterchildren("caption"), None) is not None):
+        return _named_kind(figure.label) or Kind.FIGURE
     if element.tag != "fig":
         return _KINDS.get(element.tag, Kind.OTHER)
     if place.abstract is not None:
@@ -153,8 +161,7 @@ def _abstract_caption(abstract: etree._Element) -> str:
     """What a graphical abstract says beside its image; the main abstract is no caption."""
     if not abstract.get("abstract-type"):
         return ""
-    outermost = (p for p in abstract.iter("p") if next(p.iterancestors("p"), None) is None)
-    return " ".join(filter(None, map(text_of, outermost)))
+    return " ".join(filter(None, (text_of(part) for part in abstract if part.tag not in {"title", "label"})))
 
 
 def _bare_text(fig: etree._Element) -> str:
@@ -182,37 +189,80 @@ def _unique_id(published: str | None, figure: Figure, taken: set[str]) -> str:
     return figure_id
 
 
-def _read_group(group: etree._Element, elements: list[etree._Element], language: str, found: FigureSet) -> None:
-    """Hand down what a `<fig-group>` says, or join the languages of one figure."""
-    figures = [found.by_element[element] for element in elements]
-    group_id = group.get("id")
-    for figure in figures:
-        figure.group_id = group_id
-    if group_id:
-        found.by_group[(figures[0].sub_article_id, group_id)] = figures
-    languages = [language_of(element) for element in elements]
-    is_bilingual = len(figures) > 1 and None not in languages and len(set(languages)) == len(languages)
-    if is_bilingual and len({_stems(figure) for figure in figures if figure.graphics}) <= 1:
-        _join_languages(figures, [str(language) for language in languages], group_id, found)
-        return
-    outer = Figure(article_id="", figure_id="", position=0, kind=Kind.FIGURE)
-    _read_captions(outer, group.findall("caption"), language)
-    outer.label = text_of(group.find("label"))
-    main = next((f for e, f in zip(elements, figures, strict=True) if e.get("specific-use") != "child-fig"), None)
-    for element, figure in zip(elements, figures, strict=True):
-        if element.get("specific-use") == "child-fig" and figure is not main and main is not None:
-            figure.parent_figure_id = main.figure_id
-        _inherit(figure, outer)
+def _hand_down(scan: Scan, members: Mapping[etree._Element, list[etree._Element]], found: FigureSet) -> None:
+    """Give what a group says, and a figure with panels, to what it holds; they may be nested, so outer ones first."""
+    groups = {element: _read_group(element, scan.places[scope].language) for element, scope in scan.groups.items()}
+    above = {element: scan.places[scan.places.outer[scope]].holder for element, scope in scan.groups.items()}
+    for group, holder in above.items():  # in document order
+        if holder is not None:
+            _inherit(groups[group], groups.get(holder) or found.by_element[holder])
+    scopes = scan.groups | {element: carrier.scope for element, carrier in scan.carriers.items()}
+    for holder in sorted(members, key=scopes.__getitem__):
+        outer, elements = groups.get(holder) or found.by_element[holder], members[holder]
+        if holder not in groups:
+            elements = [element for element in elements if _is_panel(element, found.by_element[element], outer)]
+        for element in elements:
+            above[element] = holder
+            _note_holders(element, above, found)
+        figures = [found.by_element[element] for element in elements]
+        if holder in groups and _is_bilingual(elements, figures):
+            _join_languages(figures, [language_of(element) or "" for element in elements], holder.get("id"), found)
+            continue
+        main = next((f for e, f in zip(elements, figures, strict=True) if e.get("specific-use") != "child-fig"), None)
+        for element, figure in zip(elements, figures, strict=True):
+            if element.get("specific-use") == "child-fig" and main is not None:
+                figure.parent_figure_id = main.figure_id
+            _inherit(figure, outer)
+
+
+def _read_group(group: etree._Element, language: str) -> Figure:
+    """What a `<fig-group>` says, as a figure without graphics."""
+    figure = Figure(article_id="", figure_id="", position=0, kind=Kind.FIGURE)
+    _read_captions(figure, group.findall("caption"), language)
+    figure.label = text_of(group.find("label"))
+    return figure
+
+
+def _note_holders(
+    element: etree._Element, above: Mapping[etree._Element, etree._Element | None], found: FigureSet
+) -> None:
+    """Have references to the ids of all that hold an element lead to its figure."""
+    figure = found.by_element[element]
+    holder = above[element]
+    while holder is not None:
+        if holder_id := holder.get("id"):
+            figure.group_id = figure.group_id or holder_id
+            found.by_group.setdefault((figure.sub_article_id, holder_id), []).append(figure)
+        holder = above.get(holder)
+
+
+def _is_panel(element: etree._Element, figure: Figure, outer: Figure) -> bool:
+    """Whether a figure within a figure is a part of it rather than a figure of its own."""
+    if element.get("specific-use") == "child-fig":
+        return False
+    if figure.label:
+        is_letter = _PANEL_LABEL.fullmatch(figure.label) is not None
+        return is_letter or (not figure.caption and label_key(figure.label) == label_key(outer.label))
+    return not figure.caption
+
+
+def _is_bilingual(elements: list[etree._Element], figures: list[Figure]) -> bool:
+    """Whether the members of a group are one image told in several languages."""
+    languages = {language_of(element) for element in elements}
+    if len(elements) < 2 or None in languages or len(languages) < len(elements):
+        return False
+    return len({_stems(figure) for figure in figures if figure.graphics}) <= 1
 
 
 def _inherit(figure: Figure, outer: Figure) -> None:
+    around = f"{outer.group_caption} {outer.caption}".strip()
     if outer.caption and not figure.caption:
         figure.caption, figure.title = outer.caption, outer.title
         figure.captions_by_language = dict(outer.captions_by_language)
-        figure.license_override = figure.license_override or license_override(None, outer.caption)
-    elif outer.caption:
-        figure.group_caption = outer.caption
-        figure.license_override = figure.license_override or license_override(None, outer.caption)
+        around = outer.group_caption
+    figure.group_caption = around or figure.group_caption
+    if around or outer.caption:
+        figure.license_override = figure.license_override or license_override(None, outer.caption, outer.group_caption)
     if outer.label and (not figure.label or _PANEL_LABEL.fullmatch(figure.label)):
         figure.label = f"{outer.label} {figure.label}".strip()
 

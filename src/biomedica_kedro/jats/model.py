@@ -104,10 +104,11 @@ class Figure:
         figure_id: `@id`, made unique within the article; synthetic when absent.
         position: 0-based place among the article's records, in document order.
         parent_figure_id: the figure this one is nested in or supplements.
-        group_id: `@id` of the enclosing `<fig-group>`.
+        group_id: `@id` of the enclosing `<fig-group>`, or of the figure that this one is a panel of.
         translation_of: the figure of which this one is the same image with text in another language.
         caption: title and paragraphs in the figure's main language, without the label.
-        group_caption: caption of the enclosing group, where the figure has one of its own.
+        group_caption: caption of the enclosing group, or text of the graphical abstract, where the figure has a caption
+            of its own.
         note: text that stands beside the caption.
         license_override: wording that sets the figure apart from the article's license.
         redistributable: whether the figure may be passed on; None when the article's license is unknown.

@@ -22,7 +22,7 @@ class Place:
         is_text: in the running text, of the article or of a sub-article.
         section: titles of the sections around it, outermost first, joined by " > ".
         figure: nearest `<fig>`.
-        group: nearest `<fig-group>`.
+        holder: nearest `<fig>` or `<fig-group>`, which may hand its caption and label down to what it holds.
         abstract: the enclosing `<abstract>`.
         sub_article: id of the nearest `<sub-article>` or `<response>`, made unique; None in the article itself.
         is_caption: inside a caption.
@@ -33,7 +33,7 @@ class Place:
     is_text: bool = True
     section: str = ""
     figure: etree._Element | None = None
-    group: etree._Element | None = None
+    holder: etree._Element | None = None
     abstract: etree._Element | None = None
     sub_article: str | None = None
     is_caption: bool = False
@@ -43,7 +43,7 @@ class Place:
     def copy(self) -> Place:
         """A place that can be changed; `copy.copy` and `replace` are several times slower."""
         return Place(
-            self.is_text, self.section, self.figure, self.group, self.abstract, self.sub_article, self.is_caption,
+            self.is_text, self.section, self.figure, self.holder, self.abstract, self.sub_article, self.is_caption,
             self.is_supplement, self.language,
         )  # fmt: skip
 
@@ -100,14 +100,20 @@ def _title_of(element: etree._Element) -> str:
 
 def _figure(outer: Place, element: etree._Element) -> Place:
     place = outer.copy()
-    place.figure, place.is_text, place.is_caption, place.is_supplement = element, False, False, False
+    place.figure, place.holder, place.is_text, place.is_caption, place.is_supplement = (
+        element,
+        element,
+        False,
+        False,
+        False,
+    )
     place.language = language_of(element) or place.language
     return place
 
 
 def _group(outer: Place, element: etree._Element) -> Place:
     place = outer.copy()
-    place.group, place.is_text = element, False
+    place.holder, place.is_text = element, False
     return place
 
 

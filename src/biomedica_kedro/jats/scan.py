@@ -15,10 +15,14 @@ from biomedica_kedro.jats.tree import Walk
 
 @dataclass(slots=True)
 class Carrier:
-    """What stands for a figure: its scope (see `Walk`) and its graphics."""
+    """What stands for a figure: its scope (see `Walk`), its graphics, and those inside its caption.
+
+    What stands in a caption is a symbol of the legend or a link to a film, unless the figure has no other graphic.
+    """
 
     scope: int
     graphics: list[etree._Element] = field(default_factory=list)
+    in_caption: list[etree._Element] = field(default_factory=list)
 
 
 class Scan:
@@ -29,6 +33,7 @@ class Scan:
         places: where in the article an element stands, by its scope.
         paragraphs: index and place of each `<p>` of the text: not of abstracts, figures, tables, notes.
         carriers: every `<fig>`, and every other element that stands for a figure because a graphic lies in it.
+        groups: scope of each `<fig-group>`.
     """
 
     def __init__(self, root: etree._Element) -> None:
@@ -38,11 +43,14 @@ class Scan:
             (index, place) for index, scope in self.walk.text_paragraphs if (place := self.places[scope]).is_text
         ]
         self.carriers: dict[etree._Element, Carrier] = {}
+        self.groups: dict[etree._Element, int] = {}
         self._texts: dict[int, str] = {}
         for element, scope in self.walk.floats:
             if element.tag == "fig":
                 self.carriers[element] = Carrier(scope)
-            elif element.tag != "fig-group":
+            elif element.tag == "fig-group":
+                self.groups[element] = scope
+            else:
                 self._assign_graphic(element, scope)
 
     def paragraph_text(self, index: int) -> str:
@@ -57,8 +65,9 @@ class Scan:
         if place.is_supplement:
             return
         if place.figure is not None:
-            if graphic.tag != "inline-graphic":
-                self.carriers[place.figure].graphics.append(graphic)
+            if graphic.tag != "inline-graphic" and not _is_formula(graphic, place.figure):
+                carrier = self.carriers[place.figure]
+                (carrier.in_caption if place.is_caption else carrier.graphics).append(graphic)
             return
         element = _carrier_of(graphic)
         is_document = graphic.tag == "media" and graphic.get("mimetype") != "video" and element is graphic
@@ -80,6 +89,16 @@ _FORMULAS = {"disp-formula", "inline-formula", "chem-struct", "chem-struct-wrap"
 _GRAPHIC_CARRIERS = _FORMULAS | {"table-wrap", "fig-group", "abstract", "trans-abstract", "array"}
 
 
+def _is_formula(graphic: etree._Element, figure: etree._Element) -> bool:
+    """Whether a graphic shows a formula in the text of a figure."""
+    ancestor = graphic.getparent()
+    while ancestor is not None and ancestor is not figure:
+        if ancestor.tag in _FORMULAS:
+            return True
+        ancestor = ancestor.getparent()
+    return False
+
+
 def _carrier_of(graphic: etree._Element) -> etree._Element:
     """The element that stands for a graphic outside of figures: its formula, table, group or abstract, else itself."""
     is_inline = graphic.tag == "inline-graphic"
@@ -88,7 +107,7 @@ def _carrier_of(graphic: etree._Element) -> etree._Element:
             return ancestor
         if ancestor.tag in _GRAPHIC_CARRIERS and not (is_inline and not _is_graphical(ancestor)):
             return ancestor
-        if ancestor.tag in {"body", "back", "front", "article"}:
+        if ancestor.tag in {"caption", "body", "back", "front", "article"}:
             break
     return graphic
 
