@@ -293,7 +293,7 @@ def _link_translations(scan: Scan, figures: list[Figure]) -> None:
     by_label = {key: figure for figure in _own(figures) if (key := label_key(figure.label))}
     for figure in figures:
         if figure.sub_article_id in translations and figure.translation_of is None:
-            original = by_stems.get(_stems(figure)) or by_label.get(label_key(figure.label) or ("", -1))
+            original = by_stems.get(_stems(figure)) or by_label.get(label_key(figure.label) or ("", "", -1))
             if original is not None:
                 figure.translation_of = original.figure_id
                 for language, text in figure.captions_by_language.items():

@@ -1,52 +1,177 @@
-"""Figure labels and how texts refer to them: "Figure 2", "Fig. S1", "Figs 1-4", "Figura 3"."""
+"""Figure labels and how texts refer to them: "Figure 2", "Fig. S1", "Figs 1, 3 and 5-7", "Figura 3", "Image 1".
+
+Series are kept apart: "Extended Data Fig. 1" and "Supplementary Fig. 1" are not Figure 1, nor is a figure of another
+work ("Fig. 2 of ref. 12") or of an additional file, nor "Fig. 1.2".
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 
-LabelKey = tuple[str, int]
-"""Series and number: ("fig", 2), ("fig s", 1), ("scheme", 3), ("fig 2-fig supplement", 1)."""
+LabelKey = tuple[str, str, int]
+"""What is numbered, the letters before the number, the number: ("fig", "", 2), ("fig", "s", 1), ("image", "", 1)."""
 
-_WORD = r"(?:supplementary\s+|supplemental\s+)?(?:fig(?:ure|ura|\.)?s?\.?|abb(?:ildung|\.)?|schemes?|charts?|plates?)"
-_FIGURE_WORD = re.compile(r"fig(?:ures?|uras?|s)?\b\.?|abb(?:ildung(?:en)?)?\b\.?", re.IGNORECASE)
-_LABEL = re.compile(r"(?P<series>.*?)(?P<number>\d+)\s*(?:[A-Za-z]|\([A-Za-z]\))?\W*$", re.DOTALL)
-_CITED = re.compile(
-    rf"\b(?P<word>{_WORD})\s*(?P<series>[A-Z]\.?)?(?P<first>\d+)[A-Za-z]?(?:\s*[–—‒−-]\s*(?P=series)?(?P<last>\d+))?",
+FIGURE = "fig"
+MAX_RANGE = 30
+
+_FIGURE_WORD = r"fig(?:ure|ura)?s?|abb(?:ildung(?:en)?)?"
+_NUMBER = r"(?P<prefix>[A-Za-z]{1,2}[.-]?)?(?P<number>\d+)(?P<minor>(?:\.\d+)*)"
+_PANEL = r"(?:\([A-Za-z]\)|[A-Za-z])['′]?(?![A-Za-z0-9])"
+_ITEM = re.compile(
+    rf"\s*{_NUMBER}(?P<panels>(?:{_PANEL}|\s(?:\([A-Za-z]\)|[A-Z])(?!\w))?(?:\s?(?:,|&|and|[–—‒−-]|to)\s?{_PANEL})*)(?![\w%])"
+)
+_ROMAN = re.compile(r"\s*([IVX]{1,5})(?![A-Za-z0-9])")
+_LINK = re.compile(
+    r"\s*(?:(?P<range>[–—‒−‐‑-]|(?:to|through|thru|a|até|al|à|bis)\s)|[,;/&]?\s*(?:(?:and|or|et|y|e|und)\s)?)\s*"
+)
+# What follows the last number of a list after a singular ("Fig. 1, 2"), unlike "Fig. 1, 2 mice".
+_LIST_END = re.compile(r"\s*(?:[).,;:\]]|$|(?:and|or)\s|[&–-])|\s(?:show|depict|demonstrat|illustrat|present|summari)")
+_SUPPLEMENT = re.compile(r"\s*[—–-]\s*((?:figure|table)\s+supplement|video|movie|source (?:data|code))s?\s+(\d+)", re.I)
+_OF_A_NUMBER = re.compile(r"\d\s*[—–-]\s*$")
+_NOT_A_FIGURE = re.compile(r"\s(?:Table|Text|File|Movie|Video|Data|Appendix)")
+_QUALIFIER = re.compile(
+    r"\b(e-|supp\w*\.?(?: (?:information|materials?|data))?|supporting(?: information)?|extended[- ]data"
+    r"|author response|(?:appendix|box)(?: \d+)?)[\s,:—–-]*$",
     re.IGNORECASE,
 )
-_NUMBERS = re.compile(r"(?P<first>\d+)\s*[A-Za-z]?\s*[–—‒−-]\s*[A-Za-z]?(?P<last>\d+)")
-MAX_RANGE = 30
+_ELSEWHERE_BEFORE = re.compile(
+    r"(?i:additional files?\s*\w*\s*[:,;(–-]?|\b(?:their|his|her|whose)|\bref(?:s|erences?)?\.?\s*\[?\d+\]?\s*[,:;]?"
+    r"|\bet al\.?,?\s*\(?\d{4}[a-z]?\)?\s*[,:;]|\[\d+\s*[,:;])\s*$"
+)
+_ELSEWHERE_AFTER = re.compile(
+    r"\s*,?\s*(?:of|in|from)\s+(?:the\s+)?(?:(?i:refs?\b|reference|\[\d|additional|supp|supporting|appendix|their|his|her|(?:an)?other)"
+    r"|S\d+ (?:File|Text|Appendix|Fig)|[A-Z][\w'’-]+(?:,? (?:and|&) [A-Z][\w'’-]+)?,? (?:et al|[(\[]?\d{4}|\[\d))"
+)
+_NUMBERED = re.compile(rf"(?:(?<![^\W\d_])(?P<head>[^\W\d_]{{2,}}?)s?[\s.:]*)??(?:{_NUMBER}|(?P<roman>[IVX]+)\b)")
+_REACH = 40  # characters before a figure word that may say whose figure it is
 
 
 @lru_cache(maxsize=4096)
 def label_key(label: str) -> LabelKey | None:
-    """Series and number of a label; None when it has no number."""
-    found = _LABEL.match(label)
-    return (_series(found["series"]), int(found["number"])) if found else None
-
-
-def cited_labels(text: str) -> Iterator[tuple[LabelKey, str]]:
-    """Labels that a text names in words, ranges spelled out, each with the words."""
-    for found in _CITED.finditer(text):
-        series = _series(f"{found['word']} {found['series'] or ''}")
-        first = int(found["first"])
-        last = int(found["last"]) if found["last"] else first
-        for number in range(first, last + 1) if first <= last <= first + MAX_RANGE else (first,):
-            yield (series, number), found[0]
-
-
-def range_in(text: str) -> tuple[int, int] | None:
-    """First and last number of a range such as "1-4" in the text of a cross reference."""
-    found = _NUMBERS.search(text)
-    if found is None:
+    """What a label says is numbered, and the number; None when it has no number."""
+    word = re.search(rf"(?<![A-Za-z])(?:{_FIGURE_WORD})(?![A-Za-z])\.?", label, re.IGNORECASE)
+    if word is not None:
+        before = label[: word.start()]
+        base = _base(FIGURE, before)
+        if base == (FIGURE, "") and (others := re.findall(r"\w+", re.sub(r"\(.*?\)", "", before.lower()))):
+            base = " ".join([*others, FIGURE]), ""
+        found = next(_items(label, word.end(), *base, True), None)
+        return found[0] if found else None
+    numbered = _NUMBERED.search(label)
+    if numbered is None or (numbered["roman"] and not numbered["head"]):
         return None
-    first, last = int(found["first"]), int(found["last"])
-    return (first, last) if first < last <= first + MAX_RANGE else None
+    base, prefix = _base((numbered["head"] or FIGURE).lower(), label[: numbered.start()])
+    if numbered["roman"]:
+        return base, "roman", _roman(numbered["roman"])
+    supplement = _SUPPLEMENT.match(label, numbered.end())
+    return _key(base, prefix, numbered) if supplement is None else _supplement(base, prefix, numbered, supplement)
 
 
-def _series(text: str) -> str:
-    words = _FIGURE_WORD.sub("fig ", text.lower())
-    words = re.sub(r"\b(scheme|chart|plate)s\b", r"\1", words)
-    return " ".join(re.sub(r"[^\w]+", " ", words).split())
+def leading_key(caption: str) -> LabelKey | None:
+    """The key of a label that a caption begins with: "Fig. 3. Axial CT."."""
+    return label_key(caption[:_REACH]) if re.match(rf"(?:{_FIGURE_WORD})\b", caption, re.IGNORECASE) else None
+
+
+def head_of(key: LabelKey) -> str:
+    """The word that a label's number follows."""
+    words = [word for word in key[0].split() if not word.isdigit()]
+    return FIGURE if FIGURE in words else words[-1]
+
+
+def cited_labels(text: str, heads: Collection[str] = (FIGURE,)) -> Iterator[tuple[LabelKey, str, bool]]:
+    """Labels that a text names in words, ranges spelled out.
+
+    Args:
+        text: a paragraph, or the words of a cross reference.
+        heads: what is numbered in the article (see `LabelKey`).
+    Yields:
+        The label, the words that name it, and whether it lies in a range, its end included.
+    """
+    for head in heads:
+        for spelled in (head.capitalize(), head, head.upper(), *(("Abb",) if head == FIGURE else ())):
+            at = text.find(spelled)
+            while at >= 0:
+                word = _word(head).match(text, at)
+                if word is not None:
+                    yield from _cited_at(text, head, word)
+                at = text.find(spelled, at + 1)
+
+
+def listed_labels(words: str, key: LabelKey) -> Iterator[tuple[LabelKey, bool]]:
+    """Labels of the same series as `key` that the words of a cross reference list: "1-4", "S1 and S2"."""
+    for found, is_range, _ in _items(words, 0, key[0], key[1], True):
+        yield found, is_range
+
+
+def _cited_at(text: str, head: str, word: re.Match[str]) -> Iterator[tuple[LabelKey, str, bool]]:
+    before = text[max(0, word.start() - _REACH) : word.start()]
+    if before[-1:].isalpha() or _ELSEWHERE_BEFORE.search(before) or (head != FIGURE and _OF_A_NUMBER.search(before)):
+        return
+    is_plural = word[0].rstrip(". ").lower().endswith(("s", "en"))
+    found = list(_items(text, word.end(), *_base(head, before), is_plural))
+    if found and not _ELSEWHERE_AFTER.match(text, found[-1][2]):
+        words = text[word.start() : found[-1][2]].strip()
+        yield from ((key, words, is_range) for key, is_range, _ in found)
+
+
+@lru_cache(maxsize=256)
+def _word(head: str) -> re.Pattern[str]:
+    words = _FIGURE_WORD if head == FIGURE else re.escape(head) + "s?"
+    return re.compile(rf"(?:{words})\.?\s*(?=[\dA-Z(]|[a-z]\d)", re.IGNORECASE)
+
+
+def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Iterator[tuple[LabelKey, bool, int]]:
+    """The numbers of a list, each with whether it lies in a range, and where it ends."""
+    last: LabelKey | None = None
+    is_range = False
+    roman = _ROMAN.match(text, at)
+    if roman is not None:
+        yield (base, "roman", _roman(roman[1])), False, roman.end()
+        return
+    while (item := _ITEM.match(text, at)) is not None:
+        if last is not None and not is_plural and not item["panels"] and not _LIST_END.match(text, item.end()):
+            return
+        if item["prefix"] and _NOT_A_FIGURE.match(text, item.end()):
+            return
+        supplement = _SUPPLEMENT.match(text, item.end())
+        if supplement is not None:
+            yield _supplement(base, prefix, item, supplement), False, supplement.end()
+            return
+        key = _key(base, prefix, item)
+        at = item.end()
+        if is_range and last is not None and last[:2] == key[:2] and last[2] < key[2] <= last[2] + MAX_RANGE:
+            yield from (((*key[:2], number), True, at) for number in range(last[2] + 1, key[2] + 1))
+        else:
+            yield key, False, at
+        last, prefix = key, key[1]
+        link = _LINK.match(text, at)
+        if link is None or not link[0].strip():
+            return
+        is_range, at = link["range"] is not None, link.end()
+
+
+def _base(head: str, before: str) -> tuple[str, str]:
+    """What is numbered, with the series that the words before it name, and the letters that its numbers have."""
+    qualifier = _QUALIFIER.search(before) if before else None
+    if qualifier is None:
+        return head, ""
+    named = qualifier[1].lower().replace("-", " ").strip(". ")
+    return (head, "s") if named[:4] in {"e", "supp"} else (f"{named} {head}", "")
+
+
+def _key(base: str, prefix: str, item: re.Match[str]) -> LabelKey:
+    *majors, number = f"{item['number']}{item['minor']}".split(".")
+    return " ".join([base, *majors]), (item["prefix"] or prefix).strip(".-").lower(), int(number)
+
+
+def _supplement(base: str, prefix: str, item: re.Match[str], supplement: re.Match[str]) -> LabelKey:
+    what = " ".join(supplement[1].lower().split())
+    return f"{base} {item['number']} {what}", prefix, int(supplement[2])
+
+
+def _roman(numeral: str) -> int:
+    values = ["IVX".index(letter) for letter in numeral]
+    values = [(1, 5, 10)[value] for value in values]
+    return sum(-value if value < max(values[place:]) else value for place, value in enumerate(values))

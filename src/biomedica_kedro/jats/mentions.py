@@ -1,24 +1,39 @@
 """Where the text refers to each figure: by its id, by its group's, inside a range, or by its label in words.
 
 An `<xref>` counts wherever it stands and whatever its `@ref-type`. References inside captions are kept apart. Words
-count only where markup is missing: an `<xref>` without a target, or a figure that no `<xref>` cites at all.
+count where markup is missing: an `<xref>` without a target, or a paragraph that names a figure and has no `<xref>` to
+it; these mentions come last.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from lxml import etree
 
 from biomedica_kedro.jats.figures import FigureSet
-from biomedica_kedro.jats.labels import MAX_RANGE, LabelKey, cited_labels, label_key, range_in
+from biomedica_kedro.jats.labels import (
+    FIGURE,
+    MAX_RANGE,
+    LabelKey,
+    cited_labels,
+    head_of,
+    label_key,
+    leading_key,
+    listed_labels,
+)
 from biomedica_kedro.jats.model import Figure, Kind, Mention, Via
 from biomedica_kedro.jats.places import Place
 from biomedica_kedro.jats.scan import Scan
 from biomedica_kedro.jats.tree import text_of
 
-_DASH = re.compile(r"\s*[A-Za-z]?\s*(?:[–—‒−-]|(?<=\s)(?:to|through|thru|a|até|al|à|bis)(?=\s))\s*", re.IGNORECASE)
+_DASH = re.compile(r"\s*[A-Za-z]?\s*(?:[–—‒−‐‑-]|(?<=\s)(?:through|thru|bis)(?=\s))\s*", re.IGNORECASE)
+# Before a word ("Fig. 1 to Fig. 3") it compares.
+_TO = re.compile(r"\s*[A-Za-z]?\s+(?:to|a|até|al|à)\s+", re.IGNORECASE)
+_TWO_NUMBERS = re.compile(r"\d\D+\d")
+_GOES_ON = re.compile(r"\s?[A-Za-z]?\s?(?:,|;|/|&|and|or|to|[–—‒−-])\s?(?:and\s)?[A-Za-z]?\d")
 _PANELS = re.compile(r"[A-Za-z](?:\s?[,–-]\s?[A-Za-z])*(?![A-Za-z0-9])")
 _FIGURE_REFERENCES = {"fig", "figure", "scheme", "chart", "plate"}
 _INLINE = {"bold", "italic", "sup", "sub", "xref", "named-content", "styled-content", "underline", "sc", "ext-link"}
@@ -42,12 +57,16 @@ class _Finder:
             self.targets.setdefault(name, []).extend((figure, Via.DIRECT) for figure in figures)
         for (_, name), figures in found.by_group.items():
             self.targets.setdefault(name, []).extend((figure, Via.GROUP) for figure in figures)
-        self.keys = {f.figure_id: label_key(f.label) if f.kind in _LABELLED else None for f in found.figures}
-        self.by_label: dict[tuple[str | None, LabelKey], Figure] = {}
+        self.keys = {f.figure_id: _key_of(f) for f in found.figures}
+        self.by_label: dict[tuple[str | None, LabelKey], list[Figure]] = {}
         for figure in found.figures:
             key = self.keys[figure.figure_id]
-            if key is not None:
-                self.by_label.setdefault((figure.sub_article_id, key), figure)
+            if key is not None and figure.translation_of is None:
+                self.by_label.setdefault((figure.sub_article_id, key), []).append(figure)
+        # How many figure words of a paragraph belong to references; and where a list goes on behind one.
+        self.told: Counter[int | None] = Counter()
+        self.listing: set[int | None] = set()
+        self.heads = sorted({head_of(key) for _, key in self.by_label})
 
     def run(self) -> None:
         """Look at every cross reference, then at words for what none of them cites."""
@@ -60,7 +79,7 @@ class _Finder:
             figures = [figure for figure, _ in hits]
             if self.keys[figures[0].figure_id] is not None:
                 implied = self._implied(previous, xref, words, figures)
-                hits = [*hits, *((figure, Via.RANGE) for figure in implied)]
+                hits = [*hits, *implied]
             self._record(hits, xref, words, place, paragraph)
             previous = (xref, figures)
         self._search_words()
@@ -76,8 +95,13 @@ class _Finder:
             return [hit for token in tokens for hit in _within(sub_article, self.targets.get(token, []))]
         if xref.get("ref-type") not in _FIGURE_REFERENCES:
             return []
-        keys = dict.fromkeys(key for key, _ in cited_labels(words))
-        return [(figure, Via.TEXT) for key in keys if (figure := self.by_label.get((sub_article, key))) is not None]
+        keys = dict.fromkeys(key for key, _ in self._named(words, ("fig", "", 0)))
+        return [(figure, Via.TEXT) for key in keys for figure in self.by_label.get((sub_article, key), ())]
+
+    def _named(self, words: str, like: LabelKey) -> list[tuple[LabelKey, bool]]:
+        """Labels that the words of a cross reference name, and whether each lies in a range."""
+        cited = [(key, is_range) for key, _, is_range in cited_labels(words, self.heads)]
+        return cited or list(listed_labels(words, like))
 
     def _implied(
         self,
@@ -85,32 +109,34 @@ class _Finder:
         xref: etree._Element,
         words: str,
         figures: list[Figure],
-    ) -> Iterator[Figure]:
-        """Figures between the ends of a range, "Figs <1>-<4>" or "<Figs 1-4>", that are not cited themselves."""
+    ) -> Iterator[tuple[Figure, Via]]:
+        """Figures that a reference names too, "<Figs 1, 2>", and those between two, "Figs <1>-<4>"."""
         key = self.keys[figures[0].figure_id]
-        ends = range_in(words)
-        if ends is not None and key is not None and ends[0] <= key[1] <= ends[1]:
-            first, last = ends
-        elif previous is not None and key is not None and _is_range(previous[0], xref):
+        if key is None:
+            return
+        sub_article = figures[0].sub_article_id
+        named = dict(self._named(words, key)) if _TWO_NUMBERS.search(words) else {}
+        if key not in named:
+            named = {}
+        if len(named) < 2 and previous is not None and _is_range(previous[0], xref, words):
             start = self.keys[previous[1][-1].figure_id]
-            if start is None or start[0] != key[0]:
-                return
-            first, last = start[1] + 1, key[1] - 1
-        else:
-            return
-        if last - first > MAX_RANGE:
-            return
+            if start is not None and start[:2] == key[:2] and key[2] - start[2] <= MAX_RANGE:
+                named |= dict.fromkeys(((*key[:2], number) for number in range(start[2] + 1, key[2])), True)
         cited = {id(figure) for figure in figures}
-        for number in range(first, last + 1):
-            figure = self.by_label.get((figures[0].sub_article_id, (key[0], number)))
-            if figure is not None and id(figure) not in cited:
-                yield figure
+        for other, is_range in named.items():
+            for figure in self.by_label.get((sub_article, other), ()):
+                if id(figure) not in cited and other != key:
+                    yield figure, Via.RANGE if is_range else Via.TEXT
 
     def _record(
         self, hits: list[tuple[Figure, Via]], xref: etree._Element, words: str, place: Place, paragraph: int | None
     ) -> None:
         text = _text_around(xref) if paragraph is None else self.scan.paragraph_text(paragraph)
         tail = xref.tail
+        if "ig" in words or "ig" in _before(xref):
+            self.told[paragraph] += 1
+        if tail and _GOES_ON.match(tail):
+            self.listing.add(paragraph)
         if tail and words[-1:].isdigit() and tail[0].isalpha() and (panels := _PANELS.match(tail)):
             words += panels[0]
         for figure, via in hits:
@@ -118,26 +144,28 @@ class _Finder:
             (figure.caption_mentions if place.is_caption else figure.mentions).append(mention)
 
     def _search_words(self) -> None:
-        """Cite by label the figures that no cross reference cites."""
-        uncited = {
-            (sub_article, key): figure
-            for (sub_article, key), figure in self.by_label.items()
-            if not figure.mentions and figure.translation_of is None
-        }
-        if not uncited:
-            return
-        sub_articles = {sub_article for sub_article, _ in uncited}
-        words = {series.partition(" ")[0] for _, (series, _) in uncited}
+        """Add the paragraphs that name a figure, and hold no reference to it."""
+        sub_articles = {sub_article for sub_article, _ in self.by_label}
+        only_figures = self.heads == [FIGURE]
         for index, place in self.scan.paragraphs:
             if place.sub_article not in sub_articles:
                 continue
             text = self.scan.paragraph_text(index)
-            if not any(word in text.lower() for word in words):
-                continue
-            for key, cited in dict(cited_labels(text)).items():
-                figure = uncited.get((place.sub_article, key))
-                if figure is not None:
-                    figure.mentions.append(Mention(index, place.section, text, cited, Via.TEXT))
+            if only_figures and index not in self.listing:
+                n_words = text.count("Fig") + text.count("fig") + text.count("FIG") + text.count("Abb")
+                if n_words <= self.told[index]:
+                    continue
+            for key, words, _ in cited_labels(text, self.heads):
+                for figure in self.by_label.get((place.sub_article, key), ()):
+                    if all(mention.paragraph_index != index for mention in figure.mentions):
+                        figure.mentions.append(Mention(index, place.section, text, words, Via.TEXT))
+
+
+def _key_of(figure: Figure) -> LabelKey | None:
+    """By what number texts refer to a figure: its label's, or that its caption begins with."""
+    if figure.kind not in _LABELLED:
+        return None
+    return label_key(figure.label) if figure.label else leading_key(figure.caption)
 
 
 def _within(sub_article: str | None, hits: list[tuple[Figure, Via]]) -> list[tuple[Figure, Via]]:
@@ -147,8 +175,23 @@ def _within(sub_article: str | None, hits: list[tuple[Figure, Via]]) -> list[tup
     return [hit for hit in hits if hit[0].sub_article_id == sub_article] or hits[:1]
 
 
-def _is_range(first: etree._Element, second: etree._Element) -> bool:
-    return second.getprevious() is first and _DASH.fullmatch(first.tail or "") is not None
+def _is_range(first: etree._Element, second: etree._Element, words: str) -> bool:
+    """Whether the figures between two are meant: "<1>-<4>", "<Figs 1> to <4>", but not "<Fig. 1> to <Fig. 4>"."""
+    if second.getprevious() is not first:
+        return False
+    between = first.tail or ""
+    return _DASH.fullmatch(between) is not None or (
+        _TO.fullmatch(between) is not None and next(cited_labels(words), None) is None
+    )
+
+
+def _before(xref: etree._Element) -> str:
+    """The end of the text directly before a reference: "Figs. "."""
+    previous = xref.getprevious()
+    if previous is not None:
+        return (previous.tail or "")[-len("Figures. ") :]
+    parent = xref.getparent()
+    return "" if parent is None else (parent.text or "")[-len("Figures. ") :]
 
 
 def _text_around(xref: etree._Element) -> str:
