@@ -142,3 +142,45 @@ def test_section_is_the_path_of_titles(parse):
         f"<sec><title>Results</title><sec><title>Growth</title><p><xref rid='F1'>1</xref></p></sec></sec>{FIGURES}"
     )
     assert mentions_of(parsed)[0].section == "Results > Growth"
+
+
+@pytest.mark.parametrize(
+    ("text", "figures"),
+    [
+        ("See Figures 1 and 2.", "F1 F2"),
+        ("See <xref ref-type='fig'>Figs. 1 and 3</xref>.", "F1 F3"),
+        ("See <xref rid='F1'>Figs. 1 and 3</xref>.", "F1 F3"),
+        ("See <xref rid='F1'>Figs. 1</xref>, 2 and 4.", "F1 F2 F4"),
+        ("See Figs. <xref rid='F1'>1</xref> and 2.", "F1 F2"),
+        ("See <xref rid='F1'>Fig. 1</xref>; Fig. 4 too.", "F1 F4"),
+        ("We compare <xref rid='F1'>Fig. 1</xref> to <xref rid='F3'>Fig. 3</xref>.", "F1 F3"),
+        ("From <xref rid='F1'>Fig. 1</xref> through <xref rid='F3'>Fig. 3</xref>.", "F1 F2 F3"),
+        ("<xref rid='F1'>Fig. 1</xref>–<xref rid='F3'>Fig. 3</xref>.", "F1 F2 F3"),
+        ("See Supplementary Fig. 2 and <xref rid='F1'>Fig. 1</xref>.", "F1"),
+    ],
+)
+def test_every_figure_a_paragraph_names_is_mentioned(parse, text, figures):
+    parsed = parse(f"<p>{text}</p>{FIGURES}")
+    assert [f.figure_id for f in parsed.figures if f.mentions] == figures.split()
+    assert all(len(f.mentions) <= 1 for f in parsed.figures)
+
+
+def test_words_count_for_a_figure_that_other_paragraphs_refer_to(parse):
+    parsed = parse(f"<p><xref rid='F1'>Fig. 1</xref></p><p>Again Fig. 1, Fig. 1.</p>{FIGURES}")
+    assert [(m.paragraph_index, m.via) for m in mentions_of(parsed)] == [(0, "direct"), (1, "text")]
+
+
+def test_words_reach_every_panel(parse):
+    panels = "<fig id='a'><label>a</label></fig><fig id='b'><label>b</label></fig>"
+    parsed = parse(f"<p>Figure 7.</p><fig-group><label>Figure 7</label>{panels}</fig-group>")
+    assert [len(f.mentions) for f in parsed.figures] == [1, 1]
+
+
+def test_figure_without_a_label_is_cited_by_the_number_its_caption_begins_with(parse):
+    parsed = parse("<p>(Fig. 3)</p><fig id='F1'><caption><p><bold>Fig. 3.</bold> Axial CT.</p></caption></fig>")
+    assert len(mentions_of(parsed)) == 1
+
+
+def test_reference_to_a_graphic_is_one_to_its_figure(parse):
+    figure = "<fig id='F1'><graphic id='gA' xlink:href='a'/><graphic id='gB' xlink:href='b'/></fig>"
+    assert len(mentions_of(parse(f"<p><xref rid='gB'>1B</xref></p>{figure}"))) == 1

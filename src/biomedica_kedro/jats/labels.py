@@ -7,13 +7,14 @@ work ("Fig. 2 of ref. 12") or of an additional file, nor "Fig. 1.2".
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 
 LabelKey = tuple[str, str, int]
 """What is numbered, the letters before the number, the number: ("fig", "", 2), ("fig", "s", 1), ("image", "", 1)."""
 
 FIGURE = "fig"
+FIGURES = {"Fig": FIGURE, "fig": FIGURE, "FIG": FIGURE, "Abb": FIGURE}
 MAX_RANGE = 30
 
 _FIGURE_WORD = r"fig(?:ure|ura)?s?|abb(?:ildung(?:en)?)?"
@@ -80,40 +81,56 @@ def head_of(key: LabelKey) -> str:
     return FIGURE if FIGURE in words else words[-1]
 
 
-def cited_labels(text: str, heads: Collection[str] = (FIGURE,)) -> Iterator[tuple[LabelKey, str, bool]]:
+def spellings(labels: Collection[str], keys: Collection[LabelKey]) -> dict[str, str]:
+    """How texts write the words that the labels of an article number, each with the word."""
+    heads = {head_of(key) for key in keys}
+    spelled = {one: head for head in heads for one in (head.capitalize(), head)}
+    text = " ".join(labels)
+    spelled |= {head.upper(): head for head in heads if head.upper() in text}
+    return spelled | ({"Abb": FIGURE} if "Abb" in text else {})
+
+
+def cited_labels(text: str, spelled: Mapping[str, str] = FIGURES) -> Iterator[tuple[LabelKey, str, bool]]:
     """Labels that a text names in words, ranges spelled out.
 
     Args:
         text: a paragraph, or the words of a cross reference.
-        heads: what is numbered in the article (see `LabelKey`).
+        spelled: what is numbered in the article (see `spellings`).
     Yields:
         The label, the words that name it, and whether it lies in a range, its end included.
     """
-    for head in heads:
-        for spelled in (head.capitalize(), head, head.upper(), *(("Abb",) if head == FIGURE else ())):
-            at = text.find(spelled)
-            while at >= 0:
-                word = _word(head).match(text, at)
-                if word is not None:
-                    yield from _cited_at(text, head, word)
-                at = text.find(spelled, at + 1)
+    for at, head in figure_words(text, spelled):
+        yield from cited_at(text, at, head)
+
+
+def figure_words(text: str, spelled: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Where a text may name a figure, and by which of the words."""
+    for word, head in spelled.items():
+        at = text.find(word)
+        while at >= 0:
+            yield at, head
+            at = text.find(word, at + 1)
+
+
+def cited_at(text: str, at: int, head: str) -> Iterator[tuple[LabelKey, str, bool]]:
+    """Labels that a text names from this place on (see `cited_labels`)."""
+    word = _word(head).match(text, at)
+    if word is None:
+        return
+    before = text[max(0, at - _REACH) : at]
+    if before[-1:].isalpha() or _ELSEWHERE_BEFORE.search(before) or (head != FIGURE and _OF_A_NUMBER.search(before)):
+        return
+    is_plural = word[0].rstrip(". ").lower().endswith(("s", "en"))
+    found = list(_items(text, word.end(), *_base(head, before), is_plural))
+    if found and not _ELSEWHERE_AFTER.match(text, found[-1][2]):
+        words = text[at : found[-1][2]].strip()
+        yield from ((key, words, is_range) for key, is_range, _ in found)
 
 
 def listed_labels(words: str, key: LabelKey) -> Iterator[tuple[LabelKey, bool]]:
     """Labels of the same series as `key` that the words of a cross reference list: "1-4", "S1 and S2"."""
     for found, is_range, _ in _items(words, 0, key[0], key[1], True):
         yield found, is_range
-
-
-def _cited_at(text: str, head: str, word: re.Match[str]) -> Iterator[tuple[LabelKey, str, bool]]:
-    before = text[max(0, word.start() - _REACH) : word.start()]
-    if before[-1:].isalpha() or _ELSEWHERE_BEFORE.search(before) or (head != FIGURE and _OF_A_NUMBER.search(before)):
-        return
-    is_plural = word[0].rstrip(". ").lower().endswith(("s", "en"))
-    found = list(_items(text, word.end(), *_base(head, before), is_plural))
-    if found and not _ELSEWHERE_AFTER.match(text, found[-1][2]):
-        words = text[word.start() : found[-1][2]].strip()
-        yield from ((key, words, is_range) for key, is_range, _ in found)
 
 
 @lru_cache(maxsize=256)

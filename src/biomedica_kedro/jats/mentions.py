@@ -8,21 +8,24 @@ it; these mentions come last.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
+from itertools import accumulate
 
 from lxml import etree
 
 from biomedica_kedro.jats.figures import FigureSet
 from biomedica_kedro.jats.labels import (
-    FIGURE,
     MAX_RANGE,
     LabelKey,
+    cited_at,
     cited_labels,
-    head_of,
+    figure_words,
     label_key,
     leading_key,
     listed_labels,
+    spellings,
 )
 from biomedica_kedro.jats.model import Figure, Kind, Mention, Via
 from biomedica_kedro.jats.places import Place
@@ -66,7 +69,7 @@ class _Finder:
         # How many figure words of a paragraph belong to references; and where a list goes on behind one.
         self.told: Counter[int | None] = Counter()
         self.listing: set[int | None] = set()
-        self.heads = sorted({head_of(key) for _, key in self.by_label})
+        self.spelled = spellings([f.label for f in found.figures], {key for _, key in self.by_label})
 
     def run(self) -> None:
         """Look at every cross reference, then at words for what none of them cites."""
@@ -100,7 +103,7 @@ class _Finder:
 
     def _named(self, words: str, like: LabelKey) -> list[tuple[LabelKey, bool]]:
         """Labels that the words of a cross reference name, and whether each lies in a range."""
-        cited = [(key, is_range) for key, _, is_range in cited_labels(words, self.heads)]
+        cited = [(key, is_range) for key, _, is_range in cited_labels(words, self.spelled)]
         return cited or list(listed_labels(words, like))
 
     def _implied(
@@ -146,19 +149,25 @@ class _Finder:
     def _search_words(self) -> None:
         """Add the paragraphs that name a figure, and hold no reference to it."""
         sub_articles = {sub_article for sub_article, _ in self.by_label}
-        only_figures = self.heads == [FIGURE]
-        for index, place in self.scan.paragraphs:
-            if place.sub_article not in sub_articles:
+        paragraphs = [(index, place) for index, place in self.scan.paragraphs if place.sub_article in sub_articles]
+        if not paragraphs:
+            return
+        texts = [self.scan.paragraph_text(index) for index, _ in paragraphs]
+        # All at once, since most paragraphs name none.
+        text = "\0".join(texts)
+        starts = list(accumulate((len(one) + 1 for one in texts), initial=0))
+        words_of: dict[int, list[tuple[int, str]]] = {}
+        for at, head in figure_words(text, self.spelled):
+            words_of.setdefault(bisect_right(starts, at) - 1, []).append((at, head))
+        for number, words in words_of.items():
+            index, place = paragraphs[number]
+            if len(words) <= self.told[index] and index not in self.listing:
                 continue
-            text = self.scan.paragraph_text(index)
-            if only_figures and index not in self.listing:
-                n_words = text.count("Fig") + text.count("fig") + text.count("FIG") + text.count("Abb")
-                if n_words <= self.told[index]:
-                    continue
-            for key, words, _ in cited_labels(text, self.heads):
-                for figure in self.by_label.get((place.sub_article, key), ()):
-                    if all(mention.paragraph_index != index for mention in figure.mentions):
-                        figure.mentions.append(Mention(index, place.section, text, words, Via.TEXT))
+            for at, head in words:
+                for key, cited, _ in cited_at(text, at, head):
+                    for figure in self.by_label.get((place.sub_article, key), ()):
+                        if all(mention.paragraph_index != index for mention in figure.mentions):
+                            figure.mentions.append(Mention(index, place.section, texts[number], cited, Via.TEXT))
 
 
 def _key_of(figure: Figure) -> LabelKey | None:
