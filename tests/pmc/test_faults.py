@@ -17,6 +17,7 @@ from fetch_all import HASTE, fetch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from biomedica_kedro.pmc.archive import ARCHIVE
 from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.mirror import MirrorSource
 
@@ -25,7 +26,7 @@ SCRIPT = str(Path(__file__).with_name("fetch_all.py"))
 
 
 def archive_bytes(folders):
-    return folders["article_archive"].file("0000", ".tar").read_bytes()
+    return folders["article_archive"].beside("0000", ARCHIVE).read_bytes()
 
 
 def whole_files(part):

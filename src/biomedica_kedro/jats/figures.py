@@ -110,7 +110,10 @@ def _read_figure(element: etree._Element, graphics: list[etree._Element], place:
         figure.warnings.append(NOT_A_FIG)
     if figure.kind is Kind.GRAPHICAL_ABSTRACT and place.abstract is not None:
         beside = _abstract_caption(place.abstract)
-        figure.caption, figure.group_caption = (figure.caption, beside) if figure.caption else (beside, "")
+        if figure.caption:
+            figure.group_caption = beside
+        elif beside:
+            figure.caption, figure.captions_by_language = beside, {place.language: beside}
     permissions = children["permissions"][0] if "permissions" in children else None
     figure.license_override = license_override(permissions, figure.caption, figure.attribution, figure.note)
     if not figure.graphics:

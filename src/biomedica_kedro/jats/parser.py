@@ -116,7 +116,7 @@ def read_article(xml: bytes, article_id: str = "") -> Source:
         root, recovered = etree.fromstring(xml, parser), False
         is_clean = not len(parser.error_log)
     except etree.XMLSyntaxError as error:
-        root, recovered = _repaired(xml, error, warnings)
+        root, recovered = _repaired(xml, error, article_id, warnings)
         is_clean = False
     _replace_entities(root, warnings, is_clean)
     article = _find_article(root, article_id)
@@ -153,7 +153,9 @@ def _in_utf8(xml: bytes) -> bytes:
     return xml
 
 
-def _repaired(xml: bytes, error: etree.XMLSyntaxError, warnings: list[str]) -> tuple[etree._Element, bool]:
+def _repaired(
+    xml: bytes, error: etree.XMLSyntaxError, article_id: str, warnings: list[str]
+) -> tuple[etree._Element, bool]:
     """The root of a malformed file, and whether more than entities had to be mended."""
     n_nul = len(xml) - len(xml.rstrip(b"\0"))
     if n_nul and b"\0" not in xml[:4]:  # as those of UTF-16 would be
@@ -167,17 +169,17 @@ def _repaired(xml: bytes, error: etree.XMLSyntaxError, warnings: list[str]) -> t
     stray: set[str] = set()
     mended = _STRAY.sub(lambda match: _as_text(match, stray), xml.lstrip())
     warnings.extend(sorted(stray))
-    root, log = _recovered(mended)
+    root, log = _recovered(mended, article_id)
     undeclared = {found[1] for entry in log if (found := _UNDECLARED.match(entry.message))}
     if undeclared:
         known = "".join(f' xmlns:{prefix}="{_NAMESPACES[prefix]}"' for prefix in undeclared & _NAMESPACES.keys())
-        root, _ = _recovered(_ARTICLE_TAG.sub(lambda match: match[0] + known.encode(), mended, count=1))
+        root, _ = _recovered(_ARTICLE_TAG.sub(lambda match: match[0] + known.encode(), mended, count=1), article_id)
         for element in root.iter(etree.Element):
             element.tag = element.tag.rpartition(":")[2] if element.tag[0] != "{" else element.tag
     return root, bool(log) or _STRAY_MARKUP in stray
 
 
-def _recovered(xml: bytes) -> tuple[etree._Element, list[etree._LogEntry]]:
+def _recovered(xml: bytes, article_id: str) -> tuple[etree._Element, list[etree._LogEntry]]:
     """The root that libxml2 makes of malformed XML, and what it passed over; it must be harmless."""
     parser = make_parser(recover=True)
     try:
@@ -191,7 +193,7 @@ def _recovered(xml: bytes) -> tuple[etree._Element, list[etree._LogEntry]]:
     harm = next((entry for entry in log if entry.type_name not in _HARMLESS), None)
     if root is None or harm is not None:
         if root is not None:
-            _find_article(root)  # else it is a page of HTML, of which nothing is lost
+            _find_article(root, article_id)  # else it is a page of HTML, of which nothing is lost
         raise DataError(
             RejectReason.MALFORMED_XML, f"line {harm.line}: {harm.message.strip()}" if harm else "no element"
         )

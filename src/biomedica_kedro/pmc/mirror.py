@@ -21,8 +21,6 @@ from biomedica_kedro.records import DataError, RejectReason
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-LAYOUT_DIGEST = "pmc-cloud-layout"
-
 
 @dataclass(frozen=True, slots=True)
 class MirrorSource:
