@@ -39,8 +39,8 @@ _OTHER_ABSTRACTS = re.compile(
 )
 # What publishers and PMC put into abstracts that is none of theirs.
 _BOILERPLATE = re.compile(
-    r"^(?:the )?online version .{0,150}\bcontains? (?:electronic )?supplement|^click here (?:for|to) "
-    r"|^(?:electronic |online )?supplement\w* (?:material|information|data)\b.{0,80}\bavailable\b",
+    r"(?:the )?online version .{0,150}\bcontains? (?:electronic )?supplement|click here (?:for|to) "
+    r"|(?:electronic |online )?supplement\w* (?:material|information|data)\b.{0,80}\bavailable\b",
     re.IGNORECASE,
 )
 _NOTES = ("xref", "fn")
@@ -157,15 +157,14 @@ def _abstract(abstracts: Sequence[etree._Element], language: str) -> str:
     pieces: list[str] = []
     titles: list[tuple[etree._Element, str]] = []
     for element in main.iter("title", "p"):
-        around = list(element.iterancestors())
+        section = element.getparent()
+        around = () if section is None or section is main else (section, *section.iterancestors())
         if any(outer.tag in ("p", "caption") for outer in around):
             continue
         text = text_of(element)
         if element.tag == "title":
-            section = element.getparent()
-            if section is not None and section is not main:
-                titles.append((section, f"{text}:" if text[-1:].isalnum() else text))
-        elif text and not _BOILERPLATE.search(text):
+            titles += [(around[0], f"{text}:" if text[-1:].isalnum() else text)] if around else []
+        elif text and not _BOILERPLATE.match(text):
             pieces += [*(title for section, title in titles if section in around), text]
             titles = []
     return " ".join(filter(None, pieces)) or (text_of(main) if next(main.iter("title", "p"), None) is None else "")

@@ -23,34 +23,33 @@ _TERMS = {term: term for term in ("by", "nc", "nd", "sa")} | dict.fromkeys(
 
 # All of these meet text in lower case with plain hyphens, see `_plain`.
 _URL = re.compile(r"creativecommons\.org/+(?:licen[cs]es?|publicdomain|about(?=/+cc0))\b/*([a-z0-9+/-]+)")
+# Begins with letters, not with a boundary, which would be looked for at every place of a text.
 _CODE = re.compile(
-    r"\b(?P<zero>cc[\s-]*(?:0|zero)(?:license)?\b|creative commons (?:zero|0|public domain dedication)\b)"
-    r"|\b(?:cc|creative commons)[\s-]?by(?P<glued>(?:nc|nd|sa)*)(?:license)?\b"
+    r"cc(?<!\wcc)[\s-]*(?P<zero>(?:0|zero)(?:license)?\b)|creative commons (?P<waiver>zero|0\b|public domain dedication)"
+    r"|c(?:c(?<!\wcc)|reative commons)[\s-]?by(?P<glued>(?:nc|nd|sa)*)(?:license)?\b"
     r"(?P<apart>(?:[\s,/-]*(?:\d(?:\.\d)?[\s,/-]+)?\b(?:nc|nd|sa)\b)*)(?!-(?!licen)[a-z])"
-    r"|\bby(?P<bare>(?:-(?:nc|nd|sa)\b)+)"
+    r"|by(?<!\wby)(?P<bare>(?:-(?:nc|nd|sa)\b)+)"
 )
 _NAMED = re.compile(
     r"\b(?:creative[\s-]?commons?|cc)\b[^.;]{0,60}?\b(?:attribution|atribui\w\wo|atribuci\wn|reconocimiento|paternit\w|namensnennung)"
 )
 _USE = r" (?:re-?)?(?:use|exploit|purpose|gain|profit|distribut|reproduc|end)"
-# Words that ask for more, each with parts of words without which the costlier pattern cannot match.
+_NONCOMMERCIAL = re.compile(
+    r"\bno[nt][\s-]?commerc(?<!commercial and non.commerc)(?<!commercial or non.commerc)"
+    r"(?<!commercial and/or non.commerc)(?!\w*,? (?:and|or|and/or|as well as) commercial)"
+    rf"|\bno commercial{_USE}(?![^.;]*\bunless\b)"
+    r"|\bn(?:on?|\wo|icht)[\s-]?(?:comerc|kommerz)|\bpas d'utilisation commerc"
+    r"|\b(?:not|neither|never|than)\b(?! (?:only|just|limited))[^.;]{0,60}?\bcommercial(?:ly\b|"
+    rf"{_USE})|\bcommercial{_USE}[^.;]{{0,40}}?\b(?:not|prohibited|forbidden)\b"
+    r"|\bfor commercial [^.;]{0,20}?\b(?:contact|permission)"
+)
+# Words that ask for more, in text without spaces and hyphens.
 _ASKED = {
-    "nc": (("ommerc", "omerc", "ommerz"), re.compile(
-        r"\bno[nt][\s-]?commerc(?<!commercial and non.commerc)(?<!commercial or non.commerc)"
-        r"(?<!commercial and/or non.commerc)(?!\w*,? (?:and|or|and/or|as well as) commercial)"
-        rf"|\bno commercial{_USE}(?![^.;]*\bunless\b)"
-        r"|\bn(?:on?|\wo|icht)[\s-]?(?:comerc|kommerz)|\bpas d'utilisation commerc"
-        r"|\b(?:not|neither|never|than)\b(?! (?:only|just|limited))[^.;]{0,60}?\bcommercial(?:ly\b|" + _USE + r")"
-        rf"|\bcommercial{_USE}[^.;]{{0,40}}?\b(?:not|prohibited|forbidden)\b"
-        r"|\bfor commercial [^.;]{0,20}?\b(?:contact|permission)"
-    )),
-    "nd": (("deriv", "modif", "adapt", "alter", "bearb"), re.compile(
-        r"\b(?:non?|without|sem|sin|keine|pas de)[\s-]?(?:obras? )?"
-        r"(?:deriv|modification|adaptation|alteration|bearbeitung)"
-    )),
-    "sa": (("alike", "igual", "partage", "gleichen"), re.compile(
-        r"\bshar(?:e|ing)[\s-]?alike|\bcompart\w*[\s-]?igual|\bpartage dans|\bweitergabe unter gleichen"
-    )),
+    "nd": (
+        "noderiv", "nonderiv", "nomodif", "noadapt", "noalter", "withoutmodif", "withoutderiv", "semderiv", "sinderiv",
+        "sinobraderiv", "sinobrasderiv", "keinebearbeitung", "pasdemodif",
+    ),
+    "sa": ("sharealike", "sharingalike", "compartirigual", "compartilhaigual", "partagedans", "weitergabeunter"),
 }  # fmt: skip
 _HYPHENS = re.compile("[_\u00ad\u2010-\u2015\u2212]")
 
@@ -90,10 +89,10 @@ def read_license(*texts: str) -> License:
         words.append(frozenset({"by"}))
     if not urls and not words:
         return License()
-    asked = (
-        term for term, (hints, pattern) in _ASKED.items()
-        if any(hint in text for hint in hints) and pattern.search(text)
-    )  # fmt: skip
+    squeezed = text.replace(" ", "").replace("-", "")
+    asked = {term for term, parts in _ASKED.items() if any(map(squeezed.__contains__, parts))}
+    if "mer" in text and _NONCOMMERCIAL.search(text):
+        asked.add("nc")
     stated = frozenset(asked).union(*words)
     code = code_of(linked | stated)
     if linked and stated and linked != stated:
@@ -160,7 +159,7 @@ def _url_terms(path: str) -> Terms | None:
 
 
 def _code_terms(found: re.Match[str]) -> Terms:
-    if found["zero"]:
+    if found["zero"] or found["waiver"]:
         return frozenset()
     said = "".join(found[name] or "" for name in ("glued", "apart", "bare"))
     return frozenset({"by", *re.findall("nc|nd|sa", said)})
