@@ -25,7 +25,8 @@ _TERMS = {term: term for term in ("by", "nc", "nd", "sa")} | dict.fromkeys(
 _URL = re.compile(r"creativecommons\.org/+(?:licen[cs]es?|publicdomain|about(?=/+cc0))\b/*([a-z0-9+/-]+)")
 # Begins with letters, not with a boundary, which would be looked for at every place of a text.
 _CODE = re.compile(
-    r"cc(?<!\wcc)[\s-]*(?P<zero>(?:0|zero)(?:license)?\b)|creative commons (?P<waiver>zero|0\b|public domain dedication)"
+    r"cc(?<!\wcc)[\s-]*(?P<zero>(?:0|zero)(?:license)?\b)"
+    r"|creative commons (?P<waiver>zero|0\b|public domain dedication)"
     r"|c(?:c(?<!\wcc)|reative commons)[\s-]?by(?P<glued>(?:nc|nd|sa)*)(?:license)?\b"
     r"(?P<apart>(?:[\s,/-]*(?:\d(?:\.\d)?[\s,/-]+)?\b(?:nc|nd|sa)\b)*)(?!-(?!licen)[a-z])"
     r"|by(?<!\wby)(?P<bare>(?:-(?:nc|nd|sa)\b)+)"
