@@ -145,6 +145,19 @@ def test_python_is_used_on_request(compiled):
     assert done.stdout.split() == ["False", "biomedica_kedro.jats._tree_python"]
 
 
+def test_build_of_another_source_is_not_used(compiled):
+    assert tree.walk_identity().startswith("compiled-")
+    script = (
+        "import importlib; from biomedica_kedro.jats import _tree_compiled, tree; "
+        "_tree_compiled.SOURCE_DIGEST = 'old'; importlib.reload(tree); "
+        "print(tree.IS_COMPILED, tree.walk_identity(), tree.Walk.__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    is_compiled, identity, module = done.stdout.split()
+    assert (is_compiled, identity[:7], module) == ("False", "python-", "biomedica_kedro.jats._tree_python")
+    assert "is not used" in done.stderr
+
+
 def test_defaults_that_a_document_type_declares_count(compiled):
     xml = b"""<!DOCTYPE article [<!ATTLIST xref ref-type CDATA "fig">]>
         <article><p><xref>Figure 1</xref><xref rid="B1"/></p><ref><pub-id>10.1000/x</pub-id></ref></article>"""

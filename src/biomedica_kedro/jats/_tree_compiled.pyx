@@ -18,6 +18,16 @@ from biomedica_kedro.jats._tree_python import latex_of
 
 import_lxml__etree()
 
+cdef extern from *:
+    """
+    #ifndef SOURCE_DIGEST
+    #define SOURCE_DIGEST ""
+    #endif
+    """
+    const char* _SOURCE_DIGEST "SOURCE_DIGEST"
+
+SOURCE_DIGEST = _SOURCE_DIGEST.decode()
+
 # What an element's name says of it.
 cdef enum:
     IS_APART = 1

@@ -55,10 +55,10 @@ def label_key(label: str) -> LabelKey | None:
     word = re.search(rf"(?<![A-Za-z])(?:{_FIGURE_WORD})(?![A-Za-z])\.?", label, re.IGNORECASE)
     if word is not None:
         before = label[: word.start()]
-        base = _base(FIGURE, before)
-        if base == (FIGURE, "") and (others := re.findall(r"\w+", re.sub(r"\(.*?\)", "", before.lower()))):
-            base = " ".join([*others, FIGURE]), ""
-        found = next(_items(label, word.end(), *base, True), None)
+        series = _base(FIGURE, before)
+        if series == (FIGURE, "") and (others := re.findall(r"\w+", re.sub(r"\(.*?\)", "", before.lower()))):
+            series = " ".join([*others, FIGURE]), ""
+        found = next(_items(label, word.end(), *series, True), None)
         return found[0] if found else None
     numbered = _NUMBERED.search(label)
     if numbered is None or (numbered["roman"] and not numbered["head"]):

@@ -1,13 +1,17 @@
 """Reading an article's tree: its elements gathered in one walk, and texts as a reader sees them.
 
 Compiled where a C compiler was at hand when the package was installed, else in Python with the same results;
-`BIOMEDICA_NO_EXTENSIONS=1` in the environment asks for Python.
+`BIOMEDICA_NO_EXTENSIONS=1` in the environment asks for Python. A build of another source than the one beside it, which
+an edit or an update without a build leaves, is not used.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lxml import etree
@@ -15,16 +19,51 @@ from lxml import etree
 from biomedica_kedro.jats._tree_python import Walk, plain_text, text_of, texts_by_tag
 from biomedica_kedro.jats.tags import LANGUAGES, XML_LANG
 
-__all__ = ["IS_COMPILED", "Walk", "children_by_tag", "language_of", "plain_text", "text_of", "texts_by_tag"]
+__all__ = [
+    "IS_COMPILED",
+    "Walk",
+    "children_by_tag",
+    "language_of",
+    "plain_text",
+    "text_of",
+    "texts_by_tag",
+    "walk_identity",
+]
 
 IS_COMPILED = False
+_HERE = Path(__file__).parent
+_logger = logging.getLogger(__name__)
+
+
+def _digest(*names: str) -> str:
+    return hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in names)).hexdigest()
+
+
 if not TYPE_CHECKING and not os.environ.get("BIOMEDICA_NO_EXTENSIONS"):
     try:
-        from biomedica_kedro.jats._tree_compiled import Walk, plain_text, text_of, texts_by_tag
+        from biomedica_kedro.jats import _tree_compiled
 
-        IS_COMPILED = True
+        IS_COMPILED = getattr(_tree_compiled, "SOURCE_DIGEST", "") == _digest("_tree_compiled.pyx")
+        if IS_COMPILED:
+            from biomedica_kedro.jats._tree_compiled import Walk, plain_text, text_of, texts_by_tag
+        else:
+            _logger.warning(
+                "%s was built from another source and is not used, extraction is slower: build it again (make install)",
+                _tree_compiled.__file__,
+            )
     except (ImportError, TypeError, ValueError):  # not built, or built for another lxml
         pass
+
+
+def walk_identity() -> str:
+    """Which walk runs: whether compiled, and a digest of the source it was built from, of its Python and of the names.
+
+    Returns:
+        "compiled-" or "python-" and 16 hexadecimal digits; the same on every machine with the same source and kind.
+    """
+    if IS_COMPILED:
+        return f"compiled-{_digest('_tree_compiled.pyx', '_tree_python.py', 'tags.py')[:16]}"
+    return f"python-{_digest('_tree_python.py', 'tags.py')[:16]}"
 
 
 def children_by_tag(element: etree._Element) -> dict[str, list[etree._Element]]:
