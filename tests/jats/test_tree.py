@@ -36,7 +36,29 @@ def implementation(request):
 @pytest.mark.parametrize(
     ("markup", "text"),
     [
-        ("<p>CO<sub>2</sub> at 10<sup>−3</sup></p>", "CO2 at 10−3"),
+        ("<p>CO<sub>2</sub>, Ca<sup>2+</sup>, NH<sub>4</sub><sup>+</sup>, m<sup>2</sup></p>", "CO2, Ca2+, NH4+, m2"),
+        ("<p>5 × 10<sup>5</sup> to 10<sup>−3</sup>, 10<sup><italic>–</italic>7</sup></p>", "5 × 10^5 to 10^−3, 10^–7"),
+        (
+            "<p>2<sup>−ΔΔCt</sup>, the 4<sup>th</sup> 7<sup>a</sup> E2f1<sup>−/−</sup></p>",
+            "2^−ΔΔCt, the 4th 7a E2f1−/−",
+        ),
+        ("<p>SO<sub>4</sub><sup>2−</sup>, H<sub>2</sub><sup>18</sup>O, 3<sub>10</sub></p>", "SO4^2−, H2^18O, 3_10"),
+        ("<p>log<sub>2</sub>4, <sup>13</sup>C, x<sub>1</sub> 2</p>", "log2 4, 13C, x1 2"),
+        (
+            "<p>in 2010<xref>12</xref>, 2011<sup><xref>1</xref>,<xref>2</xref></sup>, 5<xref><sup>6</sup></xref></p>",
+            "in 2010 12, 2011 1,2, 5 6",
+        ),
+        (
+            "<p><mml:math>\n<mml:msup>\n<mml:mn>10</mml:mn>\n<mml:mrow><mml:mo>−</mml:mo><mml:mn>5</mml:mn></mml:mrow>"
+            "</mml:msup></mml:math></p>",
+            "10^−5",
+        ),
+        ("<p><mml:math><mml:mfrac><mml:mn>1</mml:mn><mml:mi>n</mml:mi></mml:mfrac></mml:math></p>", "1/n"),
+        (
+            "<p><mml:math><mml:munderover><mml:mo>∑</mml:mo><mml:mn>1</mml:mn><mml:mn>9</mml:mn></mml:munderover>"
+            "<mml:msubsup><mml:mi>x</mml:mi><mml:mn>1</mml:mn><mml:mn>2</mml:mn></mml:msubsup></mml:math></p>",
+            "∑1^9x1^2",
+        ),
         ("<p>a<mml:math><mml:mi>x</mml:mi><mml:mo>=</mml:mo><mml:mn>1</mml:mn></mml:math>b</p>", "ax=1b"),
         (
             f"<p>a<alternatives><tex-math>{PREAMBLE}</tex-math><mml:math><mml:mi>y</mml:mi></mml:math></alternatives></p>",
@@ -55,7 +77,24 @@ def implementation(request):
         ),
         ("<p>1\u00a0µm\u2009×\n\t 2</p>", "1 µm × 2"),
     ],
-    ids=["scripts", "MathML", "LaTeX beside MathML", "LaTeX alone", "annotation", "break", "list", "wide spaces"],
+    ids=[
+        "scripts",
+        "powers",
+        "letters and signs",
+        "one after another",
+        "back on the line",
+        "citations",
+        "power in MathML",
+        "fraction",
+        "limits",
+        "MathML",
+        "LaTeX beside MathML",
+        "LaTeX alone",
+        "annotation",
+        "break",
+        "list",
+        "wide spaces",
+    ],
 )
 def test_text_as_a_reader_sees_it(implementation, markup, text):
     element = etree.fromstring(f"<r {NAMESPACES}>{markup}</r>")[0]
@@ -91,13 +130,30 @@ def facts(implementation, root):
     }
 
 
-TEXTS = st.text("ab. \n\t\u00a0\u2009\u3000é–\U0001d4d0<&", max_size=40).map(
+TEXTS = st.text("ab.15−+Δ \n\t\u00a0\u2009\u3000é–\U0001d4d0<&", max_size=40).map(
     lambda text: text.replace("&", "&amp;").replace("<", "&lt;")
 )
 NAMES = st.sampled_from(
     sorted(
         {name for name in tags.SCOPES | tags.BLOCKS | tags.APART_FROM_PARAGRAPH | tags.FLOATS if name[0] != "{"}
-        | {"mml:math", "mml:mi", "mml:annotation", "tex-math", "italic", "xref", "ref", "pub-id", "ext-link", "name"}
+        | {
+            "mml:math",
+            "mml:mi",
+            "mml:annotation",
+            "mml:msup",
+            "mml:msubsup",
+            "mml:mfrac",
+            "mml:mrow",
+            "sup",
+            "sub",
+            "tex-math",
+            "italic",
+            "xref",
+            "ref",
+            "pub-id",
+            "ext-link",
+            "name",
+        }
         | {tags.WRITTEN_CITATION, *tags.CITATIONS_IN_PARTS}
     )
 )

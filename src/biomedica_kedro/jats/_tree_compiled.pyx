@@ -8,7 +8,7 @@ is made only of what is handed out.
 cimport cython
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, strcmp, strlen
+from libc.string cimport memcpy, memmove, strcmp, strlen
 from lxml.includes cimport etreepublic
 from lxml.includes.etreepublic cimport _Document, _Element, elementFactory, import_lxml__etree
 from lxml.includes.tree cimport XML_CDATA_SECTION_NODE, XML_ELEMENT_NODE, XML_TEXT_NODE, xmlAttr, xmlNode
@@ -34,8 +34,7 @@ cdef enum:
     IS_APART_FROM_PARAGRAPH = 2
     IS_BLOCK = 4
     IS_TEX = 8
-    IS_MATH = 16
-    IS_ANNOTATION = 32
+    IS_MATH_BOX = 16
     IS_PARAGRAPH = 64
     IS_FLOAT = 128
     IS_XREF = 256
@@ -46,7 +45,14 @@ cdef enum:
     IS_SCOPE = 8192
     IS_TEXT_SCOPE = 16384
     IS_SUB_ARTICLE = 32768
-    IS_TOLD_OTHERWISE = IS_APART | IS_APART_FROM_PARAGRAPH | IS_BLOCK | IS_TEX | IS_MATH
+    IS_SUP = 65536
+    IS_SUB = 131072
+    HAS_SUP = 262144
+    HAS_SUB = 524288
+    IS_FRACTION = 1048576
+    IS_TOLD_OTHERWISE = IS_APART | IS_APART_FROM_PARAGRAPH | IS_BLOCK | IS_TEX
+    IS_SCRIPT = IS_SUP | IS_SUB | IS_XREF
+    HAS_SCRIPTS = HAS_SUP | HAS_SUB | IS_FRACTION
 
 
 cdef struct Name:
@@ -56,7 +62,7 @@ cdef struct Name:
 
 cdef Name _plain[64]
 cdef int _plain_from[257]  # where the names of each slot begin
-cdef Name _of_math[8]
+cdef Name _of_math[24]
 cdef int _n_of_math = 0
 cdef bytes _MATHML = tags.MATHML.strip("{}").encode()
 cdef const char* _mathml = _MATHML
@@ -74,7 +80,13 @@ def _fill_tables():
     facts = {}
     for fact, names in (
         (IS_APART, tags.APART), (IS_APART_FROM_PARAGRAPH, tags.APART_FROM_PARAGRAPH), (IS_BLOCK, tags.BLOCKS),
-        (IS_TEX, {tags.TEX}), (IS_MATH, {tags.MATH}), (IS_ANNOTATION, tags.ANNOTATIONS), (IS_PARAGRAPH, {"p"}),
+        (IS_TEX, {tags.TEX}), (IS_MATH_BOX, tags.MATH_BOXES), (IS_PARAGRAPH, {"p"}),
+        (HAS_SUP, {name for name, marks in tags.MATH_SCRIPTS.items() if "^" in marks}),
+        (HAS_SUB, {name for name, marks in tags.MATH_SCRIPTS.items() if "_" in marks}),
+        (IS_FRACTION, {name for name, marks in tags.MATH_SCRIPTS.items() if "/" in marks}),
+        *((fact, {name for name, mark in tags.SCRIPTS.items() if mark == height}) for fact, height in (
+            (IS_SUP, "^"), (IS_SUB, "_"),
+        )),
         (IS_FLOAT, tags.FLOATS), (IS_XREF, {"xref"}), (IS_REF, {"ref"}), (IS_IDENTIFIER, tags.IDENTIFIERS),
         (IS_WRITTEN_CITATION, {tags.WRITTEN_CITATION}), (IS_CITATION_IN_PARTS, tags.CITATIONS_IN_PARTS),
         (IS_SCOPE, tags.SCOPES), (IS_TEXT_SCOPE, tags.TEXT_SCOPES),
@@ -84,7 +96,7 @@ def _fill_tables():
             facts[name] = facts.get(name, 0) | fact
     names = sorted((name.encode() for name in facts if not name.startswith("{")), key=slot_of)
     of_math = [name for name in facts if name.startswith(tags.MATHML)]
-    if len(names) > 64 or len(of_math) > 8 or len(names) + len(of_math) < len(facts):
+    if len(names) > 64 or len(of_math) > 24 or len(names) + len(of_math) < len(facts):
         raise ValueError("the tables of names are too small, or a name has an unknown namespace")
     cdef int i, slot
     for i, name in enumerate(names):
@@ -256,35 +268,69 @@ cdef class Text:
             node = after(node, element)
         return 0
 
-    cdef int add_told(self, const xmlNode* element, int apart, _Document document) except -1:
-        """What a reader sees of an element, without the elements that are `apart`."""
+    cdef int add_told(self, const xmlNode* element, int around, int apart, _Document document) except -1:
+        """What a reader sees of an element, of which `around` is known, without the elements that are `apart`."""
         cdef xmlNode* node = element.children
-        cdef int facts
-        cdef Py_ssize_t length
-        cdef const char* latex
+        cdef int facts, place = 0
+        cdef size_t start
         while node != NULL:
             if is_text(node):
-                self.add_node(node)
+                if not (around & IS_MATH_BOX and is_blank(node)):
+                    self.add_node(node)
             elif node.type == XML_ELEMENT_NODE:
                 facts = facts_of(node)
-                if not facts & IS_TOLD_OTHERWISE:
-                    self.add_told(node, apart, document)
-                elif facts & IS_TEX:
-                    text = latex_of(elementFactory(document, node))
-                    latex = PyUnicode_AsUTF8AndSize(text, &length)
-                    self.add(<const unsigned char*> latex, length)
-                elif facts & apart:
-                    if facts & IS_BLOCK:
-                        self.add_space()
-                elif facts & IS_BLOCK:
-                    self.add_space()
-                    self.add_told(node, apart, document)
-                    self.add_space()
-                elif facts & IS_MATH and not has_annotation(node):
-                    self.add_all(node, False)
+                start = self.length
+                if facts & IS_TOLD_OTHERWISE:
+                    self.add_otherwise(node, facts, apart, document)
                 else:
-                    self.add_told(node, apart, document)
+                    self.add_told(node, facts, apart, document)
+                if facts & IS_SCRIPT:
+                    self.mark(start, mark_of(facts, around))
+                    if self.ends_with_digit() and begins_with_digit(node.next):
+                        self.add_space()
+                elif around & HAS_SCRIPTS and place:
+                    self.mark(start, mark_in_math(around, place))
+                place += 1
             node = node.next
+        return 0
+
+    cdef int add_otherwise(self, xmlNode* node, int facts, int apart, _Document document) except -1:
+        cdef Py_ssize_t length
+        cdef const char* latex
+        if facts & IS_TEX:
+            text = latex_of(elementFactory(document, node))
+            latex = PyUnicode_AsUTF8AndSize(text, &length)
+            self.add(<const unsigned char*> latex, length)
+        elif facts & apart:
+            if facts & IS_BLOCK:
+                self.add_space()
+        elif facts & IS_BLOCK:
+            self.add_space()
+            self.add_told(node, facts, apart, document)
+            self.add_space()
+        else:
+            self.add_told(node, facts, apart, document)
+        return 0
+
+    cdef inline bint ends_with_digit(self) noexcept:
+        return self.length and is_digit(self.data[self.length - 1])
+
+    cdef int mark(self, size_t start, unsigned char sign) except -1:
+        """Put a sign before what was added since `start`, where `_tree_python._is_marked` says so."""
+        cdef size_t length = self.length - start
+        cdef unsigned char* content
+        if not sign or not start or not length:
+            return 0
+        if sign == 47:
+            if self.data[start - 1] == 32 or (length == 1 and self.data[start] == 32):
+                return 0
+        elif not is_digit(self.data[start - 1]) or not is_marked(self.data + start, length, sign):
+            return 0
+        self.add(b"0", 1)  # makes room
+        content = self.data + start
+        memmove(content + 1, content, length)
+        content[0] = sign
+        self.after_space = self.data[self.length - 1] == 32
         return 0
 
     cdef str cleaned(self):
@@ -293,13 +339,66 @@ cdef class Text:
         return PyUnicode_DecodeUTF8(<const char*> self.data, self.length, NULL) if self.length else ""
 
 
-cdef bint has_annotation(xmlNode* element) noexcept:
-    cdef xmlNode* node = element
-    while node != NULL:
-        if node.type == XML_ELEMENT_NODE and facts_of(node) & IS_ANNOTATION:
-            return True
-        node = after(node, element)
+cdef inline bint is_digit(unsigned char byte) noexcept:
+    return 48 <= byte <= 57
+
+
+cdef bint begins_with_digit(const xmlNode* text) noexcept:
+    while text != NULL and is_text(text):
+        if text.content != NULL and text.content[0]:
+            return is_digit((<const unsigned char*> text.content)[0])
+        text = text.next
     return False
+
+
+cdef bint is_blank(const xmlNode* text) noexcept:
+    """Whether the text that this is a part of (CDATA sections are others) is white space alone."""
+    cdef const unsigned char* at
+    while text.prev != NULL and is_text(text.prev):
+        text = text.prev
+    while text != NULL and is_text(text):
+        at = <const unsigned char*> text.content
+        while at != NULL and at[0]:
+            if at[0] != 32 and at[0] != 9 and at[0] != 10 and at[0] != 13:
+                return False
+            at += 1
+        text = text.next
+    return True
+
+
+cdef inline unsigned char mark_of(int facts, int around) noexcept:
+    return 32 if (facts | around) & IS_XREF else 94 if facts & IS_SUP else 95
+
+
+cdef inline unsigned char mark_in_math(int around, int place) noexcept:
+    if around & IS_FRACTION:
+        return 47 if place == 1 else 0
+    if around & HAS_SUB and place == 1:
+        return 95
+    return 94 if around & HAS_SUP and place == (2 if around & HAS_SUB else 1) else 0
+
+
+cdef bint is_marked(const unsigned char* content, size_t length, unsigned char sign) noexcept:
+    """Whether a numeral and this at another height are told apart by a sign."""
+    cdef const unsigned char* end = content + length
+    if is_digit(content[0]) or sign != 94:
+        return is_digit(content[0])
+    if content[0] == 43 or content[0] == 45:
+        content += 1
+    elif length >= 3 and content[0] == 0xE2 and (
+        (content[1] == 0x80 and 0x90 <= content[2] <= 0x93) or (content[1] == 0x88 and content[2] == 0x92)
+    ):
+        content += 3
+    else:
+        return is_greek(content[0])
+    if content < end and content[0] == 32:
+        content += 1
+    return content < end and (is_digit(content[0]) or 97 <= content[0] | 32 <= 122 or is_greek(content[0]))
+
+
+cdef inline bint is_greek(unsigned char first) noexcept:
+    """Whether a character's first byte is that of U+0380 to U+03FF."""
+    return first == 0xCE or first == 0xCF
 
 
 cdef str plain(xmlNode* element):
@@ -326,7 +425,7 @@ def text_of(_Element element):
     if element is None:
         return ""
     cdef Text text = Text.__new__(Text)
-    text.add_told(element._c_node, IS_APART, element._doc)
+    text.add_told(element._c_node, facts_of(element._c_node), IS_APART, element._doc)
     return text.cleaned()
 
 
@@ -509,7 +608,7 @@ cdef class Walk:
         if index >= <unsigned int> self.texts.length:
             raise IndexError(index)
         cdef Text text = Text.__new__(Text)
-        text.add_told(self.texts.kept[index].node, IS_APART_FROM_PARAGRAPH, self.root._doc)
+        text.add_told(self.texts.kept[index].node, IS_PARAGRAPH, IS_APART_FROM_PARAGRAPH, self.root._doc)
         return text.cleaned()
 
     def xrefs(self, rids, ref_types):

@@ -1,5 +1,9 @@
 """The walks over an article's tree in Python: what `tree` offers, where no C compiler was at hand.
 
+Texts are written as a reader sees them but on one line: exponents and indices stand on it as they are (CO2, Ca2+, m2),
+but where two numerals would become one, or an exponent a subtraction, a mark says what the height said: 5 × 10^5,
+10^−3, H2^18O, 1/2 for a fraction. See `_marked`.
+
 This is the definition; `_tree_compiled.pyx` does the same several times faster, and tests hold the two equal.
 """
 
@@ -12,7 +16,6 @@ from typing import cast
 from lxml import etree
 
 from biomedica_kedro.jats.tags import (
-    ANNOTATIONS,
     APART,
     APART_FROM_PARAGRAPH,
     BLOCKS,
@@ -20,7 +23,10 @@ from biomedica_kedro.jats.tags import (
     FLOATS,
     IDENTIFIERS,
     MATH,
+    MATH_BOXES,
+    MATH_SCRIPTS,
     SCOPES,
+    SCRIPTS,
     SUB_ARTICLES,
     TEX,
     TEXT_SCOPES,
@@ -28,6 +34,9 @@ from biomedica_kedro.jats.tags import (
     XLINK_HREF,
 )
 
+_DIGITS = "0123456789"
+_EXPONENT = re.compile(r"[+\-−–‐‑‒]\s*[0-9A-Za-z\u0380-\u03ff]|[\u0380-\u03ff]")
+_XML_SPACE = " \t\r\n"
 _PREAMBLE = re.compile(r"(?:\s*\\(?:documentclass|usepackage|setlength)(?:\[[^\]]*\]|\{[^{}]*\})*)+")
 # An XPath, because `itertext` takes three times as long.
 _texts = etree.XPath("descendant::text()", smart_strings=False)
@@ -97,7 +106,7 @@ class Walk:
 
     def paragraph_text(self, index: int) -> str:
         """Text of a `<p>` without what is told elsewhere: nested paragraphs, figures, tables, supplements."""
-        return clean("".join(_pieces(self._paragraphs[index], APART_FROM_PARAGRAPH)))
+        return _told(self._paragraphs[index], APART_FROM_PARAGRAPH)
 
     def xrefs(self, rids: Container[str], ref_types: Container[str]) -> list[CrossReference]:
         """Cross references to one of these ids, to several ids at once, or of one of these types.
@@ -117,7 +126,7 @@ class Walk:
 
 def text_of(element: etree._Element | None) -> str:
     """Text of an element as a reader sees it, without what `tags.APART` names; empty for None."""
-    return "" if element is None else clean("".join(_pieces(element, APART)))
+    return "" if element is None else _told(element, APART)
 
 
 def plain_text(element: etree._Element | None) -> str:
@@ -144,22 +153,56 @@ def latex_of(element: etree._Element) -> str:
     return _PREAMBLE.sub("", source).strip().strip("$")
 
 
-def _pieces(element: etree._Element, apart: frozenset[str]) -> list[str]:
-    pieces = [element.text or ""]
-    for child in element:
-        tag = child.tag
+def _told(element: etree._Element, apart: frozenset[str]) -> str:
+    pieces: list[str] = []
+    _tell(element, apart, pieces)
+    return clean("".join(pieces))
+
+
+def _tell(element: etree._Element, apart: frozenset[str], pieces: list[str]) -> None:
+    """Append what a reader sees of an element, without the elements that are `apart`."""
+    is_box, marks = element.tag in MATH_BOXES, MATH_SCRIPTS.get(element.tag, "")
+    _append(element.text, is_box, pieces)
+    for place, child in enumerate(element):
+        tag, start = child.tag, len(pieces)
         if tag == TEX:
-            pieces.append(latex_of(child))
+            _append(latex_of(child), False, pieces)
         elif tag in apart:
-            pieces.append(" " if tag in BLOCKS else "")
+            _append(" " if tag in BLOCKS else "", False, pieces)
         elif tag in BLOCKS:
-            pieces += [" ", *_pieces(child, apart), " "]
-        elif tag == MATH and next(child.iter(*ANNOTATIONS), None) is None:
-            pieces.append(_all_text(child))
+            pieces.append(" ")
+            _tell(child, apart, pieces)
+            pieces.append(" ")
         else:
-            pieces += _pieces(child, apart)
-        pieces.append(child.tail or "")
-    return pieces
+            _tell(child, apart, pieces)
+        mark = marks[place - 1 : place] if place else ""
+        if tag in SCRIPTS:
+            mark = " " if element.tag == "xref" else SCRIPTS[tag]
+        if mark and start and _is_marked(mark, pieces[start - 1][-1], "".join(pieces[start:])):
+            pieces.insert(start, mark)
+        if tag in SCRIPTS and pieces and pieces[-1][-1] in _DIGITS and child.tail and child.tail[0] in _DIGITS:
+            pieces.append(" ")
+        _append(child.tail, is_box, pieces)
+
+
+def _append(text: str | None, is_box: bool, pieces: list[str]) -> None:
+    if text and not (is_box and not text.strip(_XML_SPACE)):
+        pieces.append(text)
+
+
+def _is_marked(mark: str, before: str, content: str) -> bool:
+    """Whether a mark stands between a character and what follows it at another height.
+
+    A superscript is marked that begins with a digit, a Greek letter, or a sign before a digit or letter: 10^−3, 2^ΔΔCt.
+    Letters and signs alone are ordinals, charges, genotypes and footnote marks: 4th, NH4+, Tp53−/−.
+    """
+    if mark == "/":
+        return not before.isspace() and content.strip() != ""
+    if before not in _DIGITS or not content:
+        return False
+    if content[0] in _DIGITS or mark != "^":
+        return content[0] in _DIGITS
+    return _EXPONENT.match(content) is not None
 
 
 def _all_text(element: etree._Element) -> str:

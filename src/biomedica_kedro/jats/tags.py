@@ -16,15 +16,26 @@ LANGUAGES = {
 
 TEX = "tex-math"
 MATH = f"{MATHML}math"
-# LaTeX or other annotations of the same formula.
-ANNOTATIONS = frozenset({f"{MATHML}annotation", f"{MATHML}annotation-xml", TEX})
+# What stands before the second and the third child of these.
+MATH_SCRIPTS = {
+    f"{MATHML}{name}": marks
+    for name, marks in (
+        ("msup", "^"), ("mover", "^"), ("msub", "_"), ("munder", "_"), ("msubsup", "_^"), ("munderover", "_^"),
+        ("mfrac", "/"),
+    )
+}  # fmt: skip
+# White space between the elements in these is no text.
+MATH_BOXES = frozenset({MATH, *(f"{MATHML}{name}" for name in ("mrow", "mstyle", "semantics")), *MATH_SCRIPTS})
+
+# Before these stands a mark where their numeral would join the numeral before: 10^5, H2^18O, "in 2010 12" (a citation).
+SCRIPTS = {"sup": "^", "sub": "_", "xref": " "}
 
 # Elements whose text is not part of the text around them.
 APART = frozenset(
     {"object-id", "supplementary-material", "fig", "fig-group", f"{MATHML}annotation", f"{MATHML}annotation-xml"}
 )
 # Of a paragraph's text, moreover: what has a place of its own in the output, and nested paragraphs, told on their own.
-APART_FROM_PARAGRAPH = APART | {"p", "table-wrap", "table-wrap-group", "alt-text", "long-desc"}
+APART_FROM_PARAGRAPH = APART | {"p", "table-wrap", "table-wrap-group", "alt-text", "long-desc", "graphic", "media"}
 # A space stands on both sides of each, so that words of neighbours never join.
 BLOCKS = frozenset(
     {
@@ -43,6 +54,7 @@ BLOCKS = frozenset(
         "copyright-statement",
         "copyright-year",
         "license-p",
+        f"{MATHML}mtd",
     }
 )
 
