@@ -165,7 +165,7 @@ def _repaired(
             return etree.fromstring(xml, make_parser()), False
         except etree.XMLSyntaxError as again:
             error = again
-    _refuse(str(error))
+    _refuse(f"{error}, before {n_nul} NUL bytes at the end" if n_nul else str(error))
     stray: set[str] = set()
     mended = _STRAY.sub(lambda match: _as_text(match, stray), xml.lstrip())
     warnings.extend(sorted(stray))
