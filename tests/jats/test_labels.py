@@ -83,7 +83,7 @@ def test_other_series_and_works_are_no_figure_of_ours(text):
 
 
 def test_words_are_those_of_the_articles_labels():
-    assert named("Image 1 and Graph 2, Chart 3", "Image 1", "Graph 2") == ["image 1", "graph 2"]
+    assert named("Image 1 and Graph 2, Chart 3", "Image 1", "Graph 2") == ["graph 2", "image 1"]
     assert named("as in Fig. II and I", "Fig. I") == ["fig roman2"]
 
 

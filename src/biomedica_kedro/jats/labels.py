@@ -83,7 +83,7 @@ def head_of(key: LabelKey) -> str:
 
 def spellings(labels: Collection[str], keys: Collection[LabelKey]) -> dict[str, str]:
     """How texts write the words that the labels of an article number, each with the word."""
-    heads = {head_of(key) for key in keys}
+    heads = sorted({head_of(key) for key in keys})
     spelled = {one: head for head in heads for one in (head.capitalize(), head)}
     text = " ".join(labels)
     spelled |= {head.upper(): head for head in heads if head.upper() in text}
