@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         "panels.py --figures 10",
         "sequential_reads.py --samples 20 --rounds 1 --folder scratch",
         "serialization.py --samples 20 --rounds 1",
+        "sub_captions.py --captions captions.jsonl",
         "training_step.py --rounds 1",
     ],
     ids=lambda command: " ".join(word for word in command.split("-")[0].split()),
@@ -30,6 +32,9 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 def test_a_benchmark_measures_and_writes_its_result(command: str, tmp_path: Path) -> None:
     shutil.copytree(BENCHMARKS, tmp_path / "benchmarks", ignore=shutil.ignore_patterns("results", "__pycache__"))
     (tmp_path / "benchmarks" / "results").mkdir()
+    panels = [{"label": "A", "caption": "Cells. Red."}, {"label": "B", "caption": "Cells. Green."}]
+    caption = {"id": "1", "caption": "Cells. (A) Red. (B) Green.", "panels": panels}
+    (tmp_path / "captions.jsonl").write_text(json.dumps(caption))
     environment = {name: value for name, value in os.environ.items() if name != "WDS_SECURE"}
 
     done = subprocess.run(

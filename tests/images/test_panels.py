@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
-from biomedica_kedro.images.panels import PanelOptions, panel_row, read_panels, split_caption
+from biomedica_kedro.images.panels import PanelOptions, panel_row, read_panels
 
 OPTIONS = PanelOptions()
 
@@ -81,62 +79,15 @@ def test_boxes_are_in_pixels_of_the_original_whatever_its_size():
     assert last[1].right > 1800 and last[0].right < 330
 
 
-@pytest.mark.parametrize(
-    ("caption", "letters"),
-    [
-        ("(A) One. (B) Two.", "AB"),
-        ("Overview. A, One. B, Two. C, Three.", "ABC"),
-        ("(a): one (b): two", "AB"),
-        ("a) one; b) two", "AB"),
-        ("Effect of vitamin A and B. No panels here.", ""),
-        ("(A-C) Many. (D) One.", "ABCD"),
-        ("A–C, Many. D, One.", "ABCD"),
-        ("(A, C) Controls. (B and D) Treated.", "ABCD"),
-        ("(a to c): many; (d & e): two", "ABCDE"),
-        ("(A–B, D) Some. (C) Another.", "ABCD"),
-        ("(A, D) Some. (B) Another.", "AB"),
-        ("(C–A) Backwards. (A) One.", ""),
-        ("(A) One. (B) Two, as in (A). (A–B) Both.", "AB"),
-        ("Cells (n = 3) and (i) more.", ""),
-        ("", ""),
-    ],
-    ids=[
-        "round",
-        "bare",
-        "lower",
-        "half",
-        "vitamins",
-        "range",
-        "bare range",
-        "lists",
-        "words",
-        "both",
-        "gap",
-        "backwards",
-        "again",
-        "numbers",
-        "empty",
-    ],
-)
-def test_panel_letters_are_found(caption: str, letters: str):
-    assert "".join(part.letter for part in split_caption(caption)) == letters
+def test_words_that_panels_share_can_be_put_before_their_own():
+    apart, prepended = (
+        read_panels(compose(1, 2), "Cells. (A) Red. (B) Green.", PanelOptions(shared_words=place))
+        for place in ("apart", "prepended")
+    )
 
-
-@settings(deadline=None, max_examples=200)
-@given(st.text(alphabet="AaBbCc(),.:– xyz", max_size=60))
-def test_parts_are_pieces_of_the_caption(caption: str):
-    parts = split_caption(caption)
-
-    assert all(part.text in caption for part in parts)
-    assert "".join(part.letter for part in parts) == "ABC"[: len(parts)]
-
-
-def test_letters_that_share_a_mark_share_its_words():
-    parts = split_caption("Slices. (A, C) Before. (B, D) After.")
-
-    assert [(part.letter, part.text) for part in parts] == [
-        ("A", "Before"), ("B", "After"), ("C", "Before"), ("D", "After")
-    ]  # fmt: skip
+    assert [part.text for part in apart.captions if part] == ["Red", "Green"]
+    assert [part.text for part in prepended.captions if part] == ["Cells. Red", "Cells. Green"]
+    assert panel_row("k", apart)["shared_caption"] == panel_row("k", prepended)["shared_caption"] == "Cells."
 
 
 def test_row_holds_boxes_and_words_of_each_panel():

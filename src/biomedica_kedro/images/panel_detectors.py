@@ -20,10 +20,9 @@ from biomedica_kedro.images.panels import (
     Box,
     PanelOptions,
     PanelReading,
-    SubCaption,
+    captions_of,
     in_reading_order,
     read_panels,
-    split_caption,
 )
 from biomedica_kedro.stages.files import sha256_of
 from biomedica_kedro.stages.identity import digest_of, what
@@ -88,14 +87,11 @@ def read_image(image: Image.Image, caption: str, options: PanelOptions, detector
     found = sorted(detector.detect(image), key=lambda pair: -pair[1])
     second = found[1][1] if len(found) > 1 else 0.0
     boxes = in_reading_order([box for box, score in found if score >= options.threshold])
-    parts = split_caption(caption)
     if len(boxes) < 2:
         whole = Box(0, 0, image.height, image.width)
         return PanelReading(is_multiple=False, score=max(0.5, 1.0 - second), boxes=(whole,), captions=(None,))
-    captions: tuple[SubCaption | None, ...] = (None,) * len(boxes)
-    if len(parts) == len(boxes):
-        captions = tuple(parts)
-    return PanelReading(is_multiple=True, score=max(0.5, second), boxes=tuple(boxes), captions=captions)
+    captions, shared = captions_of(boxes, caption, options)
+    return PanelReading(is_multiple=True, score=max(0.5, second), boxes=tuple(boxes), captions=captions, shared=shared)
 
 
 def _source_of(factory: str) -> Path:

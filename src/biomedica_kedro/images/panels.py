@@ -7,12 +7,11 @@ that touch each other without a gutter are left to a learned detector (`panel_de
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from string import ascii_uppercase
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
+from biomedica_kedro.images.sub_captions import SubCaption, split_caption
 from biomedica_kedro.records import Options
 
 IMAGE_PANELS = pa.schema(
@@ -28,6 +28,7 @@ IMAGE_PANELS = pa.schema(
         ("is_multiple", pa.bool_()),
         ("score", pa.float32()),
         ("n_panels", pa.int32()),
+        ("shared_caption", pa.string()),
         (
             "panels",
             pa.list_(
@@ -58,6 +59,8 @@ class PanelOptions(Options):
         min_side: side of a panel as a share of the image's side.
         max_ink: share of a gutter's length that may be crossed by something else than background.
         threshold: score from which an image counts as multiple.
+        shared_words: whether words that all panels share, a title or "Scale bars: 10 µm", stay apart or are put before
+            each panel's own words.
         detector: a learned detector instead, see `panel_detectors`.
         detector_weights: a local file that the detector is made from.
     """
@@ -67,6 +70,7 @@ class PanelOptions(Options):
     min_side: float = Field(default=0.16, gt=0, lt=0.5)
     max_ink: float = Field(default=0.004, ge=0, lt=1)
     threshold: float = Field(default=0.5, gt=0, lt=1)
+    shared_words: Literal["apart", "prepended"] = "apart"
     detector: str | None = None
     detector_weights: Path | None = None
 
@@ -91,14 +95,6 @@ class Box:
         return self.bottom - self.top
 
 
-@dataclass(frozen=True, slots=True)
-class SubCaption:
-    """Words of a caption that belong to one panel."""
-
-    letter: str
-    text: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelReading:
     """What was found out about one image.
@@ -108,12 +104,14 @@ class PanelReading:
         score: confidence in `is_multiple`, 0.5 to 1.
         boxes: the panels in reading order; the whole image when there is one.
         captions: for each box its part of the caption, or None where letters and boxes do not match in number.
+        shared: words of the caption that belong to all panels; empty where `captions` holds none.
     """
 
     is_multiple: bool
     score: float
     boxes: tuple[Box, ...]
     captions: tuple[SubCaption | None, ...]
+    shared: str = ""
 
 
 def read_panels(image: Image.Image, caption: str, options: PanelOptions) -> PanelReading:
@@ -127,22 +125,28 @@ def read_panels(image: Image.Image, caption: str, options: PanelOptions) -> Pane
     """
     scale = min(1.0, options.working_size / max(image.size))
     ink = _ink(image, scale)
-    parts = split_caption(caption)
+    n_parts = len(split_caption(caption).parts)
     boxes, evidence = _split(ink, options)
-    if len(parts) > 1 and len(boxes) != len(parts):
+    if n_parts > 1 and len(boxes) != n_parts:
         finer, finer_evidence = _split(ink, options, trust_marks=False)
-        if len(finer) == len(parts):
+        if len(finer) == n_parts:
             boxes, evidence = finer, finer_evidence
-    probability = _probability(evidence, len(boxes), len(parts))
+    probability = _probability(evidence, len(boxes), n_parts)
     is_multiple = probability >= options.threshold
     whole = Box(0, 0, image.height, image.width)
     found = tuple(_scaled(box, scale, image) for box in in_reading_order(boxes)) if is_multiple else (whole,)
-    captions: tuple[SubCaption | None, ...] = (None,) * len(found)
-    if is_multiple and len(parts) == len(found):
-        captions = tuple(parts)
+    captions, shared = captions_of(found, caption, options)
     return PanelReading(
-        is_multiple=is_multiple, score=max(probability, 1 - probability), boxes=found or (whole,), captions=captions
+        is_multiple=is_multiple, score=max(probability, 1 - probability), boxes=found, captions=captions, shared=shared
     )
+
+
+def captions_of(boxes: Sequence[Box], caption: str, options: PanelOptions) -> tuple[tuple[SubCaption | None, ...], str]:
+    """Parts of a caption for boxes in reading order, and the words they share; none where they differ in number."""
+    split = split_caption(caption)
+    if len(boxes) < 2 or len(split.parts) != len(boxes):
+        return (None,) * len(boxes), ""
+    return split.with_shared().parts if options.shared_words == "prepended" else split.parts, split.shared
 
 
 def panel_row(key: str, reading: PanelReading) -> dict[str, object]:
@@ -159,59 +163,12 @@ def panel_row(key: str, reading: PanelReading) -> dict[str, object]:
         "is_multiple": reading.is_multiple,
         "score": round(reading.score, 4),
         "n_panels": len(panels),
+        "shared_caption": reading.shared or None,
         "panels": panels,
     }
 
 
 _MAX_DEPTH = 6
-_JOIN = r"\s*(?:[-–—,&]|and|to)\s*"
-_LETTERS = re.compile(
-    rf"(?:(?<=^)|(?<=[\s.;:,]))(?:\((?P<round>[A-Za-z](?:{_JOIN}[A-Za-z])*)\)"
-    r"|(?P<bare>[A-Za-z](?:[-–—][A-Za-z])?)(?=[,.:)]\s))"
-)
-_RUN = re.compile(r"([A-Za-z])\s*(?:[-–—]|to)\s*([A-Za-z])|(?<![A-Za-z])([A-Za-z])(?![A-Za-z])")
-
-
-def split_caption(caption: str) -> list[SubCaption]:
-    """Parts of a caption that begin with panel letters, by letter: "(A) … (B) …", "A, … B, …", "(A–C) … (D, F) …".
-
-    Letters count only when together they are an unbroken run from A (or a) on, each mark beginning with the first
-    letter not yet named, so that "vitamin C." or "(n = 3)" start no part. Letters that share a mark share its words.
-    Fewer than two letters are none.
-    """
-    best: list[SubCaption] = []
-    for case in (str.isupper, str.islower):
-        marks: list[tuple[int, int, str]] = []
-        named: set[str] = set()
-        for match in _LETTERS.finditer(caption):
-            letters = match["round"] or match["bare"]
-            names = _names(letters) if case(letters.replace("and", "").replace("to", "")) else ""
-            if names[:1] == _first_missing(named) and not named & set(names):
-                marks.append((match.start(), match.end(), names))
-                named |= set(names)
-        ends = [*(start for start, _, _ in marks[1:]), len(caption)]
-        parts = [
-            SubCaption(name, caption[after:end].strip(" ,.:;)"))
-            for (_, after, names), end in zip(marks, ends, strict=False)
-            for name in names
-            if name < _first_missing(named)
-        ]
-        if len(parts) > max(1, len(best)):
-            best = sorted(parts, key=lambda part: part.letter)
-    return best
-
-
-def _names(letters: str) -> str:
-    """Capital letters that a mark names: "a–c, e" are A, B, C and E; nothing where a letter is named twice."""
-    names = "".join(
-        "".join(map(chr, range(ord(first), ord(last) + 1))) or " " if first else one
-        for first, last, one in _RUN.findall(letters.upper().replace("AND", ",").replace("TO", "-"))
-    )
-    return names if len(set(names)) == len(names) and names.isalpha() else ""
-
-
-def _first_missing(named: set[str]) -> str:
-    return next((letter for letter in ascii_uppercase if letter not in named), "[")
 
 
 @dataclass(frozen=True, slots=True)
