@@ -21,7 +21,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         "annotation.py k_means --rows 5000 --dimensions 16 --clusters 8",
         "extraction.py --rounds 1 --without-peers",
         "filtering.py --rows 20000 --folder scratch",
-        "panels.py --figures 10",
+        "panels.py --figures 24",
         "sequential_reads.py --samples 20 --rounds 1 --folder scratch",
         "serialization.py --samples 20 --rounds 1",
         "sub_captions.py --captions captions.jsonl",
@@ -45,3 +45,29 @@ def test_a_benchmark_measures_and_writes_its_result(command: str, tmp_path: Path
     name = command.partition(".")[0]
     assert done.returncode == 0, done.stderr[-2000:]
     assert "|" in (tmp_path / "benchmarks" / "results" / f"{name}.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "made"),
+    [
+        ("train_panel_cuts.py --figures 12 --output cuts.safetensors", "cuts.safetensors"),
+        ("train_panel_letters.py --letters 600 --figures 2 --output letters.safetensors", "letters.safetensors"),
+        ("layout_statistics.py --layouts layouts.tsv", "benchmarks/layout_statistics.json"),
+    ],
+    ids=["cuts", "letters", "layouts"],
+)
+def test_what_panels_are_found_with_is_made_by_the_project(command: str, made: str, tmp_path: Path) -> None:
+    shutil.copytree(BENCHMARKS, tmp_path / "benchmarks", ignore=shutil.ignore_patterns("results", "__pycache__"))
+    sides = ("left", "top", "right", "bottom")
+    rows = [["figure", *sides, "label", *(f"label_{side}" for side in sides)]]
+    for name in ("one", "two", "three"):
+        rows += [[name, x, y, x + 90, y + 80, "A", x + 2, y + 2, x + 12, y + 14] for x in (0, 95) for y in (0, 84)]
+    rows += [["four", 0, 0, 200, 100, "", "", "", "", ""]]
+    (tmp_path / "layouts.tsv").write_text("\n".join("\t".join(map(str, row)) for row in rows))
+
+    done = subprocess.run(
+        [sys.executable, *f"benchmarks/{command}".split()], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / made).stat().st_size > 500

@@ -212,7 +212,7 @@ def _third_party(objects: ArticleObjects) -> None:
 
 FAULTS = (
     Fault("malformed_xml", "extraction", RejectReason.MALFORMED_XML, _malformed_xml),
-    Fault("mismatched_tag", "extraction", "recovered", _mismatched_tag),
+    Fault("mismatched_tag", "extraction", RejectReason.MALFORMED_XML, _mismatched_tag),
     Fault("html_instead_of_xml", "ingestion", RejectReason.NOT_AN_ARTICLE, _html_for_xml),
     Fault("entity_bomb", "extraction", RejectReason.HOSTILE_XML, _entity_bomb),
     Fault("listed_media_absent", "ingestion", RejectReason.NOT_FOUND, _unserved_media),

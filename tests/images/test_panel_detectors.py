@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from biomedica_kedro.images.boxes import Box
 from biomedica_kedro.images.panel_detectors import DetectOptions, DetectorError, DetectorHandle, read_image
 from biomedica_kedro.images.panels import Box, PanelOptions
 from biomedica_kedro.stages.identity import digest_of

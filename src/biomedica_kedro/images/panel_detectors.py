@@ -1,7 +1,7 @@
-"""A learned panel detector in the place of the classical method: any object that gives boxes and scores.
+"""A detector of one's own in the place of the cuts of `panel_cuts`: any object that gives boxes and scores.
 
 `detect_panels.detector` names a factory by its Python path, "package.module:factory"; it is called with the path of
-`detector_weights` where there is one. No detector comes with this project.
+`detector_weights` where there is one.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from typing import Protocol, cast
 
 from PIL import Image
 
+from biomedica_kedro.images import panel_cuts, panel_letters
+from biomedica_kedro.images.boxes import Box, in_reading_order
 from biomedica_kedro.images.panels import (
-    Box,
     PanelOptions,
     PanelReading,
     captions_of,
-    in_reading_order,
     read_panels,
 )
 from biomedica_kedro.stages.files import sha256_of
 from biomedica_kedro.stages.identity import digest_of, what
+
+OWN_WEIGHTS = (panel_cuts.WEIGHTS, panel_letters.WEIGHTS)
 
 
 class PanelDetector(Protocol):
@@ -42,14 +44,16 @@ class DetectorError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DetectorHandle:
-    """A choice with a digest; the detector is made where it is needed. Without a factory it is the classical method."""
+    """A choice with a digest; the detector is made where it is needed. Without a factory panels are cut apart."""
 
     factory: str | None
     weights: Path | None = None
 
     def digest(self) -> str:
         """Digest of the choice: the factory's name, the source file of its module, the content of the weights."""
-        source = None if self.factory is None else sha256_of(_source_of(self.factory))
+        if self.factory is None:
+            return digest_of([sha256_of(path) for path in OWN_WEIGHTS])
+        source = sha256_of(_source_of(self.factory))
         return digest_of([self.factory, source, None if self.weights is None else sha256_of(_existing(self.weights))])
 
     def build(self) -> PanelDetector | None:
@@ -78,7 +82,7 @@ def _existing(path: Path) -> Path:
 
 
 def read_image(image: Image.Image, caption: str, options: PanelOptions, detector: PanelDetector | None) -> PanelReading:
-    """Panels as the detector finds them, or by the classical method without one; see `panels.read_panels`.
+    """Panels as the detector finds them, or by cuts without one; see `panels.read_panels`.
 
     Several panels are as likely as the second of the detector's boxes.
     """

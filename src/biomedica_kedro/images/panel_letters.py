@@ -1,0 +1,113 @@
+"""Panel letters in an image: lone letters among its marks, told by a small network.
+
+A letter is a connected piece of dark or bright pixels with nothing of its size beside it, except a bracket. What it
+reads as comes from a network of 20,000 weights trained on drawn letters (benchmarks/train_panel_letters.py), without
+regard to case. Only letters that the caption names are looked for: a lone "C" in a chart is of no use otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from safetensors.numpy import load_file
+from scipy import ndimage
+
+from biomedica_kedro.images.boxes import Box
+from biomedica_kedro.images.panel_lines import Gray, Mask
+
+Patches = npt.NDArray[np.float32]  # patch_NF: N marks, F = 16 x 16 shares of ink and width over height
+
+PATCH = 16
+WEIGHTS = Path(__file__).with_name("panel_letters.safetensors")
+_DARK, _BRIGHT = 100, 185
+_LEAST_HEIGHT, _MOST_HEIGHT = 6, 34
+_LEAST_PROBABILITY = 0.3
+
+
+def find_letters(gray: Gray, wanted: Sequence[str]) -> dict[str, Box]:
+    """Places of the wanted letters, as far as they are found.
+
+    Args:
+        gray: gray_HW, letters 6 to 34 pixels high.
+        wanted: single letters in either case.
+    """
+    places, patches = lone_marks(gray)
+    if not places:
+        return {}
+    probabilities = _read(np.stack(patches))
+    found: dict[str, Box] = {}
+    for letter in wanted:
+        if len(letter) != 1 or not ("A" <= letter.upper() <= "Z"):
+            continue
+        column = probabilities[:, ord(letter.upper()) - ord("A")]
+        best = int(column.argmax())
+        if column[best] >= _LEAST_PROBABILITY:
+            found[letter] = places[best]
+    return found
+
+
+def lone_marks(gray: Gray) -> tuple[list[Box], list[Patches]]:
+    """Marks of the size of a letter with nothing of their size beside them, and their patches."""
+    places: list[Box] = []
+    patches: list[Patches] = []
+    for mask in (gray < _DARK, gray > _BRIGHT):
+        labels, count = ndimage.label(mask)
+        if not count:
+            continue
+        slices = ndimage.find_objects(labels)
+        edges = np.array([(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in slices])
+        for i in np.flatnonzero(_stand_alone(edges)).tolist():
+            top, left, bottom, right = edges[i].tolist()
+            mark = labels[top:bottom, left:right] == i + 1
+            if mark.mean() < 0.9 or right - left < 0.35 * (bottom - top):
+                places.append(Box(top, left, bottom, right))
+                patches.append(patch_of(mark))
+    return places, patches
+
+
+def _stand_alone(edges: npt.NDArray[np.int64]) -> Mask:
+    """Which of the boxes (top, left, bottom, right) are like letters and have no like neighbor in their line."""
+    height, width = edges[:, 2] - edges[:, 0], edges[:, 3] - edges[:, 1]
+    alone = (height >= _LEAST_HEIGHT) & (height <= _MOST_HEIGHT) & (width >= 2) & (width <= 1.5 * height + 2)
+    some = np.flatnonzero(alone)
+    others = np.flatnonzero((height >= 4) & (height <= 60) & (width <= 90))
+    mine, other = edges[some][:, None, :], edges[others][None, :, :]
+    my_height, other_height = height[some][:, None], height[others][None, :]
+    shared = np.minimum(mine[..., 2], other[..., 2]) - np.maximum(mine[..., 0], other[..., 0])
+    apart = np.maximum(other[..., 1] - mine[..., 3], mine[..., 1] - other[..., 3])
+    beside = (shared > 0.35 * my_height) & (apart < 0.7 * my_height) & (other_height >= 0.45 * my_height)
+    beside &= others[None, :] != some[:, None]
+    brackets = beside & (width[others][None, :] < 0.45 * other_height) & (other_height >= my_height)
+    alone[some] = ((beside & ~brackets).sum(axis=1) == 0) & (brackets.sum(axis=1) <= 2)
+    return np.asarray(alone)
+
+
+def patch_of(mark: Mask) -> Patches:
+    """patch_F of one mark: drawn into a square of `PATCH` pixels, and its width over its height."""
+    height, width = mark.shape
+    side = max(height, width)
+    square = np.zeros((side, side), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = mark * np.uint8(255)
+    how = Image.Resampling.BOX if side >= PATCH else Image.Resampling.BILINEAR
+    small = np.asarray(Image.fromarray(square).resize((PATCH, PATCH), how), dtype=np.float32).ravel() / 255
+    return np.append(small, np.float32(width / height))
+
+
+def _read(patch_NF: Patches) -> Patches:
+    """Probabilities of A to Z and of no letter, of each patch."""
+    tensors = _network()
+    hidden = np.maximum(patch_NF @ tensors["weight_0"] + tensors["bias_0"], 0)
+    logits = hidden @ tensors["weight_1"] + tensors["bias_1"]
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+@cache
+def _network() -> dict[str, Patches]:
+    return load_file(WEIGHTS)
