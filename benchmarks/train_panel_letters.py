@@ -1,6 +1,6 @@
 """Train the network that reads panel letters: src/biomedica_kedro/images/panel_letters.safetensors.
 
-    python benchmarks/train_panel_letters.py [--letters 40000] [--figures 60] [--seed 0]
+    python benchmarks/train_panel_letters.py [--letters 30000] [--figures 600] [--seed 0]
 
 Letters are drawn in the fonts that come with matplotlib and Pillow, in sizes and with blur as in published figures.
 What is no letter: digits and signs in the same fonts, and the lone marks of drawn figures without labels.
@@ -57,7 +57,7 @@ def drawn_marks(count: int, seed: int) -> Iterator[tuple[np.ndarray, int]]:
         page = page.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1.2)))
         page = page.resize((round(page.width * scale), round(page.height * scale)), Image.Resampling.BOX)
         gray = np.asarray(page, dtype=np.float32) + rng.normal(0, 6, (page.height, page.width))
-        places, patches = panel_letters.lone_marks(np.clip(gray, 0, 170).astype(np.uint8))
+        places, patches = panel_letters.lone_marks(np.clip(gray, 0, 165).astype(np.uint8))
         for place, patch in zip(places, patches, strict=True):
             row, column = (
                 int((near + far) / 2 / scale / CELL)
@@ -96,8 +96,8 @@ def fit(patch_NF: np.ndarray, class_N: np.ndarray, seed: int) -> nn.Sequential:
 def main() -> None:
     """Draw, train, write, and say how many letters kept apart are read right."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--letters", type=int, default=40000)
-    parser.add_argument("--figures", type=int, default=60)
+    parser.add_argument("--letters", type=int, default=30000)
+    parser.add_argument("--figures", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=panel_letters.WEIGHTS)
     given = parser.parse_args()

@@ -12,15 +12,24 @@ def texture(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(noise.astype(np.uint8))
 
 
-def compose(rows: int, columns: int, *, letters: bool = True, gap: int = 8, cell: int = 150) -> Image.Image:
-    margin = 18 if letters else gap
+def compose(
+    rows: int,
+    columns: int,
+    *,
+    letters: bool = True,
+    gap: int = 8,
+    cell: int = 150,
+    names: str = "ABCDEFGH",
+    size: int = 14,
+) -> Image.Image:
+    margin = size + 4 if letters else gap
     page = Image.new("RGB", (columns * (cell + gap) + gap, rows * (cell + margin) + gap), "white")
     draw = ImageDraw.Draw(page)
     for i in range(rows * columns):
         left, top = gap + i % columns * (cell + gap), margin + i // columns * (cell + margin)
         page.paste(texture(cell, cell, i), (left, top))
         if letters:
-            draw.text((left, top - margin), "ABCDEFGH"[i], fill="black", font=ImageFont.load_default(14))
+            draw.text((left, top - margin), names[i], fill="black", font=ImageFont.load_default(size))
     return page
 
 
@@ -63,6 +72,15 @@ def test_parts_of_the_caption_go_to_the_panels_in_reading_order():
     places = [(box.top > 100, box.left > 100) for box in reading.boxes]
     assert places == [(False, False), (False, True), (True, False), (True, True)]
     assert [part.text for part in reading.captions if part] == ["Red", "Green", "Blue", "All"]
+
+
+def test_words_go_to_the_panels_whose_letter_they_name():
+    reading = read_panels(
+        compose(2, 2, names="ACBD", gap=16, size=24), "(A) Red. (B) Green. (C) Blue. (D) All.", OPTIONS
+    )
+
+    assert [part.letter for part in reading.captions if part] == ["A", "C", "B", "D"]
+    assert [part.text for part in reading.captions if part] == ["Red", "Blue", "Green", "All"]
 
 
 def test_letters_and_panels_that_differ_in_number_are_not_matched():

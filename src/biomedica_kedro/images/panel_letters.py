@@ -24,7 +24,7 @@ Patches = npt.NDArray[np.float32]  # patch_NF: N marks, F = 16 x 16 shares of in
 
 PATCH = 16
 WEIGHTS = Path(__file__).with_name("panel_letters.safetensors")
-_DARK, _BRIGHT = 100, 185
+_DARK, _BRIGHT = 130, 170
 _LEAST_HEIGHT, _MOST_HEIGHT = 6, 34
 _LEAST_PROBABILITY = 0.3
 

@@ -121,16 +121,25 @@ def _take_apart(
 ) -> tuple[Pieces, dict[str, Box]]:
     """Boxes of the panels, and places of the caption's letters as far as they are found in the image.
 
-    Where letters and boxes differ in number, the letters that are found help to decide which cuts are made.
+    Where letters and boxes differ in number, the letters that are found help to decide which cuts are made. They are
+    not looked for where as many boxes stand in one row or one column: their order is plain.
     """
     pieces = take_apart(gray, scale, len(labels), options.threshold)
-    letters = find_letters(gray, labels) if len(labels) > 1 else {}
+    if len(labels) < 2 or (len(labels) == len(pieces.boxes) and _is_line(pieces.boxes)):
+        return pieces, {}
+    letters = find_letters(gray, labels)
     if len(labels) != len(pieces.boxes) and len(letters) > 1:
         known = Letters(tuple(letters.values()), are_all=len(letters) == len(labels))
         lettered = take_apart(gray, scale, len(labels), options.threshold, known)
         if abs(len(lettered.boxes) - len(labels)) < abs(len(pieces.boxes) - len(labels)):
             pieces = lettered
     return pieces, letters
+
+
+def _is_line(boxes: Sequence[Box]) -> bool:
+    """Whether boxes stand in one row or one column."""
+    is_row = max(box.top for box in boxes) < min(box.bottom for box in boxes)
+    return is_row or max(box.left for box in boxes) < min(box.right for box in boxes)
 
 
 def captions_of(boxes: Sequence[Box], caption: str, options: PanelOptions) -> tuple[tuple[SubCaption | None, ...], str]:
