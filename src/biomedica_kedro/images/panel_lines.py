@@ -112,7 +112,7 @@ class _Profile:
         width = len(self.tone)
         flat = runs(np.asarray(self.variance < _FLAT_VARIANCE))
         inner = [b - a for a, b in flat if a > 0 and b < width]
-        widest, busy = max(inner, default=0), float(np.median(self.step))
+        widest, busy = max(inner, default=0), _median(self.step)
         used = np.zeros(width, np.bool_)
         for a, b in flat:
             used[max(0, a - 2) : b + 2] = True
@@ -123,12 +123,12 @@ class _Profile:
             before, after = self.step[max(0, x - 2) : x + 1].max(), self.step[x + 1 : x + 3].max()
             yield self._gap(x, x + 1, GapKind.RIDGE, before, after, widest, busy)
         for x in _peaks(self.step, _MIN_STEP, used):
-            stands_out = self.step[x] - np.median(self.step[max(0, x - 12) : x + 13])
+            stands_out = self.step[x] - _median(self.step[max(0, x - 12) : x + 13])
             yield self._gap(x, x, GapKind.STEP, self.step[x], stands_out, widest, busy)
 
     def _gutter(self, a: int, b: int, widest: int, alike: int, busy: float) -> Gap:
         return Gap(
-            a, b, GapKind.GUTTER, float(self.variance[a:b].min()), float(self.tone[a:b].mean()),
+            a, b, GapKind.GUTTER, float(self.variance[a:b].min()), float(np.add.reduce(self.tone[a:b])) / (b - a),
             float(self.step[max(0, a - 2) : a + 1].max()), float(self.step[b : b + 3].max()),
             float(self.ridge[a:b].max()), widest, alike, busy,
         )  # fmt: skip
@@ -140,6 +140,12 @@ class _Profile:
             a, b, kind, float(self.variance[a]), float(self.tone[a]), float(before), float(after),
             float(self.ridge[a]), widest, 0, busy,
         )  # fmt: skip
+
+
+def _median(values: Floats) -> float:
+    """The middle value, the upper one of two: `np.median` takes twenty times as long for so few."""
+    middle = len(values) // 2
+    return float(np.partition(values, middle)[middle])
 
 
 def _peaks(share: Floats, least: float, used: Mask) -> Iterator[int]:
@@ -192,7 +198,10 @@ class Scene:
     def trimmed(self, box: Box) -> Box:
         """The box without blank lines around what it shows; the box itself where it is blank."""
         for _ in range(2):
+            before = box
             box = self.trimmed_along(self.trimmed_along(box, "rows")[0], "columns")[0]
+            if box == before:
+                break
         return box
 
     def trimmed_along(self, box: Box, axis: str) -> tuple[Box, float]:
