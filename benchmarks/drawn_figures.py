@@ -16,11 +16,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from biomedica_kedro.corpus.canvas import font
-from biomedica_kedro.corpus.classes import CLASSES
-from biomedica_kedro.corpus.panel import Panel
 from PIL import Image, ImageDraw
 
+from biomedica_corpus.canvas import font
+from biomedica_corpus.classes import CLASSES
+from biomedica_corpus.panel import Panel
 from biomedica_kedro.images.boxes import Box
 
 STATISTICS = json.loads(Path(__file__).with_name("layout_statistics.json").read_text())

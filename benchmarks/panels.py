@@ -21,7 +21,7 @@ from drawn_figures import DrawnFigure, draw_figures
 from report import machine, write_result
 
 from biomedica_kedro.images.boxes import Box
-from biomedica_kedro.images.panels import Box, PanelOptions, PanelReading, read_panels
+from biomedica_kedro.images.panels import PanelOptions, PanelReading, read_panels
 
 CLASSES = {
     "all": lambda figure: True,

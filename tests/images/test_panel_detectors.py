@@ -6,7 +6,7 @@ from PIL import Image
 
 from biomedica_kedro.images.boxes import Box
 from biomedica_kedro.images.panel_detectors import DetectOptions, DetectorError, DetectorHandle, read_image
-from biomedica_kedro.images.panels import Box, PanelOptions
+from biomedica_kedro.images.panels import PanelOptions
 from biomedica_kedro.stages.identity import digest_of
 
 LEFT, RIGHT = Box(0, 0, 100, 100), Box(4, 100, 100, 200)
