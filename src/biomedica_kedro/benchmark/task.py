@@ -44,6 +44,7 @@ class Access(StrEnum):
     OPEN = "open"
     REGISTRATION = "registration"
     AGREEMENT = "agreement"
+    UNRELEASED = "unreleased"
 
 
 class TaskFileError(ValueError):

@@ -41,7 +41,7 @@ def read_distributed(task: Task, folder: Path) -> Iterator[RowOrReject]:
         case DicomOptions():
             return files.read_dicom(folder, task.loader)
         case ParquetOptions():
-            return columns.read_columns(folder, task.loader, is_closed_question=task.kind is Kind.CLOSED_VQA)
+            return columns.read_columns(folder, task.loader)
         case VideoOptions():
             return files.read_videos(folder, task.loader, names)
         case None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -40,6 +41,30 @@ def existing(folder: Path, name: str) -> Path:
     close = get_close_matches(path.name, there, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise LoaderError(f"{path} does not exist: {hint}{path.parent} holds {', '.join(there[:8]) or 'nothing'}")
+
+
+def visible(folder: Path, pattern: str) -> tuple[list[Path], list[Reject]]:
+    """Files below a folder that match a glob, sorted, without those in hidden folders.
+
+    Returns:
+        The files, and a reject for each hidden folder that was left out (`.ipynb_checkpoints` holds copies).
+    """
+    files: list[Path] = []
+    hidden: Counter[str] = Counter()
+    for path in sorted(folder.glob(pattern)):
+        if path.is_file():
+            parts = path.relative_to(folder).parts
+            at = next((at for at, part in enumerate(parts) if part.startswith(".") or part == "__MACOSX"), None)
+            if at is None:
+                files.append(path)
+            else:
+                hidden["/".join(parts[: at + 1])] += 1
+    told = [
+        reject(place, RejectReason.NOT_A_CLASS, f"{number} files in {folder / place}: hidden, so not part of the data")
+        for place, number in sorted(hidden.items())
+        if not place.startswith(".cache")  # of the download clients: never anyone's data
+    ]
+    return files, told
 
 
 def need_columns(path: Path, wanted: Iterable[str], there: Sequence[str]) -> None:
