@@ -101,6 +101,7 @@ class Task(Options):
         counts_for: suites the task counts for (`paper40`).
         loader: how the data as distributed are read; none for tasks delivered in interchange form.
         subject_overlaps: other tasks that share patients, slides or images with this one.
+        released_as: other names of the task, under which it may stand in the paper's released evaluation set.
     """
 
     id: Identifier
@@ -120,6 +121,7 @@ class Task(Options):
     excluded_from_averages: str = ""
     loader: LoaderOptions | None = None
     subject_overlaps: tuple[str, ...] = ()
+    released_as: tuple[str, ...] = ()
     known_issues: tuple[str, ...] = ()
     notes: str = ""
 

@@ -119,7 +119,7 @@ def _question(row: Mapping[str, Any], wording: Wording) -> dict[str, Any] | None
 
 
 def _identity(row: Mapping[str, Any], options: ParquetOptions, identity: str) -> str:
-    if not options.id_column:
+    if not options.id_column or row[options.id_column] is None:
         return identity
     scope = next((str(row[name]) for name in options.id_scope if row.get(name)), "")
     return f"{scope}/{row[options.id_column]}" if scope else str(row[options.id_column])

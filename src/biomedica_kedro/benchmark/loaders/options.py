@@ -53,8 +53,9 @@ class TableOptions(Options):
     """A CSV, TSV, XLSX or JSON Lines table of labels or captions beside the image files.
 
     Attributes:
-        file: the table, relative to the data's folder.
-        image_column: column that holds the file's name, path or number.
+        file: the table, relative to the data's folder, or a glob of several, each beside its images.
+        image_column: column that holds the file's name, path or number; when empty, the column whose cells all name
+            images, or else the images in order of name.
         label_columns: one column with the label, or several: one-hot columns named by the classes.
         caption_column: for retrieval, the column of the caption, instead of labels.
         image_pattern: path of the image with `{}` for the column's value, e.g. "images/{}.jpg"; `{:03}` for numbers
@@ -67,7 +68,7 @@ class TableOptions(Options):
 
     kind: Literal["table"]
     file: str
-    image_column: str
+    image_column: str = ""
     label_columns: tuple[str, ...] = ()
     caption_column: str = ""
     image_pattern: str = "{}"

@@ -29,7 +29,7 @@ class LoaderError(Exception):
 
 
 def existing(folder: Path, name: str) -> Path:
-    """Path of a file of the data set.
+    """Path of a file or folder of the data set; archives are often unpacked into a folder of their own.
 
     Raises:
         LoaderError: naming what is there instead.
@@ -37,6 +37,9 @@ def existing(folder: Path, name: str) -> Path:
     path = folder / name
     if path.exists():
         return path
+    below = [inner for inner in sorted(folder.glob(f"*/{name}")) if inner.relative_to(folder).parts[0][0] != "."]
+    if len(below) == 1:
+        return below[0]
     there = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
     close = get_close_matches(path.name, there, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
