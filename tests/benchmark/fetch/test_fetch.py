@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from biomedica_kedro.benchmark.fetch.fetch import Fetcher, is_complete, listing
+from biomedica_kedro.benchmark.fetch.fetch import Fetcher, is_complete, known_bytes, listing, stated_bytes
 from biomedica_kedro.benchmark.fetch.sources import (
     ByHand,
     HubSource,
@@ -282,14 +282,15 @@ def test_names_are_data_sets_or_tasks() -> None:
         find_sources(["embedded_concept"], SOURCES, list(TASKS))
 
 
-def test_listing_says_what_there_is_and_what_is_here(host: Server, fetcher: Fetcher) -> None:
+def test_listing_says_what_there_is_and_what_is_here(host: Server, hub: Server, fetcher: Fetcher) -> None:
     fetcher.fetch("x", _source(host))
-    rows = {
-        row[0]: row for row in listing({"x": _source(host), "hand": SOURCES["chexpert"], **SOURCES}, fetcher.folder)
-    }
+    own = {"x": _source(host), "hub": _hub_source(hub), "gone": _source(host, url=f"{host.url}/gone")}
+    rows = {row[0]: row for row in listing({**own, **SOURCES}, fetcher.folder, known_bytes)}
     assert rows["x"][1] == "there"
     assert rows["ubench"][1:4] == ("not fetched", "perception/0.1.0/*.arrow", "3.6 GB")
-    assert rows["hand"][1] == "by hand"
+    assert rows["chexpert"][1:4] == ("by hand", "-", "-")
+    asked = {row[0]: row[3] for row in listing(own, fetcher.folder, stated_bytes)}
+    assert asked == {"name": "bytes", "x": "400.0 kB", "hub": "300.0 kB", "gone": "-"}
 
 
 def test_wrong_list_of_data_sets_names_the_key(tmp_path: Path) -> None:

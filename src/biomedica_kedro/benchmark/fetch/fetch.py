@@ -6,6 +6,7 @@ files have their sizes, nothing is asked of the network.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from biomedica_kedro.benchmark.fetch import hub
 from biomedica_kedro.benchmark.fetch.lock import Lock
 from biomedica_kedro.benchmark.fetch.sources import ByHand, HubSource, SourceError, UrlFile, UrlSource
 from biomedica_kedro.benchmark.fetch.urls import Progress, Resuming, fetch_file, size_of
+
+logger = logging.getLogger(__name__)
 
 RECEIPT = "fetched.json"
 _SPARE_BYTES = 200_000_000  # left free on the disk
@@ -129,25 +132,41 @@ def is_complete(place: Path) -> bool:
     )
 
 
-def listing(sources: Mapping[str, UrlSource | HubSource | ByHand], folder: Path) -> Iterator[Sequence[str]]:
+def listing(
+    sources: Mapping[str, UrlSource | HubSource | ByHand],
+    folder: Path,
+    n_bytes: Callable[[UrlSource | HubSource | ByHand], int | None],
+) -> Iterator[Sequence[str]]:
     """What can be fetched, a row each: name, state, files, bytes, license, what it asks of the user."""
     yield ("name", "state", "files", "bytes", "license", "asks for")
     for name, source in sources.items():
         place = folder / name
         if isinstance(source, ByHand):
             state = "there" if place.is_dir() and any(place.iterdir()) else "by hand"
+            files = "-"
         else:
             state = "there" if is_complete(place) else "begun" if place.is_dir() else "not fetched"
-        files = len(source.files) if isinstance(source, UrlSource) else ", ".join(getattr(source, "files", ("-",)))
-        known = size(source.bytes) if source.bytes is not None else "asked before the download"
-        yield (
-            name,
-            state,
-            str(files),
-            "-" if isinstance(source, ByHand) else known,
-            source.license,
-            source.asks or "nothing",
-        )
+            files = str(len(source.files)) if isinstance(source, UrlSource) else ", ".join(source.files)
+        known = n_bytes(source)
+        yield (name, state, files, "-" if known is None else size(known), source.license, source.asks or "nothing")
+
+
+def known_bytes(source: UrlSource | HubSource | ByHand) -> int | None:
+    """Size as the list states it; None where it does not."""
+    return source.bytes
+
+
+def stated_bytes(source: UrlSource | HubSource | ByHand) -> int | None:
+    """Size as the server states it; None where it does not, or cannot be reached."""
+    try:
+        if isinstance(source, HubSource):
+            return sum(file.n_bytes for file in hub.list_files(source, source.revision)[1])
+        if isinstance(source, UrlSource):
+            sizes = [size_of(file) for file in source.files]
+            return None if None in sizes else sum(known for known in sizes if known is not None)
+    except SourceError as error:
+        logger.warning("%s", error)
+    return source.bytes
 
 
 def size(n_bytes: int) -> str:
