@@ -233,7 +233,25 @@ def test_image_set_that_lost_an_image_is_found(tmp_path: Path, released: list[di
     assert validate_images(samples) == []
     table = pq.read_table(samples.image_set.path)
     pq.write_table(table.slice(0, 3), samples.image_set.path)
-    assert validate_task(task, samples) == ["1 rows: missing_file: image_row 3 of 3 images"]
+    assert validate_task(task, samples) == ["1 rows: missing_file: its image set does not hold the row's image"]
+    rejects = embed_task_from(task, samples, embed_image_set(samples.image_set, ColorEncoder()), ColorEncoder())[2]
+    assert (
+        [reject.reason for reject in rejects]
+        == ["missing_file"]
+        == [reject.reason for reject in embed_task(task, samples, ColorEncoder())[2]]
+    )
+
+
+def test_tasks_prepared_with_others_keep_their_images(tmp_path: Path, released: list[dict]) -> None:
+    source = ubench.write(tmp_path / "d", released)
+    wu, stain, domain = (UBENCH[f"ubench_{name}"] for name in ("wu_2023", "stain", "domain"))
+    prepare_together([wu, stain], source, tmp_path / "s", name="u")
+    prepare_together([stain, domain], source, tmp_path / "s", name="u")
+    places = {task.id: TaskSamples(tmp_path / "s" / task.id).image_set.path.parent.name for task in (wu, stain, domain)}
+    assert places[wu.id] != places[stain.id] == places[domain.id]
+    assert validate_task(wu, TaskSamples(tmp_path / "s" / wu.id)) == []
+    prepare_together([wu, stain, domain], source, tmp_path / "s", name="u")
+    assert len(list((tmp_path / "s").glob("u-*"))) == 1, "sets that no task names are removed"
 
 
 def test_probes_take_their_classes_from_the_rows(prepared) -> None:

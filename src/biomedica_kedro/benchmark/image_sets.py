@@ -2,15 +2,16 @@
 
     <root>/<name>/images.parquet    a row an image, told apart by the sha256 of its bytes, in order of first use
 
-A task's rows name the row of the image set (image_row). Files are written and read in row groups, so that memory is
-bounded by a few of them. Source: u-Bench asks up to five questions about each of its images (arXiv 2407.01791).
+A task's rows name their images by that hash, so that a set that was written anew gives the same images or none. Files
+are written and read in row groups: memory is bounded by a few of them, and by the hashes. Source: u-Bench asks up to
+five questions about each of its images (arXiv 2407.01791).
 """
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -54,14 +55,22 @@ class ImageSet:
             for batch in file.iter_batches(batch_size=batch_size):
                 yield batch.to_pylist()
 
-    def read(self, wanted: Sequence[int]) -> list[bytes]:
-        """Bytes of some images, by row; those that lie together are read together."""
-        starts = _starts(self.path, self.path.stat().st_mtime_ns)
-        found = []
-        for row in wanted:
+    def hashes(self) -> Set[str]:
+        """Hashes of the images in the set."""
+        return _rows_of(self.path, self.path.stat().st_mtime_ns).keys()
+
+    def read(self, wanted: Sequence[str]) -> list[bytes | None]:
+        """Bytes of some images by hash, None for those the set does not hold; neighbors are read together."""
+        modified = self.path.stat().st_mtime_ns
+        rows, starts = _rows_of(self.path, modified), _starts(self.path, modified)
+        found: list[bytes | None] = []
+        for name in wanted:
+            row = rows.get(name)
+            if row is None:
+                found.append(None)
+                continue
             group = bisect_right(starts, row) - 1
-            images = _group(self.path, self.path.stat().st_mtime_ns, group)
-            found.append(images[row - starts[group]].as_py())
+            found.append(_group(self.path, modified, group)[row - starts[group]].as_py())
         return found
 
 
@@ -71,7 +80,7 @@ class ImageSetWriter:
     def __init__(self, folder: Path) -> None:
         """Args: folder: of the set, which gets `images.parquet`."""
         self._atomic = atomic_path(folder / IMAGES)
-        self._row_of: dict[str, int] = {}
+        self._added: set[str] = set()
         self._waiting: list[dict[str, object]] = []
 
     def __enter__(self) -> Self:
@@ -86,19 +95,25 @@ class ImageSetWriter:
         self._writer.close()
         self._atomic.__exit__(kind, error, trace)
 
-    def add(self, sha256: str, image: bytes) -> int:
-        """Row of the image, which is written if it is new."""
-        if sha256 not in self._row_of:
-            self._row_of[sha256] = len(self._row_of)
+    def add(self, sha256: str, image: bytes) -> None:
+        """Keep an image unless it is kept."""
+        if sha256 not in self._added:
+            self._added.add(sha256)
             self._waiting.append({"sha256": sha256, "image": image})
             if len(self._waiting) == _ROWS_A_GROUP:
                 self._flush()
-        return self._row_of[sha256]
 
     def _flush(self) -> None:
         if self._waiting:
             self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=IMAGE_ROWS))
             self._waiting = []
+
+
+@lru_cache(maxsize=8)
+def _rows_of(path: Path, modified_ns: int) -> dict[str, int]:
+    """Row of each image by its hash."""
+    names = pq.read_table(path, columns=["sha256"])["sha256"].to_pylist()
+    return {name: row for row, name in enumerate(names)}
 
 
 @lru_cache(maxsize=8)

@@ -7,9 +7,10 @@ images opened and kept once.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biomedica_kedro.batches.files import atomic_path, write_json
-from biomedica_kedro.benchmark.image_sets import ImageSetWriter
+from biomedica_kedro.benchmark.image_sets import IMAGES, ImageSetWriter
 from biomedica_kedro.benchmark.loaders.columns import SharedRow, read_shared
 from biomedica_kedro.benchmark.loaders.options import ParquetOptions
 from biomedica_kedro.benchmark.loaders.read import read_distributed
@@ -83,7 +84,8 @@ def prepare_together(
     Args:
         tasks: with loaders of Parquet or Arrow files.
         source: the data as distributed.
-        target: folder of prepared tasks; the samples go to `target/<task id>`, the images to `target/<name>`.
+        target: folder of prepared tasks; the samples go to `target/<task id>`, the images to `target/<name>-<digest of
+            the tasks>`: tasks that were prepared with others keep their own.
         name: of the image set.
         synthetic: the data are stand-ins.
     Returns:
@@ -95,13 +97,16 @@ def prepare_together(
     if len(loaders) != len(tasks):
         others = sorted({task.id for task in tasks} - loaders.keys())
         raise LoaderError(f"{', '.join(others)}: only tasks of Parquet or Arrow files are prepared together")
-    facts: dict[str, Any] = {IMAGE_SET: name, **({"synthetic": True} if synthetic else {})}
+    place = f"{name}-{hashlib.sha256(','.join(sorted(loaders)).encode()).hexdigest()[:8]}"
+    facts: dict[str, Any] = {IMAGE_SET: place, **({"synthetic": True} if synthetic else {})}
     with ExitStack() as stack:
-        images = stack.enter_context(ImageSetWriter(target / name))
+        images = stack.enter_context(ImageSetWriter(target / place))
         writers = {task.id: stack.enter_context(_TaskWriter(task, target / task.id, facts, None)) for task in tasks}
         for shared in read_shared(source, loaders):
             _add_shared(shared, images, writers)
-    return [writers[task.id].finish() for task in tasks]
+    reports = [writers[task.id].finish() for task in tasks]
+    _remove_unused_sets(target, name)
+    return reports
 
 
 def validate_task(task: Task, samples: TaskSamples) -> list[str]:
@@ -115,14 +120,14 @@ def validate_task(task: Task, samples: TaskSamples) -> list[str]:
     seen: set[str] = set()
     names = [cls.name for cls in task.classes]
     shared = samples.image_set
-    n_images = shared.n_rows() if shared else 0
+    known = shared.hashes() if shared else ()
     has_questions = False
     for rows in samples.answers(_ROWS_AT_ONCE):
         for row in rows:
             try:
                 answer = check_answer(row, task) if shared else check_sample(row, task).answer
-                if shared and row.get("image_row") not in range(n_images):
-                    raise DataError(RejectReason.MISSING_FILE, f"image_row {row.get('image_row')} of {n_images} images")
+                if shared and row.get("sha256") not in known:
+                    raise DataError(RejectReason.MISSING_FILE, "its image set does not hold the row's image")
             except DataError as error:
                 problems[f"{error.reason}: {error.detail}"] += 1
                 continue
@@ -180,11 +185,11 @@ class _TaskWriter:
 
     def add(self, row: RowOrReject) -> None:
         """Keep a row that brings its image, or list why it cannot be used."""
-        self._keep(row, None)
+        self._keep(row, check_sample, None)
 
-    def add_shared(self, row: RowOrReject, image_row: int | DataError) -> None:
-        """Keep a row whose image lies in an image set, or cannot be opened."""
-        self._keep(row, image_row)
+    def add_shared(self, row: RowOrReject, problem: DataError | None) -> None:
+        """Keep a row whose image lies in an image set; `problem` says why it does not."""
+        self._keep(row, check_answer, problem)
 
     def finish(self) -> Prepared:
         """Write what is recorded beside the rows, and check them; after the writer was left."""
@@ -197,26 +202,23 @@ class _TaskWriter:
         logger.info("%s: %d rows, %d rejects", task.id, prepared.n_rows, len(prepared.rejects))
         return prepared
 
-    def _keep(self, row: RowOrReject, image_row: int | DataError | None) -> None:
+    def _keep(
+        self, row: RowOrReject, check: Callable[[Mapping[str, Any], Task], object], problem: DataError | None
+    ) -> None:
         if isinstance(row, Reject):
             self._prepared.rejects.append(row)
             return
         try:
-            if isinstance(image_row, DataError):
-                raise image_row
-            if image_row is None:
-                check_sample(row, self._task)
-            else:
-                check_answer(row, self._task)
+            if problem is not None:
+                raise problem
+            check(row, self._task)
             if row["sample_id"] in self._seen:
                 raise DataError(RejectReason.DUPLICATE_KEY, "this sample_id came before")
         except DataError as error:
             self._prepared.rejects.append(Reject(str(row["sample_id"]), STAGE, error.reason, error.detail))
             return
         self._seen.add(row["sample_id"])
-        self._waiting.append(
-            {name: row.get(name) for name in SAMPLES.names} | {"split": self._split, "image_row": image_row}
-        )
+        self._waiting.append({name: row.get(name) for name in SAMPLES.names} | {"split": self._split})
         self._prepared.n_rows += 1
         if len(self._waiting) == _ROWS_AT_ONCE:
             self._flush()
@@ -229,15 +231,24 @@ class _TaskWriter:
 
 def _add_shared(shared: SharedRow, images: ImageSetWriter, writers: Mapping[str, _TaskWriter]) -> None:
     """Open the image once, and keep it once."""
-    image_row: int | DataError = -1
+    problem: DataError | None = None
     if shared.image is not None:
         try:
             open_image(shared.image)
-            image_row = images.add(shared.sha256, shared.image)
+            images.add(shared.sha256, shared.image)
         except DataError as error:
-            image_row = error
+            problem = error
     for task_id, row in shared.by_task.items():
-        writers[task_id].add_shared(row, image_row)
+        writers[task_id].add_shared(row, problem)
+
+
+def _remove_unused_sets(target: Path, name: str) -> None:
+    """Remove image sets of this name that no prepared task names any more."""
+    used = {TaskSamples(path.parent).provenance().get(IMAGE_SET) for path in target.glob(f"*/{PROVENANCE}")}
+    for path in target.glob(f"{name}-*/{IMAGES}"):
+        if path.parent.name not in used:
+            path.unlink()
+            path.parent.rmdir()
 
 
 def _nothing(task: Task) -> str:

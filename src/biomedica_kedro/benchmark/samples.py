@@ -7,7 +7,7 @@ Columns: sample_id, image, and by kind of task label_name or label, labels (mult
 group_id, split, source_license, sha256. Labels are keyed on the name, since numbers are ambiguous between copies of a
 data set. A row that brings options of its own is a closed question, whatever the kind of its task: options and
 answer_idx where there is one wording, questions where there are several. Tasks that share their images keep them once,
-in an image set (`image_sets`), and have image_row in the place of image.
+in an image set (`image_sets`), which has them by their sha256.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ SAMPLES = pa.schema(
         ("sample_id", pa.string()), ("image", pa.binary()), ("label", pa.int32()), ("label_name", pa.string()),
         ("labels", pa.list_(pa.int8())), ("options", pa.list_(pa.string())), ("answer_idx", pa.int32()),
         ("caption", pa.string()), ("group_id", pa.string()), ("split", pa.string()), ("source_license", pa.string()),
-        ("sha256", pa.string()), ("questions", pa.list_(QUESTION)), ("image_row", pa.int64()),
+        ("sha256", pa.string()), ("questions", pa.list_(QUESTION)),
     ]
 )  # fmt: skip
 
@@ -158,7 +158,7 @@ class TaskSamples:
         images = self.image_set
         for rows in self.answers(batch_size):
             if images is not None:
-                found = images.read([row["image_row"] for row in rows])
+                found = images.read([row["sha256"] for row in rows])
                 rows = [{**row, "image": image} for row, image in zip(rows, found, strict=True)]
             yield rows
 
