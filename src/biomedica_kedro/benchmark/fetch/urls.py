@@ -175,8 +175,10 @@ def fetch_file(file: UrlFile, folder: Path, checksum: str, downloader: Resuming)
     Raises:
         SourceError: when it cannot be had, or is not what the checksum says.
     """
-    import pooch
-
+    try:
+        import pooch
+    except ImportError as error:
+        raise SourceError("fetching needs pooch: pip install 'biomedica-kedro[benchmark]'") from error
     try:
         pooch.get_logger().setLevel(logging.WARNING)
         return Path(pooch.retrieve(file.url, checksum or None, fname=file.name, path=folder, downloader=downloader))
