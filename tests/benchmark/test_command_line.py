@@ -9,8 +9,8 @@ import pytest
 
 from biomedica_kedro.batches.files import write_json
 from biomedica_kedro.benchmark.__main__ import main
-from tests.benchmark.released import evaluation_set, others, ubench
-from tests.benchmark.released.pictures import encoded
+from tests.benchmark.released import arrays, evaluation_set, folders, ubench
+from tests.benchmark.released.tiles import encoded, tile
 from tests.benchmark.test_released import TASKS
 
 
@@ -18,10 +18,10 @@ from tests.benchmark.test_released import TASKS
 def downloads(tmp_path: Path) -> Path:
     """u-Bench and PatchCamelyon as `fetch` leaves them, CheXpert as a user puts it there."""
     folder = tmp_path / "downloads"
-    ubench.write(folder / "ubench", ubench.rows())
-    for name, write in (("pcam", others.pcam), ("chexpert", others.chexpert)):
+    ubench.write_arrow(folder / "ubench", ubench.ubench_rows())
+    for name, write in (("pcam", arrays.write_pcam), ("chexpert", folders.write_chexpert)):
         (folder / name).mkdir()
-        write(TASKS[name], folder / name)
+        write(TASKS[name], folder / name, 2)
     for name in ("ubench", "pcam"):
         write_json(folder / name / "fetched.json", {"files": {}})
     return folder
@@ -48,17 +48,17 @@ def test_data_sets_are_prepared_whole_and_tasks_alone(downloads: Path, tmp_path:
     target = tmp_path / "prepared"
     assert main(["prepare", "ubench", "chexpert", "--folder", str(downloads), "--target", str(target)]) == 1
     out = capsys.readouterr().out
-    assert f"ubench_stain: {len(ubench.rows()) - 8} samples, 0 rejects, 8 rows that are not asked" in out
+    assert f"ubench_stain: {len(ubench.ubench_rows()) - 8} samples, 0 rejects, 8 rows that are not asked" in out
     assert "ubench_opencell: 0 samples, 0 rejects, 2 rows that are not asked" in out
     assert "problem: no sample could be used" in out
-    assert "chexpert: 4 samples, 0 rejects" in out
+    assert "chexpert: 10 samples, 0 rejects" in out
     assert len(list(target.glob("ubench-*/images.parquet"))) == 1
     assert main(["validate", "--target", str(target)]) == 1
     assert "ubench_wu_2023: ok" in capsys.readouterr().out
 
 
 def test_evaluation_set_is_prepared_and_compared(downloads: Path, tmp_path: Path, capsys) -> None:
-    rows = [row for row in ubench.rows() if row["dataset"] == "wu_et_al_2023"]
+    rows = [row for row in ubench.ubench_rows() if row["dataset"] == "wu_et_al_2023"]
     copies = []
     for row in rows[:3]:
         asked = row["captions"]["classification_0"]
@@ -66,7 +66,7 @@ def test_evaluation_set_is_prepared_and_compared(downloads: Path, tmp_path: Path
         copies.append(
             evaluation_set.row("wu", image, asked["options"], asked["answer_idx"], row["label_name"], row["image_id"])
         )
-    copies.append(evaluation_set.row("mystery", encoded(1), ["a", "b"], 0, "a", "m"))
+    copies.append(evaluation_set.row("mystery", encoded(tile(0, 1, 1)), ["a", "b"], 0, "a", "m"))
     source = evaluation_set.write(tmp_path / "released", {"uBench": copies})
     own, released = tmp_path / "own", tmp_path / "released_samples"
     assert main(["prepare", "ubench_wu_2023", "--folder", str(downloads), "--target", str(own)]) == 0

@@ -18,7 +18,7 @@ from biomedica_kedro.benchmark.scores import Protocol, ScoreOptions, Subject
 from biomedica_kedro.benchmark.sources_compared import compare_sources
 from biomedica_kedro.benchmark.task import TaskFileError, load_tasks
 from tests.benchmark.released import evaluation_set, ubench
-from tests.benchmark.released.pictures import encoded, pixels
+from tests.benchmark.released.tiles import encoded, tile
 from tests.benchmark.samples_factory import ColorEncoder
 
 TASKS = load_tasks()
@@ -30,18 +30,21 @@ FINDINGS = ("No pleural effusion.", "Pleural effusion.")
 def _derma_rows(n: int = 7) -> list[dict]:
     return [
         evaluation_set.row(
-            "DermaMNIST", png_of(pixels(at)), DERMA_OPTIONS[::-1], 6 - at % 7, DERMA[at % 7], f"derma_{at}"
+            "DermaMNIST", png_of(tile(0, 1, at)), DERMA_OPTIONS[::-1], 6 - at % 7, DERMA[at % 7], f"derma_{at}"
         )
         for at in range(n)
     ]
 
 
 def _suites() -> dict[str, list[dict]]:
-    lone = evaluation_set.row("opencell", encoded(90), ["A membrane."], 0, "membrane", "o0")
-    unknown = evaluation_set.row("unknown", encoded(91), ["a", "b"], 0, "", "u0")
-    out_of_range = evaluation_set.row("PatchCamelyon", encoded(92), ["Normal.", "Tumor."], 2, "1", "p0")
-    good = evaluation_set.row("PatchCamelyon", encoded(93), ["Normal.", "Tumor."], 1, "1", None)
-    chest = [evaluation_set.row("CheXpert", encoded(94 + at), list(FINDINGS), at, str(at), f"c{at}") for at in (0, 1)]
+    lone = evaluation_set.row("opencell", encoded(tile(0, 1, 90)), ["A membrane."], 0, "membrane", "o0")
+    unknown = evaluation_set.row("unknown", encoded(tile(0, 1, 91)), ["a", "b"], 0, "", "u0")
+    out_of_range = evaluation_set.row("PatchCamelyon", encoded(tile(0, 1, 92)), ["Normal.", "Tumor."], 2, "1", "p0")
+    good = evaluation_set.row("PatchCamelyon", encoded(tile(0, 1, 93)), ["Normal.", "Tumor."], 1, "1", None)
+    chest = [
+        evaluation_set.row("CheXpert", encoded(tile(0, 1, 94 + at)), list(FINDINGS), at, str(at), f"c{at}")
+        for at in (0, 1)
+    ]
     return {
         "MedMNIST": _derma_rows(), "uBench": [lone, unknown], "PatchCamelyon": [out_of_range, good], "CheXpert": chest,
     }  # fmt: skip
@@ -86,7 +89,7 @@ def test_rows_are_scored_by_their_own_options_whatever_the_kind_of_the_task(fold
 def test_same_data_in_both_sources_do_not_differ(tmp_path: Path) -> None:
     folder = evaluation_set.write(tmp_path / "released", {"MedMNIST": _derma_rows()})
     prepare_evaluation_set(folder, tmp_path / "released_samples", read_contents(folder, TASKS))
-    images = np.stack([pixels(at) for at in range(8)])
+    images = np.stack([tile(0, 1, at) for at in range(8)])
     labels = np.array([[at % 7] for at in range(8)], np.uint8)
     np.savez(tmp_path / "dermamnist_224.npz", test_images=images, test_labels=labels)
     prepare_task(TASKS["dermamnist"], tmp_path, tmp_path / "own")
@@ -101,9 +104,9 @@ def test_same_data_in_both_sources_do_not_differ(tmp_path: Path) -> None:
 
 
 def test_another_answer_and_other_options_are_reported(tmp_path: Path) -> None:
-    original = [row for row in ubench.rows() if row["dataset"] == "wu_et_al_2023"]
+    original = [row for row in ubench.ubench_rows() if row["dataset"] == "wu_et_al_2023"]
     task = TASKS["ubench_wu_2023"]
-    prepare_task(task, ubench.write(tmp_path / "u", original, files=1), tmp_path / "own")
+    prepare_task(task, ubench.write_arrow(tmp_path / "u", original, files=1), tmp_path / "own")
     copies = []
     for row in original:
         asked = row["captions"]["classification_0"]
@@ -115,7 +118,7 @@ def test_another_answer_and_other_options_are_reported(tmp_path: Path) -> None:
         )  # fmt: skip
     copies[0]["label"], copies[0]["answer_idx"] = "no_mitochondria", 1 - copies[0]["answer_idx"]
     copies[1]["options"] = ["Mitochondria.", "None."]
-    copies[2]["image"]["bytes"] = encoded(5, "JPEG")  # meets by its id
+    copies[2]["image"]["bytes"] = encoded(tile(0, 1, 5), "JPEG")  # meets by its id
     folder = evaluation_set.write(tmp_path / "released", {"uBench": copies})
     prepare_evaluation_set(folder, tmp_path / "s", read_contents(folder, TASKS))
     difference = compare_sources(task, TaskSamples(tmp_path / "own" / task.id), TaskSamples(tmp_path / "s" / task.id))
@@ -124,7 +127,7 @@ def test_another_answer_and_other_options_are_reported(tmp_path: Path) -> None:
 
 
 def test_folder_of_something_else_is_an_error(tmp_path: Path) -> None:
-    ubench.write_parquet(tmp_path / "d", ubench.rows()[:2])
+    ubench.write_parquet(tmp_path / "d", ubench.ubench_rows()[:2])
     with pytest.raises(LoaderError, match="no column 'task'"):
         read_contents(tmp_path / "d", TASKS)
     (tmp_path / "e").mkdir()

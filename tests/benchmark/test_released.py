@@ -15,18 +15,13 @@ from biomedica_kedro.benchmark.encode import embed_task, read_embeddings
 from biomedica_kedro.benchmark.loaders.rows import LoaderError
 from biomedica_kedro.benchmark.prepare import prepare_task, validate_task
 from biomedica_kedro.benchmark.retrieval import RetrievalOptions, score_retrieval
-from biomedica_kedro.benchmark.samples import TaskSamples
+from biomedica_kedro.benchmark.samples import SampleStore, TaskSamples
 from biomedica_kedro.benchmark.scores import ScoreOptions, Subject
-from biomedica_kedro.benchmark.task import Kind, load_tasks
-from tests.benchmark.released import others
+from biomedica_kedro.benchmark.task import PAPER_SUITE, PAPER_TASKS, Kind, load_tasks
+from tests.benchmark.released.write import WRITERS, write_and_prepare
 from tests.benchmark.samples_factory import ColorEncoder
 
 TASKS = load_tasks()
-WRITERS = {name: others.medmnist for name in TASKS if name.endswith("mnist")} | {
-    "pcam": others.pcam, "lc25000_lung": others.lc25000, "lc25000_colon": others.lc25000, "chexpert": others.chexpert,
-    "rsna_pneumonia": others.rsna, "cataracts": others.cataracts, "dsad": others.dsad, "dsad_multilabel": others.dsad,
-    "biomedflickr": others.biomedflickr,
-}  # fmt: skip
 TOLD = {"dsad": [("multilabel", "not_a_class")]}
 
 
@@ -40,7 +35,7 @@ def test_released_layout_is_prepared_validated_and_scored(task_id: str, tmp_path
     task = TASKS[task_id]
     source = tmp_path / "released"
     source.mkdir()
-    n_rows = WRITERS[task_id](task, source)
+    n_rows = WRITERS[task_id](task, source, 2)
     before = sorted(path for path in source.rglob("*"))
     prepared = prepare_task(task, source, tmp_path / "s")
     assert prepared.n_rows == n_rows
@@ -48,7 +43,7 @@ def test_released_layout_is_prepared_validated_and_scored(task_id: str, tmp_path
     assert sorted(path for path in source.rglob("*")) == before, "the data as distributed are never written to"
     samples = TaskSamples(tmp_path / "s" / task_id)
     problems = [problem for problem in validate_task(task, samples) if "were published" not in problem]
-    assert [problem for problem in problems if task_id != "cataracts" or "has no sample" not in problem] == []
+    assert problems == []
     images, anchors, rejects = embed_task(task, samples, ColorEncoder())
     assert rejects == []
     subject = Subject(model_id="m", task=task_id, domain=task.domain, synthetic=False, dataset_digest="d", seed=0)
@@ -60,9 +55,22 @@ def test_released_layout_is_prepared_validated_and_scored(task_id: str, tmp_path
     assert {row["n"] for row in rows if row["metric"] in ("accuracy", "i2t_R_at_1")} == {n_rows}
 
 
+def test_all_forty_tasks_are_written_in_the_released_layout_and_prepared(tmp_path: Path) -> None:
+    paper = [task for task in TASKS.values() if PAPER_SUITE in task.counts_for]
+    reports = {report.task_id: report for report in write_and_prepare(paper, tmp_path / "d", tmp_path / "s")}
+    assert len(reports) == PAPER_TASKS
+    assert {name for name, report in reports.items() if report.problems} == {"ubench_held_2010_mt"}
+    left_out = {name: Counter(reject.reason for reject in report.rejects) for name, report in reports.items()}
+    assert {name: reasons for name, reasons in left_out.items() if reasons} == {
+        "dsad": {"not_a_class": 1}, "ubench_stain": {"no_question": 12},
+    }  # fmt: skip
+    store = SampleStore((tmp_path / "s",))
+    assert all(store.find(name).is_synthetic and (report.n_rows or report.problems) for name, report in reports.items())
+
+
 def _write(task_id: str, folder: Path) -> Path:
     folder.mkdir()
-    WRITERS[task_id](TASKS[task_id], folder)
+    WRITERS[task_id](TASKS[task_id], folder, 2)
     return folder
 
 
@@ -136,7 +144,7 @@ def test_separator_of_a_table_is_found(separator: str, tmp_path: Path) -> None:
     table = pd.read_csv(path, dtype=str).fillna("0")
     table.to_csv(path, index=False, sep=separator, encoding="utf-8-sig")
     prepared = prepare_task(TASKS["rsna_pneumonia"], folder, tmp_path / "s")
-    assert (prepared.n_rows, prepared.rejects) == (3, [])
+    assert (prepared.n_rows, prepared.rejects) == (4, [])
 
 
 def test_decimal_commas_are_numbers(tmp_path: Path) -> None:

@@ -37,14 +37,14 @@ def _subject(task_id: str) -> Subject:
 
 @pytest.fixture(scope="module")
 def released() -> list[dict]:
-    return ubench.rows()
+    return ubench.ubench_rows()
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, released: list[dict]):
     """All tasks of u-Bench, prepared in one pass: the folder of samples and the report of each task."""
     root = tmp_path_factory.mktemp("ubench")
-    source = ubench.write(root / "distributed", released)
+    source = ubench.write_arrow(root / "distributed", released)
     reports = prepare_together(list(UBENCH.values()), source, root / "samples", name="ubench")
     return root / "samples", {report.task_id: report for report in reports}
 
@@ -91,9 +91,10 @@ def test_task_validates_and_scores_in_both_wordings(task_id: str, prepared) -> N
 
 def test_arrow_and_parquet_give_the_same_samples(tmp_path: Path, released: list[dict]) -> None:
     task = UBENCH["ubench_hussain_2019"]
-    for name, source in (
-        ("arrow", ubench.write(tmp_path / "a", released)), ("parquet", ubench.write_parquet(tmp_path / "p", released))
-    ):  # fmt: skip
+    sources = {
+        "arrow": ubench.write_arrow(tmp_path / "a", released), "parquet": ubench.write_parquet(tmp_path / "p", released)
+    }  # fmt: skip
+    for name, source in sources.items():
         assert prepare_task(task, source, tmp_path / name).n_rows == 8
     tables = [pq.read_table(tmp_path / name / task.id / "rows.parquet") for name in ("arrow", "parquet")]
     assert tables[0].equals(tables[1])
@@ -112,7 +113,7 @@ def test_struct_of_nulls_is_no_question(tmp_path: Path, released: list[dict]) ->
     row = next(row for row in released if row["dataset"] == "wu_et_al_2023")
     nulls = dict.fromkeys(("id", "name", "question", "options", "answer", "answer_idx"))
     captions = {**row["captions"], "stain_0": nulls, "stain_1": {**nulls, "options": []}}
-    source = ubench.write(tmp_path / "d", [{**row, "captions": captions}], files=1)
+    source = ubench.write_arrow(tmp_path / "d", [{**row, "captions": captions}], files=1)
     report = prepare_task(UBENCH["ubench_stain"], source, tmp_path / "s")
     assert [reject.reason for reject in report.rejects] == ["no_question"]
 
@@ -161,7 +162,7 @@ def test_position_that_contradicts_the_answer_is_a_reject(tmp_path: Path, releas
     wrong = {**row["captions"]["classification_0"]}
     wrong["answer_idx"] = 1 - wrong["answer_idx"]
     rows = [{**row, "captions": {**row["captions"], "classification_0": wrong}}]
-    report = prepare_task(UBENCH["ubench_wu_2023"], ubench.write(tmp_path / "d", rows, files=1), tmp_path / "s")
+    report = prepare_task(UBENCH["ubench_wu_2023"], ubench.write_arrow(tmp_path / "d", rows, files=1), tmp_path / "s")
     assert [(reject.reason, reject.detail[:10]) for reject in report.rejects] == [("invalid_task_row", "captions 0")]
 
 
@@ -169,7 +170,7 @@ def test_files_are_read_once_for_all_tasks(tmp_path: Path, released: list[dict],
     opened: Counter[str] = Counter()
     read = columns._rows
     monkeypatch.setattr(columns, "_rows", lambda path, options: opened.update([path.name]) or read(path, options))
-    prepare_together(list(UBENCH.values()), ubench.write(tmp_path / "d", released), tmp_path / "s", name="ubench")
+    prepare_together(list(UBENCH.values()), ubench.write_arrow(tmp_path / "d", released), tmp_path / "s", name="ubench")
     assert set(opened.values()) == {1}
     assert len(opened) == 2
 
@@ -220,7 +221,7 @@ def test_image_that_cannot_be_opened_is_a_reject_of_each_of_its_tasks(tmp_path: 
     rows[1]["image"] = {"bytes": b"no image", "path": None}
     rows[2]["image"] = {"bytes": None, "path": "x.png"}
     tasks = [UBENCH["ubench_wu_2023"], UBENCH["ubench_domain"]]
-    for report in prepare_together(tasks, ubench.write(tmp_path / "d", rows, files=1), tmp_path / "s", name="u"):
+    for report in prepare_together(tasks, ubench.write_arrow(tmp_path / "d", rows, files=1), tmp_path / "s", name="u"):
         assert [reject.reason for reject in report.rejects] == ["not_an_image", "missing_file"]
         assert report.n_rows == 2
 
@@ -228,7 +229,7 @@ def test_image_that_cannot_be_opened_is_a_reject_of_each_of_its_tasks(tmp_path: 
 def test_image_set_that_lost_an_image_is_found(tmp_path: Path, released: list[dict]) -> None:
     rows = [row for row in released if row["dataset"] == "wu_et_al_2023"]
     task = UBENCH["ubench_wu_2023"]
-    prepare_together([task], ubench.write(tmp_path / "d", rows, files=1), tmp_path / "s", name="u")
+    prepare_together([task], ubench.write_arrow(tmp_path / "d", rows, files=1), tmp_path / "s", name="u")
     samples = TaskSamples(tmp_path / "s" / task.id)
     assert validate_images(samples) == []
     table = pq.read_table(samples.image_set.path)
@@ -243,7 +244,7 @@ def test_image_set_that_lost_an_image_is_found(tmp_path: Path, released: list[di
 
 
 def test_tasks_prepared_with_others_keep_their_images(tmp_path: Path, released: list[dict]) -> None:
-    source = ubench.write(tmp_path / "d", released)
+    source = ubench.write_arrow(tmp_path / "d", released)
     wu, stain, domain = (UBENCH[f"ubench_{name}"] for name in ("wu_2023", "stain", "domain"))
     prepare_together([wu, stain], source, tmp_path / "s", name="u")
     prepare_together([stain, domain], source, tmp_path / "s", name="u")
@@ -280,8 +281,8 @@ def test_other_folder_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_hidden_folder_of_copies_is_left_out_and_told(tmp_path: Path, released: list[dict]) -> None:
     rows = [row for row in released if row["dataset"] == "wu_et_al_2023"]
-    source = ubench.write(tmp_path / "d", rows, files=1)
-    ubench.write(source / ".ipynb_checkpoints", rows, files=1)
+    source = ubench.write_arrow(tmp_path / "d", rows, files=1)
+    ubench.write_arrow(source / ".ipynb_checkpoints", rows, files=1)
     report = prepare_task(UBENCH["ubench_wu_2023"], source, tmp_path / "s")
     assert report.n_rows == 4
     assert [(reject.source, reject.reason) for reject in report.rejects] == [(".ipynb_checkpoints", "not_a_class")]

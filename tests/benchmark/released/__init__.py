@@ -1,4 +1,5 @@
-"""Writes a few rows of each data set in exactly the layout it is released in: names, dtypes, nesting.
+"""The benchmark's data sets in exactly the layout they are released in, in miniature: names, dtypes, nesting, quirks.
 
-Facts of a release that were read in public code stand beside the writer; what was not seen is said there.
+A few drawn tiles a class; everything made of them is synthetic. Facts of a release that were read in public code stand
+beside the writer, and so does what was not seen. The tests of the loaders read them.
 """

@@ -1,15 +1,23 @@
-"""u-Bench: Arrow stream files of the Hub's jnirschl/uBench, captions and questions as structs of structs."""
+"""u-Bench: Arrow stream files of the Hub's jnirschl/uBench, captions and questions as structs of structs.
+
+As read in public code: the columns, both wordings of `captions`, `questions` with "none of the above" last, Held 2010
+without a data set, no stain question for nirschl_unpub_fluorescence, image ids in both contour and texture, opencell
+and sirinukunwattana. Assumed: the values of domain, modality, submodality and stain, the labels of some sets, and that
+the latter two have no question or a single option.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.benchmark.released.pictures import encoded
+from tests.benchmark.released.tiles import encoded, tile
 
 LABELS: dict[str, tuple[str, ...]] = {
     "acevedo_et_al_2020": (
@@ -50,6 +58,8 @@ VALUES = {
 PER_LABEL = 2
 IN_BOTH_BURGESS = "burgess-0-0"
 
+Row: TypeAlias = dict[str, Any]
+
 _QUESTION = pa.struct(
     [
         ("id", pa.string()), ("name", pa.string()), ("question", pa.string()), ("options", pa.list_(pa.string())),
@@ -69,44 +79,44 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-def rows() -> list[dict[str, Any]]:
-    """`PER_LABEL` rows of every label of every data set: with nulls, Held without a data set, an image in two sets."""
+def ubench_rows(per_label: int = PER_LABEL) -> list[Row]:
+    """Some rows of every label of every data set: with nulls, Held without a data set, an image in two sets."""
     rng = random.Random(0)
     return [
         _row(dataset, label, at, number, rng)
         for dataset, labels in LABELS.items()
         for at, label in enumerate(labels)
-        for number in range(PER_LABEL)
+        for number in range(per_label)
     ]
 
 
-def write(folder: Path, rows: list[dict[str, Any]], *, files: int = 2) -> Path:
+def write_arrow(folder: Path, rows: Sequence[Row], *, files: int = 2) -> Path:
     """Arrow stream files below `perception/0.1.0`, as the datasets library writes them."""
     place = folder / "perception" / "0.1.0"
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     size = -(-len(rows) // files)
     for number in range(files):
-        part = pa.Table.from_pylist(rows[number * size : (number + 1) * size], schema=SCHEMA)
+        part = pa.Table.from_pylist(list(rows[number * size : (number + 1) * size]), schema=SCHEMA)
         path = place / f"ubench-test-{number:05d}-of-{files:05d}.arrow"
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as stream:
             stream.write_table(part, max_chunksize=10)
     return folder
 
 
-def write_parquet(folder: Path, rows: list[dict[str, Any]]) -> Path:
+def write_parquet(folder: Path, rows: Sequence[Row]) -> Path:
     """The same rows as the Hub's Parquet conversion has them."""
-    folder.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), folder / "0000.parquet")
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), folder / "0000.parquet")
     return folder
 
 
-def _row(dataset: str, label: str, at: int, number: int, rng: random.Random) -> dict[str, Any]:
+def _row(dataset: str, label: str, at: int, number: int, rng: random.Random) -> Row:
     stain = HELD_STAINS.get(dataset) or rng.choice(VALUES["stain"])
     facts = {key: rng.choice(values) for key, values in VALUES.items()} | {"stain": stain, "classification": label}
     others = {**VALUES, "classification": LABELS[dataset]}
-    asked = {key: facts[key] for key in KEYS}
+    asked: dict[str, str | None] = {key: facts[key] for key in KEYS}
     if dataset == "nirschl_unpub_fluorescence":
-        asked["stain"] = facts["stain"] = None
+        asked["stain"] = None
     if dataset == "opencell":
         asked["classification"] = None
     identity = f"{dataset}-{at}-{number}"
@@ -117,18 +127,19 @@ def _row(dataset: str, label: str, at: int, number: int, rng: random.Random) -> 
         for key, value in asked.items()
         for wording in (0, 1)
     }
-    seed = sum(map(ord, identity)) * 100 + at * 10 + number
+    seed = int.from_bytes(hashlib.sha256(identity.encode()).digest()[:4], "big")
     return {
-        "image_id": identity, "image": {"bytes": encoded(seed), "path": f"{identity}.png"}, "label": at + 7,
-        "label_name": label, "dataset": None if dataset in HELD_STAINS else dataset,
-        **{key: facts[key] for key in VALUES},
+        "image_id": identity,
+        "image": {"bytes": encoded(tile(at, len(LABELS[dataset]), seed)), "path": f"{identity}.png"},
+        "label": at + 7, "label_name": label, "dataset": None if dataset in HELD_STAINS else dataset,
+        **{key: asked[key] for key in VALUES},
         "institution": ["somewhere"], "license": "CC BY 4.0", "microns_per_pixel": None, "split": "test",
         "synthetic": False, "captions": captions,
         "questions": {key: _generative(key, value, others[key], rng) for key, value in asked.items()},
     }  # fmt: skip
 
 
-def _question(key: str, value: str | None, values: tuple[str, ...], wording: int, rng: random.Random) -> Any:
+def _question(key: str, value: str | None, values: tuple[str, ...], wording: int, rng: random.Random) -> Row | None:
     """At most six captions, the right one among them, in an order of the row's own; None where it does not apply."""
     if value is None:
         return None
@@ -138,7 +149,7 @@ def _question(key: str, value: str | None, values: tuple[str, ...], wording: int
     return _entry(key, options, chosen.index(value))
 
 
-def _generative(key: str, value: str | None, values: tuple[str, ...], rng: random.Random) -> Any:
+def _generative(key: str, value: str | None, values: tuple[str, ...], rng: random.Random) -> Row | None:
     if value is None:
         return None
     chosen = _chosen(value, values, 5, rng)
@@ -146,14 +157,14 @@ def _generative(key: str, value: str | None, values: tuple[str, ...], rng: rando
 
 
 def _chosen(value: str, values: tuple[str, ...], most: int, rng: random.Random) -> list[str]:
-    chosen = [value, *rng.sample([other for other in values if other != value], min(most, len(values)) - 1)] if (
-        value in values
-    ) else [value, *values[: most - 1]]  # fmt: skip
+    """The right value and others, in any order."""
+    others = [other for other in values if other != value]
+    chosen = [value, *rng.sample(others, min(most - 1, len(others)))]
     rng.shuffle(chosen)
     return chosen
 
 
-def _entry(key: str, options: list[str], answer_idx: int) -> dict[str, Any]:
+def _entry(key: str, options: list[str], answer_idx: int) -> Row:
     return {
         "id": f"q-{key}", "name": key, "question": f"What is the {key}?", "options": options,
         "answer": options[answer_idx], "answer_idx": answer_idx,
