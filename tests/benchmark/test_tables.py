@@ -95,11 +95,13 @@ def _asked(task: str, tasks: dict[str, Task]) -> pd.DataFrame:
 def test_samples_with_their_own_options_have_one_headline_and_their_own_chance(tasks: dict[str, Task]) -> None:
     findings = {"findings": tasks["a"].model_copy(update={"id": "findings", "kind": Kind.MULTILABEL})}
     table = benchmark_table(_asked("findings", {**tasks, **findings}), findings, "card")
-    assert table[["metric", "value", "chance", "protocol"]].values.tolist() == [
-        ["accuracy", 0.6, 0.25, "captions of each row"]
+    assert table[["metric", "value", "chance", "protocol", "by_wording"]].values.tolist() == [
+        ["accuracy", 0.6, 0.25, "captions of each row", "captions_0 0.900"]
     ]
     plain = benchmark_table(_scores({"a": 0.2}, tasks), tasks, "card")
-    assert plain[["chance", "protocol"]].values.tolist() == [[pytest.approx(1 / 3), "class names in card prompts"]]
+    assert plain[["chance", "protocol", "by_wording"]].values.tolist() == [
+        [pytest.approx(1 / 3), "class names in card prompts", ""]
+    ]
 
 
 PUBLISHED = pd.DataFrame(

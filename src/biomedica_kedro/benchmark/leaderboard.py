@@ -117,7 +117,8 @@ def _score_row(row: Mapping[Hashable, object]) -> str:
         (str(row["metric"]), ""), (f"{value:.3f}", ""), (f"{low:.3f} – {high:.3f}", ""),
     ]  # fmt: skip
     text = "".join(f'<td title="{html.escape(hint)}">{html.escape(cell)}</td>' for cell, hint in cells)
-    protocol = f"<td>{html.escape(str(row['protocol']))}</td>"
+    wordings = f": {row['by_wording']}" if row["by_wording"] else ""
+    protocol = f"<td>{html.escape(str(row['protocol']) + wordings)}</td>"
     label = f'<span class="badge" title="{_SYNTHETIC}">synthetic</span>' if synthetic else "real"
     return f"<tr>{text}<td>{_bar(value, low, high, chance)}</td><td>{row['n']}</td><td>{label}</td>{protocol}</tr>"
 

@@ -37,7 +37,8 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
         prompt_set: the set whose zero-shot scores are shown.
     Returns:
         Columns model_id, task, title, domain, metric, value, ci_low, ci_high, n, chance, samples (real | synthetic),
-        protocol, counts_for, wording, note; sorted by domain, task, model.
+        protocol, by_wording (accuracy of each wording of a row's question, and of other ways of asking), counts_for,
+        wording, note; sorted by domain, task, model.
     """
     known = scores[scores["task"].isin(list(tasks))]
     is_asked = (known["protocol"] == Protocol.ZERO_SHOT.value) & (known["prompt_set"] == "")
@@ -50,6 +51,8 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
     of_task = table["task"].map
     table["title"] = of_task({name: task.title for name, task in tasks.items()})
     table["chance"] = _chance(table, known[is_asked & (known["metric"] == "chance")], tasks)
+    is_wording = (known["metric"] == ROW_HEADLINE) & (known["protocol"] == Protocol.ZERO_SHOT.value) & ~is_asked
+    table["by_wording"] = _by_wording(table, known[is_wording])
     table["protocol"] = _protocols(table)
     table["samples"] = table["synthetic"].map({True: SYNTHETIC, False: REAL})
     table["counts_for"] = of_task({name: ", ".join(task.counts_for) for name, task in tasks.items()})
@@ -57,7 +60,7 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
     table["note"] = of_task({name: _note(task) for name, task in tasks.items()})
     columns = [
         "model_id", "task", "title", "domain", "metric", "value", "ci_low", "ci_high", "n", "chance", "samples",
-        "protocol", "counts_for", "wording", "note", "dataset_digest",
+        "protocol", "by_wording", "counts_for", "wording", "note", "dataset_digest",
     ]  # fmt: skip
     return table[columns].sort_values(["domain", "task", "model_id"], ignore_index=True)
 
@@ -209,6 +212,19 @@ def _chance(table: pd.DataFrame, asked: pd.DataFrame, tasks: Mapping[str, Task])
     of_task = {name: float("nan") if task.chance is None else task.chance for name, task in tasks.items()}
     keys = zip(table["model_id"], table["task"], strict=True)
     return [of_rows.get((model_id, task), of_task[task]) for model_id, task in keys]
+
+
+def _by_wording(table: pd.DataFrame, wordings: pd.DataFrame) -> list[str]:
+    """ "captions_0 0.512, captions_1 0.498" for scores of rows that bring their options; empty for the others."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in wordings.sort_values("prompt_set").to_dict("records"):
+        words = f"{row['prompt_set']} {float(row['value']):.3f}"
+        found.setdefault((str(row["model_id"]), str(row["task"])), []).append(words)
+    keys = zip(table["model_id"], table["task"], table["prompt_set"], table["protocol"], strict=True)
+    return [
+        ", ".join(found.get((model_id, task), [])) if (prompt_set, protocol) == ("", Protocol.ZERO_SHOT.value) else ""
+        for model_id, task, prompt_set, protocol in keys
+    ]
 
 
 def _protocols(table: pd.DataFrame) -> list[str]:
