@@ -215,7 +215,7 @@ def _chance(table: pd.DataFrame, asked: pd.DataFrame, tasks: Mapping[str, Task])
 
 
 def _by_wording(table: pd.DataFrame, wordings: pd.DataFrame) -> list[str]:
-    """ "captions_0 0.512, captions_1 0.498" for scores of rows that bring their options; empty for the others."""
+    """Such as "captions_0 0.512, captions_1 0.498" for rows that bring their options; empty for the others."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in wordings.sort_values("prompt_set").to_dict("records"):
         words = f"{row['prompt_set']} {float(row['value']):.3f}"
