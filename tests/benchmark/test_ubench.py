@@ -243,6 +243,17 @@ def test_image_set_that_lost_an_image_is_found(tmp_path: Path, released: list[di
     )
 
 
+def test_image_set_that_is_gone_rejects_every_row(tmp_path: Path, released: list[dict]) -> None:
+    rows = [row for row in released if row["dataset"] == "wu_et_al_2023"]
+    task = UBENCH["ubench_wu_2023"]
+    prepare_together([task], ubench.write_arrow(tmp_path / "d", rows), tmp_path / "s", name="u", split="train")
+    samples = TaskSamples(tmp_path / "s" / task.id)
+    assert {row["split"] for rows in samples.rows() for row in rows} == {"train"}
+    samples.image_set.path.unlink()
+    assert validate_task(task, samples) == ["4 rows: missing_file: its image set does not hold the row's image"]
+    assert [reject.reason for reject in embed_task(task, samples, ColorEncoder())[2]] == ["missing_file"] * 4
+
+
 def test_tasks_prepared_with_others_keep_their_images(tmp_path: Path, released: list[dict]) -> None:
     source = ubench.write_arrow(tmp_path / "d", released)
     wu, stain, domain = (UBENCH[f"ubench_{name}"] for name in ("wu_2023", "stain", "domain"))

@@ -106,7 +106,7 @@ def prepare(
         folder = places.source or _fetched(source_name, sources, places)
         together = [task for task in members if isinstance(task.loader, ParquetOptions)]
         if len(together) > 1:
-            reports += prepare_together(together, folder, places.prepared, name=source_name)
+            reports += prepare_together(together, folder, places.prepared, name=source_name, split=split)
             members = [task for task in members if task not in together]
         reports += [prepare_task(task, folder, places.prepared, split=split) for task in members]
     return [line for report in reports for line in _report(report)], not any(report.problems for report in reports)

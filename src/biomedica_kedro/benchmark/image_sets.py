@@ -50,17 +50,23 @@ class ImageSet:
         return int(pq.read_metadata(self.path).num_rows)
 
     def rows(self, batch_size: int = _ROWS_A_GROUP) -> Iterator[list[dict[str, Any]]]:
-        """Hash and bytes of every image in file order, some at a time."""
+        """Hash and bytes of every image in file order, some at a time; none where the file is gone."""
+        if not self.path.is_file():
+            return
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(batch_size=batch_size):
                 yield batch.to_pylist()
 
     def hashes(self) -> Set[str]:
-        """Hashes of the images in the set."""
+        """Hashes of the images in the set; none where its file is gone."""
+        if not self.path.is_file():
+            return frozenset()
         return _rows_of(self.path, self.path.stat().st_mtime_ns).keys()
 
     def read(self, wanted: Sequence[str]) -> list[bytes | None]:
         """Bytes of some images by hash, None for those the set does not hold; neighbors are read together."""
+        if not self.path.is_file():
+            return [None] * len(wanted)
         modified = self.path.stat().st_mtime_ns
         rows, starts = _rows_of(self.path, modified), _starts(self.path, modified)
         found: list[bytes | None] = []

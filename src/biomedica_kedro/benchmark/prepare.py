@@ -77,7 +77,13 @@ def prepare_task(
 
 
 def prepare_together(
-    tasks: Sequence[Task], source: Path, target: Path, *, name: str, synthetic: bool = False
+    tasks: Sequence[Task],
+    source: Path,
+    target: Path,
+    *,
+    name: str,
+    synthetic: bool = False,
+    split: str | None = None,
 ) -> list[Prepared]:
     """Write the samples of tasks that are asked of the same files, in one pass over these files.
 
@@ -88,6 +94,7 @@ def prepare_together(
             the tasks>`: tasks that were prepared with others keep their own.
         name: of the image set.
         synthetic: the data are stand-ins.
+        split: split of all rows, "test" when not given.
     Returns:
         What came of each task, in their order.
     Raises:
@@ -101,7 +108,7 @@ def prepare_together(
     facts: dict[str, Any] = {IMAGE_SET: place, **({"synthetic": True} if synthetic else {})}
     with ExitStack() as stack:
         images = stack.enter_context(ImageSetWriter(target / place))
-        writers = {task.id: stack.enter_context(_TaskWriter(task, target / task.id, facts, None)) for task in tasks}
+        writers = {task.id: stack.enter_context(_TaskWriter(task, target / task.id, facts, split)) for task in tasks}
         for shared in read_shared(source, loaders):
             _add_shared(shared, images, writers)
     reports = [writers[task.id].finish() for task in tasks]
