@@ -18,6 +18,7 @@ from biomedica_kedro.benchmark.retrieval import RetrievalOptions, score_retrieva
 from biomedica_kedro.benchmark.samples import SampleStore, TaskSamples
 from biomedica_kedro.benchmark.scores import ScoreOptions, Subject
 from biomedica_kedro.benchmark.task import PAPER_SUITE, PAPER_TASKS, Kind, load_tasks
+from tests.benchmark.released.folders import write_lc25000_copy
 from tests.benchmark.released.write import WRITERS, write_and_prepare
 from tests.benchmark.samples_factory import ColorEncoder
 
@@ -72,6 +73,14 @@ def _write(task_id: str, folder: Path) -> Path:
     folder.mkdir()
     WRITERS[task_id](TASKS[task_id], folder, 2)
     return folder
+
+
+@pytest.mark.parametrize(("task_id", "n_classes"), [("lc25000_lung", 3), ("lc25000_colon", 2)])
+def test_copy_on_the_hub_is_read_where_the_folders_are_not(task_id: str, n_classes: int, tmp_path: Path) -> None:
+    write_lc25000_copy(tmp_path / "d", 2)
+    prepared = prepare_task(TASKS[task_id], tmp_path / "d", tmp_path / "s")
+    assert (prepared.n_rows, prepared.rejects) == (2 * n_classes, [])
+    assert not any("has no sample" in problem for problem in prepared.problems)
 
 
 def test_several_organs_are_read_from_the_weak_labels(tmp_path: Path) -> None:

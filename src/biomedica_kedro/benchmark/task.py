@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from biomedica_kedro.benchmark.loaders.options import LoaderOptions
+from biomedica_kedro.benchmark.loaders.options import LoaderOptions, ParquetOptions
 from biomedica_kedro.records import Options
 
 PAPER_SUITE = "paper40"
@@ -100,6 +100,7 @@ class Task(Options):
         wording: whether class names were checked at the source.
         counts_for: suites the task counts for (`paper40`).
         loader: how the data as distributed are read; none for tasks delivered in interchange form.
+        hub_copy: how a copy of them in Parquet or Arrow files is read, where the hub has one.
         subject_overlaps: other tasks that share patients, slides or images with this one.
         released_as: other names of the task, under which it may stand in the paper's released evaluation set.
     """
@@ -120,6 +121,7 @@ class Task(Options):
     counts_for: tuple[str, ...] = ()
     excluded_from_averages: str = ""
     loader: LoaderOptions | None = None
+    hub_copy: ParquetOptions | None = None
     subject_overlaps: tuple[str, ...] = ()
     released_as: tuple[str, ...] = ()
     known_issues: tuple[str, ...] = ()

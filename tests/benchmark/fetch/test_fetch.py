@@ -262,8 +262,7 @@ def test_every_task_with_data_is_part_of_a_source_that_agrees_with_it() -> None:
         name = source_of(task.id, SOURCES)
         assert name is not None, task.id
         closed = task.source.access in (Access.REGISTRATION, Access.AGREEMENT, Access.UNRELEASED)
-        assert is_open(SOURCES[name]) or closed or name == "lc25000", task.id
-        assert not (closed and is_open(SOURCES[name])), task.id
+        assert is_open(SOURCES[name]) is not closed, task.id
     assert source_of("ubench_held_2010_mt", SOURCES) == "held_2010_mt"
     assert source_of("ubench_stain", SOURCES) == "ubench"
 

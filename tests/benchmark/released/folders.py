@@ -37,6 +37,20 @@ def write_lc25000(task: Task, folder: Path, per_class: int) -> int:
     return per_class * len(task.classes)
 
 
+def write_lc25000_copy(folder: Path, per_class: int) -> None:
+    """1aurent/LC25000: organ is 0 for lung and 1 for colon, label 0 benign, 1 adenocarcinoma, 2 squamous carcinoma."""
+    rows = [
+        {
+            "image": {"bytes": encoded(tile(at, len(LC25000), number), "JPEG"), "path": None},
+            "organ": int(name.startswith("colon")), "label": ("n", "aca", "scc").index(name.partition("_")[2]),
+        }
+        for at, name in enumerate(LC25000)
+        for number in range(per_class)
+    ]  # fmt: skip
+    (folder / "data").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows), folder / "data" / "train-00000-of-00004-40f80292828d4b6c.parquet")
+
+
 def write_chexpert(task: Task, folder: Path, per_class: int) -> int:
     """valid.csv has all 14 observations and names images from the archive's root, which is the folder itself."""
     rows: list[tuple[object, ...]] = []

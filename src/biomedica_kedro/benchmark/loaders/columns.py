@@ -38,6 +38,11 @@ class SharedRow:
     by_task: Mapping[str, RowOrReject] = field(default_factory=dict)
 
 
+def are_in(folder: Path, options: ParquetOptions) -> bool:
+    """Whether the folder holds files in columns."""
+    return any(path.suffix in SUFFIXES for path in visible(folder, options.files)[0])
+
+
 def read_columns(folder: Path, options: ParquetOptions) -> Iterator[RowOrReject]:
     """Rows of one task, in order of path.
 
