@@ -57,7 +57,8 @@ def test_data_sets_are_prepared_whole_and_tasks_alone(downloads: Path, tmp_path:
     assert "ubench_wu_2023: ok" in capsys.readouterr().out
 
 
-def test_evaluation_set_is_prepared_and_compared(downloads: Path, tmp_path: Path, capsys) -> None:
+def test_evaluation_set_is_prepared_and_compared(downloads: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     rows = [row for row in ubench.ubench_rows() if row["dataset"] == "wu_et_al_2023"]
     copies = []
     for row in rows[:3]:
@@ -68,9 +69,9 @@ def test_evaluation_set_is_prepared_and_compared(downloads: Path, tmp_path: Path
         )
     copies.append(evaluation_set.row("mystery", encoded(tile(0, 1, 1)), ["a", "b"], 0, "a", "m"))
     source = evaluation_set.write(tmp_path / "released", {"uBench": copies})
-    own, released = tmp_path / "own", tmp_path / "released_samples"
+    own, released = tmp_path / "own", tmp_path / "data/01_raw/evaluation_set"
     assert main(["prepare", "ubench_wu_2023", "--folder", str(downloads), "--target", str(own)]) == 0
-    prepare = ["prepare", "evaluation_set", "--source", str(source), "--target", str(released)]
+    prepare = ["prepare", "evaluation_set", "--source", str(source)]
     assert main(prepare) == 2
     assert "none of its tasks is known: mystery, wu" in capsys.readouterr().err
     assert main([*prepare, "--named", "wu=ubench_wu_2023"]) == 0

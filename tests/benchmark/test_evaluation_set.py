@@ -126,6 +126,17 @@ def test_another_answer_and_other_options_are_reported(tmp_path: Path) -> None:
     assert "'mitochondria'" in difference.line() and "'no_mitochondria'" in difference.line()
 
 
+def test_samples_of_the_original_data_are_never_overwritten(folder: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "dermamnist_224.npz", test_images=tile(0, 1, 0)[None], test_labels=np.zeros((1, 1), np.uint8))
+    prepare_task(TASKS["dermamnist"], tmp_path, tmp_path / "s")
+    contents = read_contents(folder, TASKS)
+    with pytest.raises(LoaderError, match="holds dermamnist of its original data"):
+        prepare_evaluation_set(folder, tmp_path / "s", contents)
+    assert TaskSamples(tmp_path / "s/dermamnist").n_rows() == 1
+    for _ in range(2):
+        assert prepare_evaluation_set(folder, tmp_path / "other", contents)
+
+
 def test_folder_of_something_else_is_an_error(tmp_path: Path) -> None:
     ubench.write_parquet(tmp_path / "d", ubench.ubench_rows()[:2])
     with pytest.raises(LoaderError, match="no column 'task'"):

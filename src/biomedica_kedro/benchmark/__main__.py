@@ -5,7 +5,7 @@
     python -m biomedica_kedro.benchmark fetch ubench pathmnist
     python -m biomedica_kedro.benchmark prepare ubench pathmnist
     python -m biomedica_kedro.benchmark prepare pcam --source ~/Downloads/pcam
-    python -m biomedica_kedro.benchmark prepare evaluation_set --target data/01_raw/evaluation_set
+    python -m biomedica_kedro.benchmark prepare evaluation_set
     python -m biomedica_kedro.benchmark compare data/01_raw/benchmark data/01_raw/evaluation_set
     python -m biomedica_kedro.benchmark validate
 
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from biomedica_kedro.benchmark import commands
-from biomedica_kedro.benchmark.commands import DOWNLOADS, PREPARED, Lines, Places
+from biomedica_kedro.benchmark.commands import DOWNLOADS, PREPARED, PREPARED_RELEASED, Lines, Places
 from biomedica_kedro.benchmark.evaluation_set import NAME as EVALUATION_SET
 from biomedica_kedro.benchmark.fetch.fetch import Fetcher
 from biomedica_kedro.benchmark.fetch.sources import SourceError, load_sources
@@ -57,10 +57,12 @@ def _run(options: argparse.Namespace, tasks: dict[str, Task], parser: argparse.A
                 parser.error("fetch: name what to fetch, or say --open or --list")
             return commands.fetch(names, sources, tasks, Fetcher(options.folder))
         case "prepare":
-            places = Places(downloads=options.folder, prepared=options.target, source=options.source)
-            if EVALUATION_SET in options.names:
-                if options.names != [EVALUATION_SET]:
-                    parser.error(f"prepare {EVALUATION_SET} by itself, into a --target of its own")
+            is_released = EVALUATION_SET in options.names
+            if is_released and options.names != [EVALUATION_SET]:
+                parser.error(f"prepare {EVALUATION_SET} by itself: it goes into a folder of its own")
+            target = options.target or (PREPARED_RELEASED if is_released else PREPARED)
+            places = Places(downloads=options.folder, prepared=target, source=options.source)
+            if is_released:
                 return commands.prepare_released(dict(options.named), tasks, sources, places)
             return commands.prepare(options.names, tasks, sources, places, options.split)
         case "validate":
@@ -89,8 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     added = {name: commands_of.add_parser(name, help=words) for name, words in by_name.items()}
     for name in ("list", "fetch", "prepare"):
         added[name].add_argument("--folder", type=Path, default=DOWNLOADS, help=f"of downloads ({DOWNLOADS})")
-    for name in ("list", "prepare", "validate", "standins"):
+    for name in ("list", "validate", "standins"):
         added[name].add_argument("--target", type=Path, default=PREPARED, help=f"of prepared tasks ({PREPARED})")
+    added["prepare"].add_argument("--target", type=Path, help=f"of prepared tasks ({PREPARED}, {PREPARED_RELEASED})")
     added["fetch"].add_argument("names", nargs="*", help="data sets or tasks")
     added["fetch"].add_argument("--open", action="store_true", help="everything that needs no registration")
     added["fetch"].add_argument("--list", action="store_true", help="what there is, and what it asks of you")

@@ -28,6 +28,7 @@ from biomedica_kedro.records import RejectReason
 
 DOWNLOADS = Path("data/01_raw/benchmark_downloads")
 PREPARED = Path("data/01_raw/benchmark")
+PREPARED_RELEASED = Path("data/01_raw/evaluation_set")
 _SHOWN_REJECTS = 5
 
 Lines = tuple[list[str], bool]

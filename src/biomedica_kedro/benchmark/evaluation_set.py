@@ -23,6 +23,7 @@ from biomedica_kedro.benchmark.loaders.columns import SUFFIXES
 from biomedica_kedro.benchmark.loaders.options import ParquetOptions
 from biomedica_kedro.benchmark.loaders.rows import LoaderError, need_columns, visible
 from biomedica_kedro.benchmark.prepare import Prepared, prepare_together
+from biomedica_kedro.benchmark.samples import IMAGE_SET, SampleStore
 from biomedica_kedro.benchmark.task import Kind, Task, find_task
 
 NAME = "evaluation_set"
@@ -83,9 +84,17 @@ def prepare_evaluation_set(folder: Path, target: Path, contents: Contents) -> li
         folder: the files as released.
         target: folder of prepared tasks; not the one that holds samples of the original sources.
         contents: of `read_contents`.
+    Raises:
+        LoaderError: when no task is known, or the folder holds samples of another source.
     """
     if not contents.tasks:
         raise LoaderError(f"{folder}: none of its tasks is known: {', '.join(contents.unknown)}")
+    for task in contents.tasks.values():
+        samples = SampleStore((target,)).find(task.id)
+        if samples is not None and not str(samples.provenance().get(IMAGE_SET, "")).startswith(NAME):
+            raise LoaderError(
+                f"{target} holds {task.id} of its original data, which would be lost: choose another folder"
+            )
     return prepare_together(
         [as_released(task, name) for name, task in contents.tasks.items()], folder, target, name=NAME
     )
