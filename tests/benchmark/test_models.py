@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from biomedica_kedro.benchmark.models import (
     PAPER_MODELS,
-    EvaluatedModels,
     ModelChoice,
+    Models,
     ModelSource,
     batch_name,
     hub_file,
@@ -70,13 +70,14 @@ def test_name_that_is_none_says_which_there_are(name: str, message: str) -> None
 
 def test_parameter_takes_names_entries_and_one_string() -> None:
     entries = [{"id": "mine", "source": "checkpoint"}, "BiomedCLIP", {"id": "theirs", "model": "ViT-B-32/openai"}]
-    models = EvaluatedModels.model_validate(entries)
-    assert [(model.id, model.source) for model in models] == [
+    models = Models.model_validate(entries)
+    assert [(model.id, model.source) for model in models.choices] == [
         ("mine", "checkpoint"), ("BiomedCLIP", "open_clip"), ("theirs", "open_clip"),
     ]  # fmt: skip
     for text in ("BiomedCLIP,checkpoint", "BiomedCLIP; checkpoint", "BiomedCLIP checkpoint"):
-        assert [model.id for model in EvaluatedModels.model_validate(text)] == ["BiomedCLIP", "checkpoint"]
-    assert model_choices(models) == list(models) == model_choices(entries)
+        assert [model.id for model in Models.model_validate(text).choices] == ["BiomedCLIP", "checkpoint"]
+    assert model_choices(models) == list(models.choices) == model_choices(entries)
+    assert models.leading.id == "mine"
 
 
 @pytest.mark.parametrize(
@@ -92,16 +93,16 @@ def test_parameter_takes_names_entries_and_one_string() -> None:
 )  # fmt: skip
 def test_wrong_parameter_names_the_entry(entries: object, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        EvaluatedModels.model_validate(entries)
+        Models.model_validate(entries)
 
 
 def test_names_of_mlflow_become_checkpoints_when_they_are_looked_up() -> None:
-    models = EvaluatedModels.model_validate(["checkpoint", "models:/biomedica-clip@champion"])
+    models = Models.model_validate(["checkpoint", "models:/biomedica-clip@champion"])
     asked = []
     resolved = models.resolved(lambda uri: asked.append(uri) or Path("/cache/champion"))
     assert asked == ["models:/biomedica-clip@champion"]
     champion = ModelChoice(id="biomedica-clip-champion", source=ModelSource.CHECKPOINT, weights="/cache/champion")
-    assert list(resolved) == [next(iter(models)), champion]
+    assert resolved.choices == (models.leading, champion)
 
 
 def test_file_on_the_hub_is_a_repository_and_a_path() -> None:

@@ -16,13 +16,13 @@ Source of the paper's models: the architectures and tags under which another gro
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, RootModel, TypeAdapter, model_validator
+from pydantic import Field, RootModel, model_validator
 
 from biomedica_kedro.records import Options
 
@@ -95,7 +95,7 @@ class ModelChoice(Options):
         return self
 
 
-class EvaluatedModels(RootModel[tuple[ModelChoice, ...]]):
+class Models(RootModel[tuple[ModelChoice, ...]]):
     """The `evaluation.models` parameter: names, entries spelled out, or one string of names.
 
     In one string, names are separated by blanks, semicolons or commas; Kedro's `--params` cuts at commas itself, so
@@ -120,21 +120,23 @@ class EvaluatedModels(RootModel[tuple[ModelChoice, ...]]):
             raise ValueError(f"evaluation.models: ids must differ, found {ids}; give one as {{id: ..., model: ...}}")
         return self
 
-    def __iter__(self) -> Iterator[ModelChoice]:  # type: ignore[override]
-        """The models in order; the first one leads."""
-        return iter(self.root)
+    @property
+    def choices(self) -> tuple[ModelChoice, ...]:
+        """The models in the order given."""
+        return self.root
 
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.root)
+    @property
+    def leading(self) -> ModelChoice:
+        """The model that diagnostics and nomination are about: the first one."""
+        return self.root[0]
 
-    def resolved(self, look_up: Callable[[str], Path]) -> EvaluatedModels:
+    def resolved(self, look_up: Callable[[str], Path]) -> Models:
         """The same models, those of MLflow as checkpoints.
 
         Args:
             look_up: MLflow's URI -> folder of the checkpoint.
         """
-        return EvaluatedModels(
+        return Models(
             tuple(
                 choice.model_copy(update={"source": ModelSource.CHECKPOINT, "weights": str(look_up(choice.weights))})
                 if choice.source is ModelSource.MLFLOW
@@ -144,15 +146,15 @@ class EvaluatedModels(RootModel[tuple[ModelChoice, ...]]):
         )
 
 
-def model_choices(entries: Sequence[Any] | str | EvaluatedModels) -> list[ModelChoice]:
+def model_choices(entries: Sequence[Any] | str | Models) -> list[ModelChoice]:
     """Check the `evaluation.models` parameter.
 
     Raises:
         ValueError: when an entry is wrong or two have the same id.
     """
-    if isinstance(entries, EvaluatedModels):
-        return list(entries)
-    return list(TypeAdapter(EvaluatedModels).validate_python(entries))
+    if isinstance(entries, Models):
+        return list(entries.choices)
+    return list(Models.model_validate(entries).choices)
 
 
 def parse_model(name: str) -> ModelChoice:
