@@ -96,6 +96,8 @@ class RejectReason(StrEnum):
     NOT_REDISTRIBUTABLE = "not_redistributable"
     DUPLICATE_KEY = "duplicate_key"
     INVALID_TASK_ROW = "invalid_task_row"
+    NO_QUESTION = "no_question"
+    NOT_A_CLASS = "not_a_class"
     WORKER_KILLED = "worker_killed"
     UNEXPECTED_ERROR = "unexpected_error"
 

@@ -32,11 +32,15 @@ def both() -> pd.DataFrame:
 
 def test_card_says_what_the_task_is_and_how_models_do(color_task: Task) -> None:
     task = color_task.model_copy(update={"known_issues": ("tiles overlap",)})
-    card = task_card(task, ACTIVE, _table({"m_1": 0.5}), RECALLS)
+    table = _table({"m_1": 0.5}).assign(
+        protocol="captions of each row", by_wording="captions_0 0.400, captions_1 0.600"
+    )
+    card = task_card(task, ACTIVE, table, RECALLS)
     assert card.startswith(f"# {task.title}")
     assert "| license | CC0 |" in card
     assert "- tiles overlap" in card
-    assert "| m_1 | accuracy | 0.500 [0.400, 0.600] | 30 |" in card
+    asked = "captions of each row: captions_0 0.400, captions_1 0.600"
+    assert f"| m_1 | accuracy | 0.500 [0.400, 0.600] | 30 | {asked} |" in card
     assert "| red | red | 0.250 [0.100, 0.400] |" in card
     assert "| blue | blue | – |" in card
 

@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from biomedica_kedro.benchmark.classification import answer, choose, score_classification
+from biomedica_kedro.benchmark.answers import answer, choose
+from biomedica_kedro.benchmark.classification import score_classification
 from biomedica_kedro.benchmark.encode import TaskEmbeddings
 from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
+from biomedica_kedro.benchmark.samples import Question
 from biomedica_kedro.benchmark.scores import Protocol, ScoreOptions, Subject
 from biomedica_kedro.benchmark.task import Kind, Task
 
@@ -26,7 +28,7 @@ def _embedded(task: Task, image: np.ndarray, label: np.ndarray, *, texts: np.nda
     n = len(label)
     return TaskEmbeddings(
         sample_ids=[f"s{row}" for row in range(n)], images=image.astype(np.float32), labels=label,
-        multilabel=np.zeros((n, 0), np.int64), options=[[] for _ in range(n)], captions=[""] * n,
+        multilabel=np.zeros((n, 0), np.int64), questions=[()] * n, captions=[""] * n,
         groups=np.full(n, ""), splits=np.full(n, "test"), texts=vectors,
         blank=np.full(image.shape[1], 1 / np.sqrt(image.shape[1]), np.float32), logit_scale=100.0,
     )  # fmt: skip
@@ -103,12 +105,43 @@ def test_closed_questions_bring_their_own_options(color_task: Task) -> None:
     task = color_task.model_copy(update={"kind": Kind.CLOSED_VQA, "classes": ()})
     axes = np.eye(3, dtype=np.float32)
     embedded = dataclasses.replace(
-        _embedded(color_task, axes[[0, 1, 2]], np.array([1, 0, 0])),
-        options=[["b", "a"], ["b", "c"], ["a", "b", "c"]], texts={"a": axes[0], "b": axes[1], "c": axes[2]},
+        _embedded(color_task, axes[[0, 1, 2]], np.full(3, -1)),
+        questions=[
+            (Question("captions", 0, ("b", "a"), 1),), (Question("captions", 0, ("b", "c"), 0),),
+            (Question("captions", 0, ("a", "b", "c"), 0),),
+        ],
+        texts={"a": axes[0], "b": axes[1], "c": axes[2]},
     )  # fmt: skip
     rows, _ = score_classification(task, embedded, SUBJECT, OPTIONS)
     assert _value(rows, "accuracy") == pytest.approx(2 / 3)
     assert _value(rows, "chance") == pytest.approx((1 / 2 + 1 / 2 + 1 / 3) / 3)
+
+
+def test_wordings_are_averaged_row_by_row_and_other_protocols_stand_apart(color_task: Task) -> None:
+    """Row 0 is right in both captions, row 1 in one of two, row 2 has a single caption, which it gets right."""
+    axes = np.eye(3, dtype=np.float32)
+    embedded = dataclasses.replace(
+        _embedded(color_task, axes[[0, 1, 2]], np.full(3, -1)),
+        questions=[
+            (Question("captions", 0, ("a", "b"), 0), Question("captions", 1, ("c", "a"), 1)),
+            (Question("captions", 0, ("a", "b"), 1), Question("captions", 1, ("b", "c"), 1)),
+            (Question("captions", 1, ("c", "a", "b"), 0), Question("questions", 0, ("a", "c"), 0)),
+        ],
+        texts={"a": axes[0], "b": axes[1], "c": axes[2]},
+    )  # fmt: skip
+    rows, predictions = score_classification(color_task, embedded, SUBJECT, OPTIONS)
+    found = {
+        (row["metric"], row["prompt_set"]): (row["value"], row["n"])
+        for row in rows
+        if row["protocol"] == Protocol.ZERO_SHOT and row["metric"] != "above_chance"
+    }
+    assert found == {
+        ("accuracy", ""): (pytest.approx((1 + 0.5 + 1) / 3), 3),
+        ("chance", ""): (pytest.approx((0.5 + 0.5 + 1 / 3) / 3), 3),
+        ("accuracy", "captions_0"): (1.0, 2), ("accuracy", "captions_1"): (pytest.approx(2 / 3), 3),
+        ("accuracy", "questions"): (0.0, 1), ("chance", "questions"): (0.5, 1),
+    }  # fmt: skip
+    assert [row["correct"] for row in predictions if row["prompt_set"] == ""] == [1.0, 0.5, 1.0]
 
 
 def test_grouped_samples_widen_the_interval(color_task: Task) -> None:

@@ -30,7 +30,7 @@ def _embedded(task: Task, images: np.ndarray) -> TaskEmbeddings:
             signs |= dict.fromkeys(prompts, axis)
     return TaskEmbeddings(
         sample_ids=[str(row) for row in range(n)], images=images.astype(np.float32), labels=np.full(n, -1),
-        multilabel=TRUTH, options=[[]] * n, captions=[""] * n, groups=np.full(n, ""), splits=np.full(n, "test"),
+        multilabel=TRUTH, questions=[()] * n, captions=[""] * n, groups=np.full(n, ""), splits=np.full(n, "test"),
         texts=signs, blank=np.zeros(3, np.float32), logit_scale=1.0,
     )  # fmt: skip
 

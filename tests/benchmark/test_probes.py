@@ -19,7 +19,7 @@ def _embedded(label: np.ndarray, image: np.ndarray) -> TaskEmbeddings:
     image = image / np.linalg.norm(image, axis=1, keepdims=True)
     return TaskEmbeddings(
         sample_ids=[str(row) for row in range(n)], images=image.astype(np.float32), labels=label,
-        multilabel=np.zeros((n, 0), np.int64), options=[[]] * n, captions=[""] * n, groups=np.full(n, ""),
+        multilabel=np.zeros((n, 0), np.int64), questions=[()] * n, captions=[""] * n, groups=np.full(n, ""),
         splits=np.full(n, "test"), texts={}, blank=np.zeros(image.shape[1], np.float32), logit_scale=1.0,
     )  # fmt: skip
 

@@ -76,7 +76,7 @@ def test_scores_of_a_perfect_model_are_one_with_chance_beside_them() -> None:
     axes = np.eye(n, dtype=np.float32)
     embedded = TaskEmbeddings(
         sample_ids=[str(row) for row in range(n)], images=axes, labels=np.full(n, -1),
-        multilabel=np.zeros((n, 0), np.int64), options=[[]] * n, captions=[f"caption {row}" for row in range(n)],
+        multilabel=np.zeros((n, 0), np.int64), questions=[()] * n, captions=[f"caption {row}" for row in range(n)],
         groups=np.full(n, ""), splits=np.full(n, "test"), texts={f"caption {row}": axes[row] for row in range(n)},
         blank=axes[0], logit_scale=1.0,
     )  # fmt: skip

@@ -25,7 +25,7 @@ def test_label_that_the_task_does_not_know_is_a_reject(color_task: Task, row: di
 
 def test_name_decides_over_number(color_task: Task) -> None:
     row = {"sample_id": "a", "image": png((1, 2, 3)), "label": 0, "label_name": "Blue"}
-    assert check_sample(row, color_task).label == 2
+    assert check_sample(row, color_task).answer.label == 2
 
 
 @pytest.mark.parametrize(

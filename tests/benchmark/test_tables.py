@@ -3,15 +3,17 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from biomedica_kedro.benchmark.leaderboard import leaderboard_page
 from biomedica_kedro.benchmark.scores import SCORE_ROWS
 from biomedica_kedro.benchmark.tables import (
     benchmark_table,
+    beside_published,
     domain_averages,
     probe_table,
     recall_by_class,
     without_copies,
 )
-from biomedica_kedro.benchmark.task import Task
+from biomedica_kedro.benchmark.task import Kind, Task
 
 
 @pytest.fixture
@@ -81,3 +83,56 @@ def test_few_shot_scores_follow_the_number_of_examples(tasks: dict[str, Task]) -
     few_shot = _scores({"a": 0.5}, tasks).assign(protocol="few_shot", synthetic=True)
     scores = pd.concat([few_shot.assign(detail=detail) for detail in ("k16", "k4", "k1")])
     assert probe_table(scores)["detail"].tolist() == ["k1", "k4", "k16"]
+
+
+def _asked(task: str, tasks: dict[str, Task]) -> pd.DataFrame:
+    """Scores of samples that bring their own options, as `closed_questions` makes them."""
+    base = _scores({task: 0.6}, tasks).assign(prompt_set="")
+    one_wording = base.assign(prompt_set="captions_0", value=0.9)
+    return pd.concat([base, base.assign(metric="chance", value=0.25), one_wording])
+
+
+def test_samples_with_their_own_options_have_one_headline_and_their_own_chance(tasks: dict[str, Task]) -> None:
+    findings = {"findings": tasks["a"].model_copy(update={"id": "findings", "kind": Kind.MULTILABEL})}
+    table = benchmark_table(_asked("findings", {**tasks, **findings}), findings, "card")
+    assert table[["metric", "value", "chance", "protocol", "by_wording"]].values.tolist() == [
+        ["accuracy", 0.6, 0.25, "captions of each row", "captions_0 0.900"]
+    ]
+    plain = benchmark_table(_scores({"a": 0.2}, tasks), tasks, "card")
+    assert plain[["chance", "protocol", "by_wording"]].values.tolist() == [
+        [pytest.approx(1 / 3), "class names in card prompts", ""]
+    ]
+
+
+PUBLISHED = pd.DataFrame(
+    {
+        "model": ["B", "B", "C"], "task": ["a", "a", "b"], "metric": "accuracy", "value": [0.5, 0.7, 0.9],
+        "protocol": ["captions of each row", "captions of each row in the paper's evaluation set", "x"],
+        "source": "paper", "known_error": "",
+    }
+)  # fmt: skip
+
+
+def test_published_scores_stand_beside_measured_ones_with_their_protocol(tasks: dict[str, Task]) -> None:
+    scores = pd.concat([_asked("a", tasks), _scores({"b": 1.0}, tasks, synthetic=True)])
+    table = benchmark_table(scores, tasks, "card")
+    both = beside_published(table, PUBLISHED)
+    assert both[["task", "protocol", "origin", "model", "value"]].values.tolist() == [
+        ["a", "captions of each row", "measured", "m", 0.6],
+        ["a", "captions of each row", "published", "B", 0.5],
+        ["a", "captions of each row in the paper's evaluation set", "published", "B", 0.7],
+    ]
+    page = leaderboard_page(
+        table,
+        {
+            "averages": domain_averages(table, tasks), "recalls": recall_by_class(scores, "card"),
+            "probes": probe_table(scores), "comparison": pd.DataFrame(), "published": PUBLISHED,
+            "active": pd.DataFrame(columns=["task", "domain", "access", "license", "url", "status"]),
+        },
+    )  # fmt: skip
+    assert page.count("captions of each row in the paper&#x27;s evaluation set") == 2
+
+
+def test_without_real_scores_all_published_ones_are_shown(tasks: dict[str, Task]) -> None:
+    table = benchmark_table(_scores({"a": 0.2}, tasks, synthetic=True), tasks, "card")
+    assert beside_published(table, PUBLISHED)["origin"].tolist() == ["published"] * 3

@@ -171,7 +171,7 @@ def _hub_rows(task: Task, options: ParquetOptions) -> Iterator[dict[str, Any]]:
             continue
         options_of_row = [_SEPARATE_OPTIONS[(at + turn) % 4] for turn in range(4)]
         question = {"options": options_of_row, "answer": _SEPARATE_OPTIONS[at % 4]}
-        outer, middle, _ = options.options_column.split(".")
+        outer, middle, _ = options.wordings()[0].options.split(".")
         yield {**shared, outer: {middle: question}}
     for position, number, picture in _samples(task) if task.classes else ():
         identity = f"standin-{position}-{number}"
@@ -180,7 +180,7 @@ def _hub_rows(task: Task, options: ParquetOptions) -> Iterator[dict[str, Any]]:
         yield {options.image_column: image, **label, **_columns(options, identity)}
 
 
-def _columns(options: ParquetOptions, identity: str) -> dict[str, str]:
+def _columns(options: ParquetOptions, identity: str) -> dict[str, str | None]:
     columns = dict(options.where)
     if options.id_column:
         columns[options.id_column] = identity

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from biomedica_kedro.benchmark.samples import SampleStore, TaskSamples
-from biomedica_kedro.benchmark.task import Task, find_task
+from biomedica_kedro.benchmark.task import Access, Task, find_task
 from biomedica_kedro.records import Options
 
 if TYPE_CHECKING:
@@ -66,10 +66,19 @@ def _describe(task: Task, samples: TaskSamples | None) -> dict[str, object]:
         "wording": task.wording, "note": "",
     }  # fmt: skip
     if samples is None:
-        row["note"] = f"no samples: get them from {task.source.url}, then `python -m biomedica_kedro.benchmark prepare`"
+        row["note"] = _how_to_get(task)
         return row
     n = samples.n_rows()
+    if not n:
+        row["note"] = f"no sample could be used: see {samples.folder / 'rejects.parquet'}"
+        return row
     row |= {"status": READY, "n": n, "digest": samples.digest(), "synthetic": task.synthetic or samples.is_synthetic}
-    if task.n_expected not in (None, n) and not samples.is_synthetic:
-        row["note"] = f"{n} samples, {task.n_expected} were published"
+    if task.n_expected not in (None, samples.n_published()) and not samples.is_synthetic:
+        row["note"] = f"{samples.n_published()} samples, {task.n_expected} were published"
     return row
+
+
+def _how_to_get(task: Task) -> str:
+    if task.source.access is Access.UNRELEASED:
+        return "not released: nobody but its authors can measure this task"
+    return f"no samples: get them from {task.source.url}, then `python -m biomedica_kedro.benchmark prepare`"

@@ -50,9 +50,10 @@ def task_card(task: Task, active: Row, table: pd.DataFrame, recalls: pd.DataFram
     own = table[table["task"] == task.id]
     if len(own):
         rows = [
-            [str(row["model_id"]), str(row["metric"]), _score(row), str(row["n"])] for row in own.to_dict("records")
+            [str(row["model_id"]), str(row["metric"]), _score(row), str(row["n"]), _asked(row)]
+            for row in own.to_dict("records")
         ]
-        parts += ["## Scores", _markdown(["model", "metric", "value [95 % interval]", "n"], rows)]
+        parts += ["## Scores", _markdown(["model", "metric", "value [95 % interval]", "n", "asked in"], rows)]
     parts += [_classes(task, recalls[recalls["task"] == task.id])] if task.classes else []
     return "\n\n".join(parts) + "\n"
 
@@ -133,6 +134,12 @@ def _classes(task: Task, recalls: pd.DataFrame) -> str:
         known = [recall.get((cls.name, model)) for model in models]
         rows.append([cls.name, cls.words, *("–" if row is None else _score(row) for row in known)])
     return "## Classes\n\n" + _markdown(["class", "in prompts", *(f"recall, {model}" for model in models)], rows)
+
+
+def _asked(row: Row) -> str:
+    """How the score was asked, and the accuracy of each wording where there are several."""
+    wordings = str(row.get("by_wording") or "")
+    return str(row.get("protocol") or "") + (f": {wordings}" if wordings else "")
 
 
 def _score(row: Row) -> str:

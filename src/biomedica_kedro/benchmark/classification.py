@@ -7,8 +7,7 @@ Shapes: N rows, K options, E dimensions. Source: BIOMEDICA section 5 (closed que
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -16,22 +15,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from biomedica_kedro.benchmark import metrics
-from biomedica_kedro.benchmark.bootstrap import (
-    Interval,
-    interval_of,
-    interval_over_rows,
-    mean_interval,
-    resample_counts,
-)
+from biomedica_kedro.benchmark.answers import Answers, answer, mean_of, predictions_of
+from biomedica_kedro.benchmark.bootstrap import Interval, interval_of, interval_over_rows, resample_counts
+from biomedica_kedro.benchmark.closed_questions import score_questions
 from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats, Integers
 from biomedica_kedro.benchmark.multilabel import score_multilabel
 from biomedica_kedro.benchmark.prompts import ENSEMBLE, option_embeddings, prompt_sets
-from biomedica_kedro.benchmark.scores import TIE_TOLERANCE, Protocol, ScoreOptions, Subject, exact
+from biomedica_kedro.benchmark.scores import Protocol, ScoreOptions, Subject, exact
 from biomedica_kedro.benchmark.task import Kind, Task
-
-NO_PREDICTION = -1
-_PADDING = -np.inf
 
 PREDICTIONS = pa.schema(
     [
@@ -40,51 +32,6 @@ PREDICTIONS = pa.schema(
         ("confidence", pa.float32()),
     ]
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """Logits of every row's options, and the option chosen.
-
-    Attributes:
-        labels: the right option.
-        predicted: the chosen option, -1 where two are best.
-        logits: float64, cosine times the model's logit scale; -inf pads rows with fewer options.
-    """
-
-    labels: Integers
-    predicted: Integers
-    logits: Floats
-
-    @property
-    def correct(self) -> Floats:
-        """1.0 where the chosen option is the right one."""
-        return np.equal(self.labels, self.predicted).astype(np.float64)
-
-
-def choose(similarity_NK: Floats) -> Integers:
-    """Best option of each row; -1 where another is as good to within 1e-6."""
-    if similarity_NK.shape[1] == 1:
-        return np.zeros(len(similarity_NK), dtype=np.int64)
-    best_two = np.partition(similarity_NK, -2, axis=1)[:, -2:]
-    is_tied = best_two[:, 1] - best_two[:, 0] <= TIE_TOLERANCE
-    return np.where(is_tied, NO_PREDICTION, similarity_NK.argmax(1)).astype(np.int64)
-
-
-def answer(image_NE: Vectors, option_KE: Vectors, label_N: Integers, logit_scale: float) -> Answers:
-    """Answer rows that share their options."""
-    similarity_NK = (image_NE @ option_KE.T).astype(float)
-    return Answers(label_N, choose(similarity_NK), similarity_NK * logit_scale)
-
-
-def answer_closed_questions(embedded: TaskEmbeddings) -> Answers:
-    """Answer rows that bring their own options."""
-    widest = max(map(len, embedded.options), default=1)
-    similarity_NK = np.full((len(embedded), widest), _PADDING)
-    for row, options in enumerate(embedded.options):
-        option_KE = np.stack([embedded.texts[text] for text in options])
-        similarity_NK[row, : len(options)] = option_KE @ embedded.images[row]
-    return Answers(embedded.labels, choose(similarity_NK), similarity_NK * embedded.logit_scale)
 
 
 def score_classification(
@@ -103,19 +50,17 @@ def score_classification(
     test = embedded.part("test")
     if not len(test) or not test.texts:
         return [], []
+    if any(test.questions):
+        return score_questions(test, subject, options)
     if task.kind is Kind.MULTILABEL:
         return score_multilabel(task, test, subject, options), []
-    if task.kind is Kind.CLOSED_VQA:
-        answers = answer_closed_questions(test)
-        rows = list(_question_scores(test, answers, subject, options))
-        return rows, _predictions(subject, "", test, answers)
     rows, predictions = [], []
     for name, strings in prompt_sets(task).items():
         option_KE = option_embeddings(strings, test.texts)
         answers = answer(test.images, option_KE, test.labels, test.logit_scale)
-        predictions += _predictions(subject, name, test, answers)
+        predictions += predictions_of(subject, name, test, answers)
         if name != options.prompt_set:
-            accuracy = _mean(answers.correct, test, options)
+            accuracy = mean_of(answers.correct, test, options)
             rows.append(subject.row("accuracy", accuracy, len(test), protocol=Protocol.ZERO_SHOT, prompt_set=name))
             continue
         rows += class_scores(task, test, answers, subject, options, protocol=Protocol.ZERO_SHOT, prompt_set=name)
@@ -192,21 +137,6 @@ def _macro(metric: metrics.RankMetric, score_NK: Floats, label_N: Integers, weig
         return np.asarray(np.nanmean(values, axis=0))
 
 
-def _question_scores(
-    embedded: TaskEmbeddings, answers: Answers, subject: Subject, options: ScoreOptions
-) -> Iterator[dict[str, object]]:
-    """Closed questions have no classes: accuracy, what guessing gives, and what a blank image answers."""
-    n = len(embedded)
-    chance = float(np.mean([1 / len(strings) for strings in embedded.options]))
-    accuracy = _mean(answers.correct, embedded, options)
-    blank = answer_closed_questions(replace(embedded, images=np.tile(embedded.blank, (n, 1))))
-    yield subject.row("accuracy", accuracy, n, protocol=Protocol.ZERO_SHOT)
-    yield subject.row("chance", exact(chance), n, protocol=Protocol.ZERO_SHOT)
-    above = (metrics.above_chance(bound, chance) for bound in (accuracy.value, accuracy.low, accuracy.high))
-    yield subject.row("above_chance", Interval(*above), n, protocol=Protocol.ZERO_SHOT)
-    yield subject.row("accuracy", _mean(blank.correct, embedded, options), n, protocol=Protocol.BLANK_IMAGE)
-
-
 def _baselines(
     embedded: TaskEmbeddings, option_KE: Vectors, subject: Subject, options: ScoreOptions
 ) -> list[dict[str, object]]:
@@ -215,9 +145,9 @@ def _baselines(
     blank = answer(np.tile(embedded.blank, (n, 1)), option_KE, label_N, embedded.logit_scale)
     commonest = np.bincount(label_N).argmax()
     return [
-        subject.row("accuracy", _mean(blank.correct, embedded, options), n, protocol=Protocol.BLANK_IMAGE),
+        subject.row("accuracy", mean_of(blank.correct, embedded, options), n, protocol=Protocol.BLANK_IMAGE),
         subject.row(
-            "accuracy", _mean((label_N == commonest).astype(float), embedded, options), n, protocol=Protocol.MAJORITY
+            "accuracy", mean_of((label_N == commonest).astype(float), embedded, options), n, protocol=Protocol.MAJORITY
         ),
     ]
 
@@ -235,28 +165,6 @@ def _prompt_sensitivity(task: Task, embedded: TaskEmbeddings, subject: Subject) 
         "prompt_sd", spread, len(embedded), protocol=Protocol.ZERO_SHOT, prompt_set=ENSEMBLE,
         detail=f"{len(accuracies)} templates",
     )  # fmt: skip
-
-
-def _predictions(
-    subject: Subject, prompt_set: str, embedded: TaskEmbeddings, answers: Answers
-) -> list[dict[str, object]]:
-    confidence_N = metrics.softmax(answers.logits).max(1)
-    return [
-        {
-            "model_id": subject.model_id, "task": subject.task, "prompt_set": prompt_set, "sample_id": sample_id,
-            "group_id": group, "label": int(label), "predicted": int(predicted), "correct": float(label == predicted),
-            "confidence": float(confidence),
-        }
-        for sample_id, group, label, predicted, confidence in zip(
-            embedded.sample_ids, embedded.groups, answers.labels, answers.predicted, confidence_N, strict=True
-        )
-    ]  # fmt: skip
-
-
-def _mean(value_N: Floats, embedded: TaskEmbeddings, options: ScoreOptions) -> Interval:
-    return mean_interval(
-        value_N, group_N=embedded.independent_groups(), n_resamples=options.n_resamples, seed=options.seed
-    )
 
 
 def _first_and_rest(value_R: Floats) -> Interval:

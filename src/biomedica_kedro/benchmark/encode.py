@@ -1,7 +1,8 @@
 """Embeddings of a task under a model: computed once, every metric runs from them.
 
 Two tables a task: `images` (a row a sample, vectors float32 and L2-normalised) and `anchors` (a row a text, and one for
-a blank gray image, whose answers show what the prompts alone prefer).
+a blank gray image, whose answers show what the prompts alone prefer). Images that several tasks share are embedded once
+(`embed_image_set`), and each task picks its vectors (`embed_task_from`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
-from biomedica_kedro.benchmark.samples import Pixels, Sample, TaskSamples, check_sample
+from biomedica_kedro.benchmark.samples import QUESTION, Pixels, Question, Sample, TaskSamples, check_sample
 from biomedica_kedro.benchmark.task import Task
 from biomedica_kedro.records import HOW, DataError, Options, Reject, RejectReason
 from biomedica_kedro.stages import BatchFolder, map_items
@@ -26,8 +27,8 @@ from biomedica_kedro.stages.identity import combined
 
 STAGE = "embed_benchmark"
 ANCHORS = "anchors.parquet"
-_VERSION = 1  # raised by a person when the arrays read from the same two tables are others
-_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # pixels are not needed after embedding, and would fill the memory
+_VERSION = 2  # raised by a person when the arrays read from the same two tables are others
+NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # pixels are not needed after embedding, and would fill the memory
 BLANK = np.full((224, 224, 3), 128, np.uint8)
 
 Vectors = npt.NDArray[np.float32]
@@ -78,22 +79,24 @@ class TaskEmbeddings:
     Attributes:
         sample_ids: of the samples, in file order.
         images: image vectors.
-        labels: class or answer index of each sample (-1: none).
+        labels: class of each sample (-1: none).
         multilabel: 0/1 per class, or N x 0.
-        options: option strings of each closed question.
+        questions: what each sample is asked, where it brings its own options.
         captions: text of each retrieval pair.
         groups: group of each sample ("" = independent).
         splits: "test" or "train".
         texts: every text's vector; empty for a model of images only.
         blank: vector of a blank image.
         logit_scale: of the model.
+        hashes: sha256 of each image's bytes.
+        label_names: class of each sample by name, also where a question is asked; "" for none.
     """
 
     sample_ids: list[str]
     images: Vectors
     labels: npt.NDArray[np.int64]
     multilabel: npt.NDArray[np.int64]
-    options: list[list[str]]
+    questions: list[tuple[Question, ...]]
     captions: list[str]
     groups: npt.NDArray[np.str_]
     splits: npt.NDArray[np.str_]
@@ -101,6 +104,7 @@ class TaskEmbeddings:
     blank: Vectors
     logit_scale: float
     hashes: list[str] = field(default_factory=list)
+    label_names: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -117,8 +121,8 @@ class TaskEmbeddings:
 
         return TaskEmbeddings(
             some(self.sample_ids), self.images[rows], self.labels[rows], self.multilabel[rows],
-            [self.options[row] for row in rows], some(self.captions), self.groups[rows], self.splits[rows],
-            self.texts, self.blank, self.logit_scale, some(self.hashes),
+            [self.questions[row] for row in rows], some(self.captions), self.groups[rows], self.splits[rows],
+            self.texts, self.blank, self.logit_scale, some(self.hashes), some(self.label_names),
         )  # fmt: skip
 
     def independent_groups(self) -> npt.NDArray[np.str_] | None:
@@ -167,35 +171,41 @@ def embed_task(
 
     def open_row(row: Mapping[str, Any]) -> tuple[Sample, Any]:
         sample = check_sample(row, task)
-        return replace(sample, image=_NO_IMAGE), encoder.prepare(sample.image)
+        return replace(sample, image=NO_IMAGE), encoder.prepare(sample.image)
 
     take = _Taker()
-    for opened in _ahead(samples.rows(size), open_row, options.threads):
+    for opened in in_threads(samples.rows(size), open_row, options.threads):
         taken, refused = map_items(take, opened, stage=STAGE, source=lambda item: f"{task.id}/{item[0]}")
         rejects += refused
         if taken:
             vectors.append(np.asarray(encoder.encode_images([image for _, image in taken]), dtype=np.float32))
             kept += [sample for sample, _ in taken]
-    texts = sorted({*texts_of(prompt_sets(task)), *_texts_of_samples(kept)}) if encoder.reads_text else []
+    anchors = embed_texts(task, kept, encoder, size)
+    images = images_table(kept, vectors, anchors.schema.field("embedding").type.list_size, encoder.logit_scale)
+    return images, anchors, rejects
+
+
+def embed_texts(task: Task, samples: Sequence[Sample], encoder: Encoder, batch_size: int) -> pa.Table:
+    """The anchors table of a task: every text of its prompts and of its samples once, and the blank image."""
+    texts = sorted({*texts_of(prompt_sets(task)), *_texts_of_samples(samples)}) if encoder.reads_text else []
     blank_E = encoder.encode_images([encoder.prepare(BLANK)])[0]
-    text_TE = [encoder.encode_texts(texts[at : at + size]) for at in range(0, len(texts), size)]
-    images = _images_table(kept, vectors, len(blank_E), encoder.logit_scale)
-    return images, _anchors_table(texts, text_TE, blank_E), rejects
+    text_TE = [encoder.encode_texts(texts[at : at + batch_size]) for at in range(0, len(texts), batch_size)]
+    return _anchors_table(texts, text_TE, blank_E)
 
 
 def read_embeddings(images: pa.Table, anchors: pa.Table) -> TaskEmbeddings:
     """Bring the two tables of `embed_task` back into arrays."""
-    anchor_AE = _matrix(anchors["embedding"])
+    anchor_AE = matrix_of(anchors["embedding"])
     texts = anchors["text"].to_pylist()
     scale = float((images.schema.metadata or {}).get(b"logit_scale", b"100"))
     multilabel = images["labels"].to_pylist()
     width = max((len(row) for row in multilabel), default=0)
     return TaskEmbeddings(
         sample_ids=images["sample_id"].to_pylist(),
-        images=_matrix(images["embedding"]),
+        images=matrix_of(images["embedding"]),
         labels=images["label"].to_numpy().astype(np.int64),
         multilabel=np.array(multilabel, dtype=np.int64).reshape(images.num_rows, width),
-        options=images["options"].to_pylist(),
+        questions=[tuple(_question_of(asked) for asked in row) for row in images["questions"].to_pylist()],
         captions=images["caption"].to_pylist(),
         groups=np.array(images["group_id"].to_pylist(), dtype=np.str_),
         splits=np.array(images["split"].to_pylist(), dtype=np.str_),
@@ -203,24 +213,49 @@ def read_embeddings(images: pa.Table, anchors: pa.Table) -> TaskEmbeddings:
         blank=anchor_AE[texts.index(None)],
         logit_scale=scale,
         hashes=images["sha256"].to_pylist(),
+        label_names=images["label_name"].to_pylist(),
     )
 
 
+def _row_of(question: Question) -> dict[str, Any]:
+    """Not dataclasses.asdict, which copies every option: half of the time of a task's tables."""
+    return {
+        "protocol": question.protocol, "wording": question.wording, "options": question.options,
+        "answer_idx": question.answer_idx,
+    }  # fmt: skip
+
+
+def _question_of(asked: Mapping[str, Any]) -> Question:
+    return Question(asked["protocol"], asked["wording"], tuple(asked["options"]), asked["answer_idx"])
+
+
 def _texts_of_samples(samples: Iterable[Sample]) -> set[str]:
-    return {text for sample in samples for text in (*sample.options, sample.caption) if text}
+    asked = {text for sample in samples for question in sample.answer.questions for text in question.options}
+    return asked | {sample.answer.caption for sample in samples if sample.answer.caption}
 
 
-Opened: TypeAlias = tuple[str, "Future[tuple[Sample, Any]]"]
+Opened: TypeAlias = tuple[str, "Future[Any]"]
 
 
-def _ahead(
-    chunks: Iterable[Sequence[Mapping[str, Any]]], function: Callable[[Mapping[str, Any]], Any], threads: int
+def in_threads(
+    chunks: Iterable[Sequence[Mapping[str, Any]]],
+    function: Callable[[Mapping[str, Any]], Any],
+    threads: int,
+    *,
+    name: str = "sample_id",
 ) -> Iterator[list[Opened]]:
-    """Rows on their way through `function`, with the chunk after them on its way, too; never more than two chunks."""
+    """Rows on their way through `function`, with the chunk after them on its way, too; never more than two chunks.
+
+    Args:
+        chunks: of rows.
+        function: what is done to each.
+        threads: how many at once.
+        name: the column that names a row.
+    """
     with ThreadPoolExecutor(threads) as pool:
         waiting: list[Opened] = []
         for rows in chunks:
-            submitted = [(str(row.get("sample_id")), pool.submit(function, row)) for row in rows]
+            submitted = [(str(row.get(name)), pool.submit(function, row)) for row in rows]
             if waiting:
                 yield waiting
             waiting = submitted
@@ -242,34 +277,40 @@ class _Taker:
         return sample, image
 
 
-def _images_table(samples: Sequence[Sample], vectors: Sequence[Vectors], width: int, logit_scale: float) -> pa.Table:
+def images_table(samples: Sequence[Sample], vectors: Sequence[Vectors], width: int, logit_scale: float) -> pa.Table:
+    """The images table of a task: a row a sample, with its vector."""
     embedding_NE = np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32)
     return pa.table(
         {
             "sample_id": pa.array([sample.sample_id for sample in samples], pa.string()),
             "split": pa.array([sample.split for sample in samples], pa.string()),
-            "label": pa.array([sample.label for sample in samples], pa.int32()),
-            "labels": pa.array([sample.labels for sample in samples], pa.list_(pa.int8())),
-            "options": pa.array([sample.options for sample in samples], pa.list_(pa.string())),
-            "caption": pa.array([sample.caption for sample in samples], pa.string()),
+            "label": pa.array([sample.answer.label for sample in samples], pa.int32()),
+            "label_name": pa.array([sample.answer.label_name for sample in samples], pa.string()),
+            "labels": pa.array([sample.answer.labels for sample in samples], pa.list_(pa.int8())),
+            "questions": pa.array(
+                [[_row_of(question) for question in sample.answer.questions] for sample in samples], pa.list_(QUESTION)
+            ),
+            "caption": pa.array([sample.answer.caption for sample in samples], pa.string()),
             "group_id": pa.array([sample.group_id for sample in samples], pa.string()),
             "sha256": pa.array([sample.sha256 for sample in samples], pa.string()),
-            "embedding": _vectors(embedding_NE),
+            "embedding": vectors_array(embedding_NE),
         }
     ).replace_schema_metadata({"logit_scale": repr(float(logit_scale))})
 
 
 def _anchors_table(texts: Sequence[str], text_TE: Sequence[Vectors], blank_E: Vectors) -> pa.Table:
     rows = np.concatenate([*text_TE, blank_E[None]]).astype(np.float32)
-    return pa.table({"text": pa.array([*texts, None], pa.string()), "embedding": _vectors(rows)})
+    return pa.table({"text": pa.array([*texts, None], pa.string()), "embedding": vectors_array(rows)})
 
 
-def _vectors(rows_NE: Vectors) -> pa.FixedSizeListArray:
+def vectors_array(rows_NE: Vectors) -> pa.FixedSizeListArray:
+    """N x E as a column."""
     flat = pa.array(np.ascontiguousarray(rows_NE, dtype=np.float32).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, rows_NE.shape[1])
 
 
-def _matrix(column: pa.ChunkedArray) -> Vectors:
+def matrix_of(column: pa.ChunkedArray) -> Vectors:
+    """The reverse of `vectors_array`."""
     width = column.type.list_size
     flat = column.combine_chunks().flatten().to_numpy()
     return np.asarray(flat, dtype=np.float32).reshape(len(column), width)

@@ -11,6 +11,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from biomedica_kedro.benchmark.tables import beside_published, published_averages
+
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
@@ -76,7 +78,10 @@ def leaderboard_page(table: pd.DataFrame, others: Mapping[str, pd.DataFrame]) ->
         ("Paired comparisons", "Difference in accuracy on the same samples; p corrected by Holm.",
          _plain(others["comparison"])),
         ("Tasks without data", f"{len(missing)} tasks.", _plain(missing)),
-        ("Published scores", "From the literature, not measured here.", _plain(others["published"])),
+        ("Beside published scores", "Published ones are from the literature; only scores of one protocol are the same "
+         "quantity.", _plain(beside_published(table, others["published"]))),
+        ("Averages of published scores", "Protocols and sources are never averaged together.",
+         _plain(published_averages(others["published"]))),
     ]  # fmt: skip
     body = "\n".join(
         f'<section><h2>{title}</h2><p class="note">{html.escape(note)}</p>{content}</section>'
@@ -99,7 +104,7 @@ def _scores_table(table: pd.DataFrame) -> str:
     rows = "".join(_score_row(row) for row in table.to_dict("records"))
     headings = "".join(
         f"<th>{name}</th>"
-        for name in ("model", "task", "domain", "metric", "score", "95 % interval", "", "n", "samples")
+        for name in ("model", "task", "domain", "metric", "score", "95 % interval", "", "n", "samples", "protocol")
     )
     return f'<table class="sortable" id="scores"><thead><tr>{headings}</tr></thead><tbody>{rows}</tbody></table>'
 
@@ -112,8 +117,10 @@ def _score_row(row: Mapping[Hashable, object]) -> str:
         (str(row["metric"]), ""), (f"{value:.3f}", ""), (f"{low:.3f} – {high:.3f}", ""),
     ]  # fmt: skip
     text = "".join(f'<td title="{html.escape(hint)}">{html.escape(cell)}</td>' for cell, hint in cells)
+    wordings = f": {row['by_wording']}" if row["by_wording"] else ""
+    protocol = f"<td>{html.escape(str(row['protocol']) + wordings)}</td>"
     label = f'<span class="badge" title="{_SYNTHETIC}">synthetic</span>' if synthetic else "real"
-    return f"<tr>{text}<td>{_bar(value, low, high, chance)}</td><td>{row['n']}</td><td>{label}</td></tr>"
+    return f"<tr>{text}<td>{_bar(value, low, high, chance)}</td><td>{row['n']}</td><td>{label}</td>{protocol}</tr>"
 
 
 def _bar(value: float, low: float, high: float, chance: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from biomedica_kedro.benchmark.answers import Answers, choose
 from biomedica_kedro.benchmark.bootstrap import Interval
-from biomedica_kedro.benchmark.classification import Answers, choose, class_scores
+from biomedica_kedro.benchmark.classification import class_scores
 from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats, Integers
 from biomedica_kedro.benchmark.scores import DRAW, Protocol, ScoreOptions, Subject, exact
-from biomedica_kedro.benchmark.task import Kind, Task
+from biomedica_kedro.benchmark.task import ClassName, Kind, Task
 from biomedica_kedro.records import Options
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ def score_probes(
         subject: model, task and data the rows are labeled with.
         options: how to fit.
     """
+    task, embedded = _with_classes(task, embedded)
     if task.kind not in PROBED or len(task.classes) < 2 or len(np.unique(embedded.labels)) < 2:
         return []
     parts = list(_parts(embedded, options))
@@ -84,6 +87,17 @@ def score_probes(
         rows += class_scores(task, test, answers, subject, options.scoring(), protocol=protocol)
     fitted, rest = parts[0]
     return rows + list(_few_shot(task, embedded, fitted, rest, subject, options))
+
+
+def _with_classes(task: Task, embedded: TaskEmbeddings) -> tuple[Task, TaskEmbeddings]:
+    """A task whose samples bring their options has the classes that its rows name, sorted; rows without one are out."""
+    if not any(embedded.questions):
+        return task, embedded
+    named = embedded.take(np.flatnonzero([bool(name) for name in embedded.label_names]))
+    names = sorted(set(named.label_names))
+    labels = np.array([names.index(name) for name in named.label_names], dtype=np.int64)
+    classes = tuple(ClassName(name=name) for name in names)
+    return task.model_copy(update={"kind": Kind.MULTICLASS, "classes": classes}), replace(named, labels=labels)
 
 
 def _parts(embedded: TaskEmbeddings, options: ProbeOptions) -> Iterator[tuple[Rows, Rows]]:

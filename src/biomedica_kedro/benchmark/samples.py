@@ -3,9 +3,11 @@
     <root>/<task_id>/rows.parquet    one row a sample, image bytes as distributed
     <root>/<task_id>/samples.json    provenance, only where there is any: {"synthetic": true, ...}
 
-Columns: sample_id, image, and by kind of task label_name or label, labels (multilabel), options and answer_idx (closed
-questions), caption (retrieval); optional group_id, split, source_license, sha256. Labels are keyed on the name, since
-numbers are ambiguous between copies of a data set.
+Columns: sample_id, image, and by kind of task label_name or label, labels (multilabel), caption (retrieval); optional
+group_id, split, source_license, sha256. Labels are keyed on the name, since numbers are ambiguous between copies of a
+data set. A row that brings options of its own is a closed question, whatever the kind of its task: options and
+answer_idx where there is one wording, questions where there are several. Tasks that share their images keep them once,
+in an image set (`image_sets`), which has them by their sha256.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from biomedica_kedro.benchmark.image_sets import IMAGES, ImageSet
 from biomedica_kedro.benchmark.task import Kind, Task
 from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 from biomedica_kedro.images.decode import Pixels as Pixels
@@ -29,15 +32,53 @@ from biomedica_kedro.stages.files import sha256_of
 
 ROWS = "rows.parquet"
 PROVENANCE = "samples.json"
+IMAGE_SET = "image_set"  # in samples.json: folder beside the task's that holds its images
+NOT_ASKED = "not_asked"  # in samples.json: rows of the data that are not asked the task's question
 TEST = "test"
+CAPTIONS = "captions"  # the protocol of models that embed: options are captions, the nearest one is the answer
+
+QUESTION = pa.struct(
+    [
+        ("protocol", pa.string()), ("wording", pa.int32()), ("options", pa.list_(pa.string())),
+        ("answer_idx", pa.int32()),
+    ]
+)  # fmt: skip
 SAMPLES = pa.schema(
     [
         ("sample_id", pa.string()), ("image", pa.binary()), ("label", pa.int32()), ("label_name", pa.string()),
         ("labels", pa.list_(pa.int8())), ("options", pa.list_(pa.string())), ("answer_idx", pa.int32()),
         ("caption", pa.string()), ("group_id", pa.string()), ("split", pa.string()), ("source_license", pa.string()),
-        ("sha256", pa.string()),
+        ("sha256", pa.string()), ("questions", pa.list_(QUESTION)),
     ]
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One wording of what a sample is asked.
+
+    Attributes:
+        protocol: "captions", or another way of asking, e.g. "questions": scored apart, never averaged with captions.
+        wording: number of the wording; accuracies of one protocol's wordings are averaged.
+        options: distinct texts, two at least.
+        answer_idx: the right one.
+    """
+
+    protocol: str
+    wording: int
+    options: tuple[str, ...]
+    answer_idx: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is right for one sample; the fields are those of `Sample`."""
+
+    label: int = -1
+    label_name: str = ""
+    labels: tuple[int, ...] = ()
+    questions: tuple[Question, ...] = ()
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +88,7 @@ class Sample:
     Attributes:
         sample_id: unique within the task.
         image: H x W x 3, RGB.
-        label: class index, or index of the answer among `options`; -1 for retrieval and multilabel.
-        labels: 0/1 per class of a multilabel task.
-        options: option strings of a closed question.
-        caption: text of a retrieval pair.
+        answer: what is right.
         group_id: patient, slide, article; empty when samples are independent.
         split: "test" or "train".
         sha256: of the image bytes.
@@ -58,10 +96,7 @@ class Sample:
 
     sample_id: str
     image: Pixels
-    label: int
-    labels: tuple[int, ...]
-    options: tuple[str, ...]
-    caption: str
+    answer: Answer
     group_id: str
     split: str
     sha256: str
@@ -94,13 +129,32 @@ class TaskSamples:
         """Number of rows."""
         return int(pq.read_metadata(self.folder / ROWS).num_rows)
 
+    def n_published(self) -> int:
+        """Number of rows with those that are not asked the task's question."""
+        return self.n_rows() + int(self.provenance().get(NOT_ASKED, 0))
+
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns, those of `names` that exist."""
         present = set(pq.read_schema(self.folder / ROWS).names)
         return pq.read_table(self.folder / ROWS, columns=[name for name in names if name in present])
 
+    @property
+    def image_set(self) -> ImageSet | None:
+        """Where the images lie that this task shares with others; None when it has images of its own."""
+        name = self.provenance().get(IMAGE_SET)
+        return ImageSet(self.folder.parent / str(name) / IMAGES) if name else None
+
     def rows(self, batch_size: int = 64) -> Iterator[list[dict[str, Any]]]:
-        """Raw rows in file order, some at a time."""
+        """Raw rows in file order, some at a time, with their images."""
+        images = self.image_set
+        for rows in self.answers(batch_size):
+            if images is not None:
+                found = images.read([row["sha256"] for row in rows])
+                rows = [{**row, "image": image} for row, image in zip(rows, found, strict=True)]
+            yield rows
+
+    def answers(self, batch_size: int = 64) -> Iterator[list[dict[str, Any]]]:
+        """Raw rows as they lie in the task's own file: without the images where those are shared."""
         with pq.ParquetFile(self.folder / ROWS, memory_map=True) as file:
             for batch in file.iter_batches(batch_size=batch_size):
                 yield batch.to_pylist()
@@ -134,49 +188,65 @@ def check_sample(row: Mapping[str, Any], task: Task) -> Sample:
         DataError: INVALID_TASK_ROW when the label, the options or the caption do not fit the task; CORRUPT_IMAGE,
             NOT_AN_IMAGE, IMAGE_TOO_LARGE or MISSING_FILE when the image cannot be used.
     """
-    label, labels, options, caption = _answer(row, task)
+    answer = check_answer(row, task)
     image_bytes = row.get("image")
     if not image_bytes:
         raise DataError(RejectReason.MISSING_FILE, "the row holds no image")
     return Sample(
         sample_id=str(row["sample_id"]),
         image=read_pixels(image_bytes, ANY_SIZE),
-        label=label,
-        labels=labels,
-        options=options,
-        caption=caption,
+        answer=answer,
         group_id=row.get("group_id") or "",
         split=row.get("split") or TEST,
         sha256=row.get("sha256") or hashlib.sha256(image_bytes).hexdigest(),
     )
 
 
-def _answer(row: Mapping[str, Any], task: Task) -> tuple[int, tuple[int, ...], tuple[str, ...], str]:
-    caption = (row.get("caption") or "").strip()
+def check_answer(row: Mapping[str, Any], task: Task) -> Answer:
+    """Check what a row says is right; its image is not looked at.
+
+    Raises:
+        DataError: INVALID_TASK_ROW or NO_CAPTION when the label, the options or the caption do not fit the task;
+            NO_QUESTION when there is nothing to ask.
+    """
+    name = str(row.get("label_name") or "")
+    if row.get("options") or row.get("questions") or task.kind is Kind.CLOSED_VQA:
+        return Answer(label_name=name, questions=_questions(row))
     if task.kind is Kind.RETRIEVAL:
+        caption = (row.get("caption") or "").strip()
         if not caption:
             raise DataError(RejectReason.NO_CAPTION, "a retrieval pair needs a caption")
-        return -1, (), (), caption
+        return Answer(caption=caption)
     if task.kind is Kind.MULTILABEL:
         labels = tuple(int(value) for value in row.get("labels") or ())
         if len(labels) != len(task.classes) or not set(labels) <= {0, 1}:
             raise _invalid(f"labels {labels} are not {len(task.classes)} zeros and ones")
-        return -1, labels, (), caption
-    if task.kind is Kind.CLOSED_VQA:
-        return _option(row)
-    return _class_index(row, task), (), (), caption
+        return Answer(labels=labels)
+    return Answer(label=_class_index(row, task), label_name=name)
 
 
-def _option(row: Mapping[str, Any]) -> tuple[int, tuple[int, ...], tuple[str, ...], str]:
-    options = tuple(row.get("options") or ())
-    answer = row.get("answer_idx")
+def _questions(row: Mapping[str, Any]) -> tuple[Question, ...]:
+    """The wordings of a row; each must be answerable, and one of them must ask in captions."""
+    asked = [
+        {"protocol": CAPTIONS, "wording": 0, "options": row["options"], "answer_idx": row.get("answer_idx")}
+    ] if row.get("options") is not None else row.get("questions") or []  # fmt: skip
+    questions = tuple(_question(**question) for question in asked)
+    if not any(question.protocol == CAPTIONS for question in questions):
+        raise DataError(RejectReason.NO_QUESTION, "the row is not asked this question")
+    return questions
+
+
+def _question(protocol: str, wording: int, options: Sequence[Any], answer_idx: int | None) -> Question:
+    where = f"{protocol} {wording}"
     if len(options) < 2:
-        raise _invalid(f"{len(options)} options: with fewer than two every answer is right")
+        raise _invalid(f"{where}: {len(options)} options: with fewer than two every answer is right")
+    if not all(isinstance(option, str) and option.strip() for option in options):
+        raise _invalid(f"{where}: an option is no text")
     if len(set(options)) != len(options):
-        raise _invalid("two options are the same string")
-    if answer is None or not 0 <= answer < len(options):
-        raise _invalid(f"answer_idx {answer} is out of the range of {len(options)} options")
-    return int(answer), (), options, ""
+        raise _invalid(f"{where}: two options are the same string")
+    if answer_idx is None or not 0 <= answer_idx < len(options):
+        raise _invalid(f"{where}: answer_idx {answer_idx} is out of the range of {len(options)} options")
+    return Question(protocol, int(wording), tuple(options), int(answer_idx))
 
 
 def _class_index(row: Mapping[str, Any], task: Task) -> int:

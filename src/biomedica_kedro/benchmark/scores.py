@@ -25,6 +25,7 @@ class Protocol(StrEnum):
     WITHOUT_CONTAMINATED = "without_contaminated"
 
 
+ROW_OPTIONS = "captions of each row"  # how a headline score was asked, in the words of published_scores.csv
 TIE_TOLERANCE = 1e-6  # of cosine similarity: closer options cannot be told apart in float32
 
 SCORE_ROWS = pa.schema(

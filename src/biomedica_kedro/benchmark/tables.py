@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from biomedica_kedro.benchmark.scores import Protocol
+from biomedica_kedro.benchmark.scores import ROW_OPTIONS, Protocol
 from biomedica_kedro.benchmark.task import PAPER_SUITE, Access, Kind, Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
+ROW_HEADLINE = "accuracy"  # of samples that bring their own options, whatever the kind of the task
+MEASURED, PUBLISHED = "measured", "published"
 HEADLINE = {Kind.RETRIEVAL: "i2t_R_at_1", Kind.MULTILABEL: "balanced_accuracy"}
 REAL, SYNTHETIC = "real", "synthetic"
 ALL_TASKS, MACRO_DOMAIN = "all tasks", "mean of domains"
@@ -35,26 +37,69 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
         prompt_set: the set whose zero-shot scores are shown.
     Returns:
         Columns model_id, task, title, domain, metric, value, ci_low, ci_high, n, chance, samples (real | synthetic),
-        counts_for, wording, note; sorted by domain, task, model.
+        protocol, by_wording (accuracy of each wording of a row's question, and of other ways of asking), counts_for,
+        wording, note; sorted by domain, task, model.
     """
     known = scores[scores["task"].isin(list(tasks))]
-    is_headline = known["metric"] == known["task"].map({name: headline_metric(task) for name, task in tasks.items()})
+    is_asked = (known["protocol"] == Protocol.ZERO_SHOT.value) & (known["prompt_set"] == "")
+    wanted = known["task"].map({name: headline_metric(task) for name, task in tasks.items()})
+    is_headline = known["metric"] == wanted.mask(is_asked, ROW_HEADLINE)
     is_shown = (known["protocol"] == Protocol.RETRIEVAL.value) | (
         (known["protocol"] == Protocol.ZERO_SHOT.value) & known["prompt_set"].isin([prompt_set, ""])
     )
     table = known[is_headline & is_shown].copy()
     of_task = table["task"].map
     table["title"] = of_task({name: task.title for name, task in tasks.items()})
-    table["chance"] = of_task({name: task.chance for name, task in tasks.items()}).astype(float)
+    table["chance"] = _chance(table, known[is_asked & (known["metric"] == "chance")], tasks)
+    is_wording = (known["metric"] == ROW_HEADLINE) & (known["protocol"] == Protocol.ZERO_SHOT.value) & ~is_asked
+    table["by_wording"] = _by_wording(table, known[is_wording])
+    table["protocol"] = _protocols(table)
     table["samples"] = table["synthetic"].map({True: SYNTHETIC, False: REAL})
     table["counts_for"] = of_task({name: ", ".join(task.counts_for) for name, task in tasks.items()})
     table["wording"] = of_task({name: task.wording for name, task in tasks.items()})
     table["note"] = of_task({name: _note(task) for name, task in tasks.items()})
     columns = [
         "model_id", "task", "title", "domain", "metric", "value", "ci_low", "ci_high", "n", "chance", "samples",
-        "counts_for", "wording", "note", "dataset_digest",
+        "protocol", "by_wording", "counts_for", "wording", "note", "dataset_digest",
     ]  # fmt: skip
     return table[columns].sort_values(["domain", "task", "model_id"], ignore_index=True)
+
+
+def beside_published(table: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Measured and published scores of the tasks that have both, or of all published ones while nothing is measured.
+
+    Scores stand together only to be read: where protocols differ they are not the same quantity.
+
+    Args:
+        table: of `benchmark_table`; scores on synthetic samples are left out.
+        published: columns model, task, metric, value, protocol, source, known_error.
+    Returns:
+        Columns task, protocol, origin (measured | published), model, metric, value, source, known_error; sorted.
+    """
+    import pandas as pd
+
+    own = table[(table["samples"] == REAL) & table["task"].isin(published["task"])].rename(
+        columns={"model_id": "model"}
+    )
+    columns = ["task", "protocol", "origin", "model", "metric", "value", "source", "known_error"]
+    measured = own.assign(origin=MEASURED, source="this run", known_error="")[columns]
+    shown = published[published["task"].isin(own["task"])] if len(own) else published
+    others = shown.assign(origin=PUBLISHED)[columns]
+    both = pd.concat([part for part in (measured, others) if len(part)] or [others], ignore_index=True)
+    return both.sort_values(["task", "protocol", "origin", "model"], ignore_index=True)
+
+
+def published_averages(published: pd.DataFrame) -> pd.DataFrame:
+    """Mean of each model's published task scores; protocols and sources apart, never across them.
+
+    Args:
+        published: see `beside_published`; rows that are averages themselves are left out.
+    Returns:
+        Columns model, protocol, source, metric, value, n_tasks.
+    """
+    tasks = published[~published["task"].str.contains("average")]
+    means = tasks.groupby(["model", "protocol", "source", "metric"], sort=True)["value"].agg(["mean", "size"])
+    return means.reset_index().rename(columns={"mean": "value", "size": "n_tasks"})
 
 
 def without_copies(table: pd.DataFrame, predictions: pd.DataFrame, copies: pd.DataFrame) -> pd.DataFrame:
@@ -159,6 +204,36 @@ def summary(
         name = f"{row['samples']} {row['suite']} mean of {row['n_tasks']} of {row['n_suite']} tasks"
         numbers[name] = float(row["value"])
     return numbers
+
+
+def _chance(table: pd.DataFrame, asked: pd.DataFrame, tasks: Mapping[str, Task]) -> list[float]:
+    """What guessing gives: by the number of classes, or by the options of the rows where they bring them."""
+    of_rows = {(row["model_id"], row["task"]): float(row["value"]) for row in asked.to_dict("records")}
+    of_task = {name: float("nan") if task.chance is None else task.chance for name, task in tasks.items()}
+    keys = zip(table["model_id"], table["task"], strict=True)
+    return [of_rows.get((model_id, task), of_task[task]) for model_id, task in keys]
+
+
+def _by_wording(table: pd.DataFrame, wordings: pd.DataFrame) -> list[str]:
+    """Such as "captions_0 0.512, captions_1 0.498" for rows that bring their options; empty for the others."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in wordings.sort_values("prompt_set").to_dict("records"):
+        words = f"{row['prompt_set']} {float(row['value']):.3f}"
+        found.setdefault((str(row["model_id"]), str(row["task"])), []).append(words)
+    keys = zip(table["model_id"], table["task"], table["prompt_set"], table["protocol"], strict=True)
+    return [
+        ", ".join(found.get((model_id, task), [])) if (prompt_set, protocol) == ("", Protocol.ZERO_SHOT.value) else ""
+        for model_id, task, prompt_set, protocol in keys
+    ]
+
+
+def _protocols(table: pd.DataFrame) -> list[str]:
+    """How each score was asked."""
+    return [
+        "image-caption pairs" if protocol == Protocol.RETRIEVAL.value
+        else ROW_OPTIONS if prompt_set == "" else f"class names in {prompt_set} prompts"
+        for protocol, prompt_set in zip(table["protocol"], table["prompt_set"], strict=True)
+    ]  # fmt: skip
 
 
 def _belongs(task: Task, name: str, suite: str) -> bool:

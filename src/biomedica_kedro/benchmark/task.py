@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from biomedica_kedro.benchmark.loaders.options import LoaderOptions
+from biomedica_kedro.benchmark.loaders.options import LoaderOptions, ParquetOptions
 from biomedica_kedro.close_match import close_match
 from biomedica_kedro.records import Options
 from biomedica_kedro.strict_yaml import YamlFileError, read_yaml
@@ -44,6 +44,7 @@ class Access(StrEnum):
     OPEN = "open"
     REGISTRATION = "registration"
     AGREEMENT = "agreement"
+    UNRELEASED = "unreleased"
 
 
 class TaskFileError(ValueError):
@@ -99,7 +100,9 @@ class Task(Options):
         wording: whether class names were checked at the source.
         counts_for: suites the task counts for (`paper40`).
         loader: how the data as distributed are read; none for tasks delivered in interchange form.
+        hub_copy: how a copy of them in Parquet or Arrow files is read, where the hub has one.
         subject_overlaps: other tasks that share patients, slides or images with this one.
+        released_as: other names of the task, under which it may stand in the paper's released evaluation set.
     """
 
     id: Identifier
@@ -118,7 +121,9 @@ class Task(Options):
     counts_for: tuple[str, ...] = ()
     excluded_from_averages: str = ""
     loader: LoaderOptions | None = None
+    hub_copy: ParquetOptions | None = None
     subject_overlaps: tuple[str, ...] = ()
+    released_as: tuple[str, ...] = ()
     known_issues: tuple[str, ...] = ()
     notes: str = ""
 

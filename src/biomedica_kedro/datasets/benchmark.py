@@ -132,7 +132,7 @@ class PublishedScoresDataset(_ReadOnly, AbstractDataset[None, "pd.DataFrame"]):
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        """Columns model, task, metric, value, source, known_error."""
+        """Columns model, task, metric, value, protocol, source, known_error."""
         import pandas as pd
 
         with (resources.files("biomedica_kedro.benchmark") / "published_scores.csv").open(encoding="utf-8") as file:

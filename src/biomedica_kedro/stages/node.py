@@ -13,8 +13,8 @@ from functools import wraps
 from typing import Any, Protocol
 
 from kedro.pipeline import Node
+from pydantic import BaseModel
 
-from biomedica_kedro.records import Options
 from biomedica_kedro.stages.folder import BatchFolder
 from biomedica_kedro.stages.identity import combined, digest_of
 from biomedica_kedro.stages.run import BatchOptions, Work
@@ -187,7 +187,7 @@ def _inputs_of_cut(cut: Callable[..., Any]) -> dict[str, Any]:
         hint = _hint(cut, name)
         if hint is BatchOptions:
             found[BATCHES] = hint
-        elif isinstance(hint, type) and issubclass(hint, Options):
+        elif isinstance(hint, type) and issubclass(hint, BaseModel):
             found[f"params:{_pipeline_of(cut)}.{name}"] = hint
         else:
             found[name] = None

@@ -19,7 +19,7 @@ from biomedica_kedro.benchmark.task import ClassName, Kind, Task, load_tasks
 from biomedica_kedro.records import Reject, RejectReason
 
 TASKS = load_tasks()
-ONE_A_KIND = ("dermamnist", "pcam", "lc25000_lung", "chexpert", "rsna_pneumonia", "ubench_kather_2016", "cataracts")
+ONE_A_KIND = ("dermamnist", "pcam", "lc25000_lung", "chexpert", "rsna_pneumonia", "cataracts")
 
 
 @pytest.fixture
@@ -84,17 +84,6 @@ def test_blank_and_uncertain_findings_are_negative(distributed) -> None:
 def test_boxes_of_one_image_are_one_row(distributed) -> None:
     rows = list(read_distributed(TASKS["rsna_pneumonia"], distributed("rsna_pneumonia")))
     assert len({row["sample_id"] for row in rows}) == len(rows) == 6
-
-
-def test_rows_of_other_data_sets_are_left_out(distributed) -> None:
-    folder = distributed("ubench_kather_2016")
-    assert len(list(read_distributed(TASKS["ubench_kather_2016"], folder))) == 24
-    assert list(read_distributed(TASKS["ubench_tang_2019"], folder)) == []
-
-
-def test_closed_questions_keep_their_options(distributed) -> None:
-    rows = list(read_distributed(TASKS["ubench_stain"], distributed("ubench_stain")))
-    assert all(len(row["options"]) == 4 and row["answer_idx"] == 0 for row in rows)
 
 
 def test_truncated_archive_is_an_error_not_a_crash(distributed) -> None:

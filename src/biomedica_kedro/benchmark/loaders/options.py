@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -52,8 +53,9 @@ class TableOptions(Options):
     """A CSV, TSV, XLSX or JSON Lines table of labels or captions beside the image files.
 
     Attributes:
-        file: the table, relative to the data's folder.
-        image_column: column that holds the file's name, path or number.
+        file: the table, relative to the data's folder, or a glob of several, each beside its images.
+        image_column: column that holds the file's name, path or number; when empty, the column whose cells all name
+            images, or else the images in order of name.
         label_columns: one column with the label, or several: one-hot columns named by the classes.
         caption_column: for retrieval, the column of the caption, instead of labels.
         image_pattern: path of the image with `{}` for the column's value, e.g. "images/{}.jpg"; `{:03}` for numbers
@@ -66,7 +68,7 @@ class TableOptions(Options):
 
     kind: Literal["table"]
     file: str
-    image_column: str
+    image_column: str = ""
     label_columns: tuple[str, ...] = ()
     caption_column: str = ""
     image_pattern: str = "{}"
@@ -101,25 +103,103 @@ class DicomOptions(Options):
     label_map: Mapping[str, str] = Field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """Where one wording of a row's question lies; dotted names reach into structs.
+
+    Attributes:
+        protocol: of asking, see `samples.Question`.
+        number: of the wording.
+        options: the list of option strings.
+        answer: the right option: its text or its position.
+        answer_idx: its position where `answer` is the text; both must agree.
+    """
+
+    protocol: str
+    number: int
+    options: str
+    answer: str
+    answer_idx: str = ""
+
+
 class ParquetOptions(Options):
     """Parquet or Arrow files with encoded image bytes in a column.
 
     Attributes:
-        files: glob relative to the data's folder.
-        where: rows to keep: column -> value.
-        options_column: for closed VQA, the list of option strings; then `label_column` is the answer's index.
+        files: glob relative to the data's folder; only .parquet and .arrow files are read.
+        where: rows to keep: column -> value, or null for rows without one.
+        options_column: for closed questions, the list of option strings; then `label_column` is the answer, as text or
+            as its position.
+        name_column: for closed questions, the label's name, which only probes use.
+        id_scope: for ids that are unique only within a part of the files, the columns that may name the part; the first
+            that holds a value does.
     """
 
     kind: Literal["parquet"]
-    files: str = "*.parquet"
+    files: str = "**/*"
     image_column: str = "image"
     label_column: str = "label"
     options_column: str = ""
+    name_column: str = ""
     caption_column: str = ""
     id_column: str = ""
+    id_scope: tuple[str, ...] = ()
     group_column: str = ""
     license_column: str = ""
-    where: Mapping[str, str] = Field(default_factory=dict)
+    where: Mapping[str, str | None] = Field(default_factory=dict)
+
+    @property
+    def class_column(self) -> str:
+        """Column of the class that a probe learns beside a closed question; empty when there is none."""
+        return self.name_column
+
+    @property
+    def grouped_by(self) -> str:
+        """Column that tells which rows are not independent of each other; empty when all are."""
+        return self.group_column
+
+    def wordings(self) -> tuple[Wording, ...]:
+        """Where the questions of a row lie; none for rows that have a label or a caption instead."""
+        if not self.options_column:
+            return ()
+        return (Wording("captions", 0, self.options_column, self.label_column),)
+
+
+class UBenchOptions(ParquetOptions):
+    """One task of u-Bench: a question about some of its rows, in two wordings as captions and once for generation.
+
+    Each entry of the structs `captions` and `questions` holds question, options, answer and answer_idx; one that does
+    not apply is null. Source: jnirschl/uBench at revision 3f2c5b59.
+
+    Attributes:
+        question: classification, domain, subdomain, modality, submodality or stain.
+    """
+
+    kind: Literal["ubench"]  # type: ignore[assignment]
+    question: Literal["classification", "domain", "subdomain", "modality", "submodality", "stain"]
+    label_column: str = "label_name"
+    id_column: str = "image_id"
+    id_scope: tuple[str, ...] = ("dataset", "stain")
+    license_column: str = "license"
+
+    @property
+    def class_column(self) -> str:
+        """The label's name; the questions about composition are no classes to learn."""
+        return "label_name" if self.question == "classification" else ""
+
+    @property
+    def grouped_by(self) -> str:
+        """Some images occur in two data sets, and so twice where all of them are asked."""
+        return "" if self.question == "classification" else "image_id"
+
+    def wordings(self) -> tuple[Wording, ...]:
+        """Both captions, then the question that generative models are asked."""
+        places = [("captions", 0, f"captions.{self.question}_0"), ("captions", 1, f"captions.{self.question}_1")]
+        places.append(("questions", 0, f"questions.{self.question}"))
+        return tuple(
+            Wording(protocol, number, f"{place}.options", f"{place}.answer", f"{place}.answer_idx")
+            for protocol, number, place in places
+        )
 
 
 class VideoOptions(Options):
@@ -134,6 +214,13 @@ class VideoOptions(Options):
 
 
 LoaderOptions = Annotated[
-    NpzOptions | H5Options | FolderOptions | TableOptions | DicomOptions | ParquetOptions | VideoOptions,
+    NpzOptions
+    | H5Options
+    | FolderOptions
+    | TableOptions
+    | DicomOptions
+    | ParquetOptions
+    | UBenchOptions
+    | VideoOptions,
     Field(discriminator="kind"),
 ]

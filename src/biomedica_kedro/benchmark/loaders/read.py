@@ -23,12 +23,14 @@ def read_distributed(task: Task, folder: Path) -> Iterator[RowOrReject]:
     """Rows in interchange form, and a reject for each row that cannot be used.
 
     Args:
-        task: whose `loader` says how to read.
+        task: whose `loader` says how to read, or `hub_copy` where the folder holds Parquet or Arrow files.
         folder: the data as distributed, unpacked.
     Raises:
         LoaderError: when files or columns are missing.
     """
     names = [cls.name for cls in task.classes]
+    if task.hub_copy is not None and columns.are_in(folder, task.hub_copy):
+        return columns.read_columns(folder, task.hub_copy)
     match task.loader:
         case NpzOptions():
             return arrays.read_npz(folder, task.loader)
@@ -41,7 +43,7 @@ def read_distributed(task: Task, folder: Path) -> Iterator[RowOrReject]:
         case DicomOptions():
             return files.read_dicom(folder, task.loader)
         case ParquetOptions():
-            return columns.read_columns(folder, task.loader, is_closed_question=task.kind is Kind.CLOSED_VQA)
+            return columns.read_columns(folder, task.loader)
         case VideoOptions():
             return files.read_videos(folder, task.loader, names)
         case None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,7 +29,7 @@ class LoaderError(Exception):
 
 
 def existing(folder: Path, name: str) -> Path:
-    """Path of a file of the data set.
+    """Path of a file or folder of the data set; archives are often unpacked into a folder of their own.
 
     Raises:
         LoaderError: naming what is there instead.
@@ -36,8 +37,35 @@ def existing(folder: Path, name: str) -> Path:
     path = folder / name
     if path.exists():
         return path
+    below = [inner for inner in sorted(folder.glob(f"*/{name}")) if inner.relative_to(folder).parts[0][0] != "."]
+    if len(below) == 1:
+        return below[0]
     there = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
     raise LoaderError(f"{path} does not exist: {close_match(path.name, there)}")
+
+
+def visible(folder: Path, pattern: str) -> tuple[list[Path], list[Reject]]:
+    """Files below a folder that match a glob, sorted, without those in hidden folders.
+
+    Returns:
+        The files, and a reject for each hidden folder that was left out (`.ipynb_checkpoints` holds copies).
+    """
+    files: list[Path] = []
+    hidden: Counter[str] = Counter()
+    for path in sorted(folder.glob(pattern)):
+        if path.is_file():
+            parts = path.relative_to(folder).parts
+            at = next((at for at, part in enumerate(parts) if part.startswith(".") or part == "__MACOSX"), None)
+            if at is None:
+                files.append(path)
+            else:
+                hidden["/".join(parts[: at + 1])] += 1
+    told = [
+        reject(place, RejectReason.NOT_A_CLASS, f"{number} files in {folder / place}: hidden, so not part of the data")
+        for place, number in sorted(hidden.items())
+        if not place.startswith(".cache")  # of the download clients: never anyone's data
+    ]
+    return files, told
 
 
 def need_columns(path: Path, wanted: Iterable[str], there: Sequence[str]) -> None:
