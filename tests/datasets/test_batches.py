@@ -2,13 +2,71 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
 import pytest
+from engine import commit
+from kedro.io import DatasetError
 
-from biomedica_kedro.datasets.batches import BatchDataset
+from biomedica_kedro.datasets.batches import BatchDataset, RejectsDataset
+from biomedica_kedro.records import Reject, RejectReason
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.run import Receipt, Work
+from biomedica_kedro.stages.stage import stage
 
 
-def test_url_is_refused_instead_of_written_to_a_folder_of_that_name(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"'s3://bucket/shards', expected a folder"):
-        BatchDataset(filepath="s3://bucket/shards")
-    assert not list(tmp_path.iterdir())
+@stage(version=1)
+def list_numbers(batch):
+    with batch.open_beside("numbers", "texts.bin") as file:
+        file.write(b"text")
+    batch.reject([Reject("x", batch.stage, RejectReason.NO_CAPTION)])
+    return {"numbers": pa.table({"n": [batch.inputs["n"]]})}
+
+
+def make(root: str) -> BatchDataset:
+    dataset = BatchDataset(filepath=f"{root}/02_intermediate/numbers")
+    Work(function=list_numbers, outputs={"numbers": dataset.load()}, cut={"0000": {"n": 1}, "0001": {"n": 2}}).run()
+    return dataset
+
+
+def test_any_reader_of_parquet_opens_the_folder_as_it_lies(tmp_path):
+    folder = make(str(tmp_path)).load().path
+    assert pd.read_parquet(folder)["n"].tolist() == [1, 2]
+    assert pyarrow.dataset.dataset(folder).to_table()["n"].to_pylist() == [1, 2]
+    assert duckdb.sql(f"SELECT n FROM '{folder}/*.parquet' ORDER BY n").fetchall() == [(1,), (2,)]
+
+
+def test_layer_is_the_folder_it_lies_in(tmp_path):
+    assert make(str(tmp_path)).metadata["kedro-viz"]["layer"] == "intermediate"
+
+
+def test_data_set_lies_in_an_object_store_as_on_a_disk(tmp_path):
+    there, here = make(f"memory://{uuid4().hex}"), make(str(tmp_path))
+    assert there.exists()
+    assert there.load().table() == here.load().table()
+    assert there.load().rejects() == here.load().rejects()
+    assert there.load().digest() == here.load().digest()
+    assert there.preview()["data"] == [[1]]
+
+
+def test_rejects_of_all_data_sets_read_as_one_table(tmp_path):
+    make(str(tmp_path))
+    rejects = RejectsDataset(filepath=str(tmp_path))
+    assert rejects.load()["source"].to_pylist() == ["x", "x"]
+    with pytest.raises(DatasetError, match="written by the stages"):
+        rejects.save(None)
+
+
+def test_receipt_of_work_that_is_not_done_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="'numbers' is not complete"):
+        BatchDataset(filepath=str(tmp_path / "02_intermediate" / "numbers")).save(Receipt("numbers"))
+
+
+def test_preview_shortens_what_is_long(tmp_path):
+    dataset = BatchDataset(filepath=str(tmp_path / "texts"))
+    commit(BatchFolder(tmp_path / "texts"), {"all": pa.table({"text": ["a" * 500], "list": [["b"]]})})
+    assert dataset.preview()["data"] == [["a" * 120 + "…", "['b']"]]

@@ -34,9 +34,9 @@ from biomedica_kedro.benchmark.samples import (
     TaskSamples,
     check_answer,
     check_sample,
-    open_image,
 )
 from biomedica_kedro.benchmark.task import Access, Kind, Task
+from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 from biomedica_kedro.records import REJECTS, DataError, Reject, RejectReason, to_table
 from biomedica_kedro.stages.files import atomic_path, write_json
 
@@ -162,7 +162,7 @@ def validate_images(samples: TaskSamples) -> list[str]:
     for rows in images.rows() if images else ():
         for row in rows:
             try:
-                open_image(row["image"])
+                read_pixels(row["image"], ANY_SIZE)
             except DataError as error:
                 problems[f"{error.reason}: {error.detail}"] += 1
     return [f"{number} images: {problem}" for problem, number in problems.most_common()]
@@ -241,7 +241,7 @@ def _add_shared(shared: SharedRow, images: ImageSetWriter, writers: Mapping[str,
     problem: DataError | None = None
     if shared.image is not None:
         try:
-            open_image(shared.image)
+            read_pixels(shared.image, ANY_SIZE)
             images.add(shared.sha256, shared.image)
         except DataError as error:
             problem = error

@@ -25,8 +25,9 @@ from biomedica_kedro.benchmark.encode import (
     vectors_array,
 )
 from biomedica_kedro.benchmark.image_sets import ImageSet
-from biomedica_kedro.benchmark.samples import TEST, Sample, TaskSamples, check_answer, open_image
+from biomedica_kedro.benchmark.samples import TEST, Sample, TaskSamples, check_answer
 from biomedica_kedro.benchmark.task import Task
+from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 from biomedica_kedro.records import DataError, Reject, RejectReason
 from biomedica_kedro.stages import map_items
 
@@ -47,7 +48,7 @@ def embed_image_set(images: ImageSet, encoder: Encoder, options: EmbedOptions | 
     refused: dict[str, Reject] = {}
 
     def open_row(row: Mapping[str, Any]) -> tuple[str, Any]:
-        return str(row["sha256"]), encoder.prepare(open_image(row["image"]))
+        return str(row["sha256"]), encoder.prepare(read_pixels(row["image"], ANY_SIZE))
 
     for opened in in_threads(images.rows(options.batch_size), open_row, options.threads, name="sha256"):
         taken, rejects = map_items(

@@ -9,8 +9,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from biomedica_kedro.benchmark.samples import CAPTIONS, Answer, TaskSamples, check_answer, open_image
+from biomedica_kedro.benchmark.samples import CAPTIONS, Answer, TaskSamples, check_answer
 from biomedica_kedro.benchmark.task import Task
+from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 from biomedica_kedro.records import DataError
 
 _SHOWN = 3
@@ -84,7 +85,7 @@ def _rows(task: Task, samples: TaskSamples) -> Iterator[_Row]:
     for rows in samples.rows():
         for row in rows:
             try:
-                answer, pixels = check_answer(row, task), open_image(row["image"])
+                answer, pixels = check_answer(row, task), read_pixels(row["image"], ANY_SIZE)
             except DataError:
                 continue  # `validate` lists what cannot be used
             digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
