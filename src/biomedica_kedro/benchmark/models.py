@@ -28,10 +28,11 @@ class ModelChoice(Options):
     Attributes:
         id: as shown in tables and MLflow.
         source: `checkpoint` is `clip_checkpoint`, or another checkpoint at `weights`; `untrained` has its architecture
-            with random weights; `open_clip` is a name and a pretrained tag or file; `descriptors` are hand-made
-            image features without weights or texts, a floor for probes.
-        architecture: for `open_clip`, e.g. "ViT-B-16".
-        weights: a tag, or a path; a tag is downloaded, which only this entry asks for.
+            with random weights; `open_clip` is a name and a pretrained tag or file, or a folder or hub repository of
+            open_clip's shape; `descriptors` are hand-made image features without weights or texts, a floor for probes.
+        architecture: for `open_clip`, e.g. "ViT-B-16", "local-dir:path", "hf-hub:organization/name".
+        weights: a tag, or a path; a tag or repository is downloaded, which only this entry asks for.
+        quick_gelu: whether the weights of a file were trained with QuickGELU, where nothing beside it says so.
         seed: of random weights.
     """
 
@@ -39,12 +40,17 @@ class ModelChoice(Options):
     source: ModelSource
     architecture: str = ""
     weights: str = ""
+    quick_gelu: bool | None = None
     seed: int = 0
 
     @model_validator(mode="after")
     def _open_clip_needs_a_name(self) -> Self:
-        if self.source is ModelSource.OPEN_CLIP and not (self.architecture and self.weights):
-            raise ValueError(f"model {self.id!r}: source open_clip needs `architecture` and `weights`")
+        holds_weights = self.architecture.startswith(("hf-hub:", "local-dir:"))
+        if self.source is ModelSource.OPEN_CLIP and not (self.architecture and (self.weights or holds_weights)):
+            raise ValueError(
+                f"model {self.id!r}: source open_clip needs `architecture` and `weights`, or an `architecture` that "
+                "names a folder (local-dir:path) or a repository (hf-hub:organization/name)"
+            )
         return self
 
 

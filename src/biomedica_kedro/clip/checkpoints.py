@@ -22,6 +22,18 @@ import orjson
 from biomedica_kedro.batches.digests import digest_of
 from biomedica_kedro.batches.files import atomic_path, sha256_of, write_json
 from biomedica_kedro.clip.config import ModelOptions
+from biomedica_kedro.clip.sources import (
+    FOLDER,
+    HUB,
+    OPEN_CLIP_CONFIG,
+    ModelError,
+    config_beside,
+    config_file,
+    find_config,
+    has_own_weights,
+    own_weights,
+    quick_gelu,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +54,6 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG = ".safetensors", ".json"
 BEST_WEIGHTS = ".best.safetensors"
-_MODELS = Path(__file__).parent / "models"
 
 
 class TextTokenizer(Protocol):
@@ -53,30 +64,31 @@ class TextTokenizer(Protocol):
         ...
 
 
-class ModelError(Exception):
-    """A model cannot be made or loaded; says what was found, what was expected and what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class BaseModel:
     """What training starts from.
 
     Attributes:
-        architecture: an open_clip model name, or one of this package's (`biomedica-tiny`), or a path of a
-            configuration file.
-        weights: None for random weights, a tag open_clip knows, or a path of a weights file.
+        architecture: see `sources.find_config`.
+        weights: a tag open_clip knows, or a path of a weights file; None for random weights, or for those of the folder
+            or repository that the architecture names.
+        quick_gelu: whether the weights were trained with QuickGELU, for a file that nothing else tells it of.
     """
 
     architecture: str
     weights: str | None = None
+    quick_gelu: bool | None = None
 
     def digest(self) -> str:
-        """Digest of the names and of the content of the files they stand for."""
-        files = [Path(value) for value in (self.architecture, self.weights) if value and Path(value).is_file()]
-        own = _MODELS / f"{self.architecture}.json"
-        return digest_of(
-            [*map(str, (self.architecture, self.weights)), *map(sha256_of, [*files, own][: len(files) + own.is_file()])]
-        )
+        """Digest of the names and of the content of the files they stand for; a repository counts by its name."""
+        is_remote = self.architecture.startswith(HUB)
+        files = [None if is_remote else config_file(self.architecture)]
+        if self.weights:
+            files.append(Path(self.weights))
+        elif self.architecture.startswith(FOLDER):
+            files.append(own_weights(self.architecture))
+        known = [file for file in files if file is not None and file.is_file()]
+        return digest_of([*map(str, (self.architecture, self.weights, self.quick_gelu)), *map(sha256_of, known)])
 
 
 def config_of(base: BaseModel, options: ModelOptions) -> dict[str, Any]:
@@ -85,53 +97,66 @@ def config_of(base: BaseModel, options: ModelOptions) -> dict[str, Any]:
     Returns:
         `model_cfg` and `preprocess_cfg`.
     Raises:
-        ModelError: when the architecture is unknown; names the close matches.
+        ModelError: when the architecture is unknown, or its activation is not that of the weights.
     """
-    import open_clip
     from open_clip.transform import PreprocessCfg
 
-    own, path = _MODELS / f"{base.architecture}.json", Path(base.architecture)
-    if own.is_file() or path.is_file():
-        found = orjson.loads((own if own.is_file() else path).read_bytes())
-    else:
-        found = open_clip.get_model_config(base.architecture)
-    if found is None:
-        raise ModelError(f"no architecture {base.architecture!r}: {_close_matches(base.architecture)}")
-    found = found if "model_cfg" in found else {"model_cfg": found}
+    found = find_config(base.architecture)
+    tag, beside = _said_of_weights(base)
     model = deepcopy(found["model_cfg"])
+    said = {
+        f"the architecture {base.architecture}": model.get("quick_gelu"),
+        # open_clip's tags name QuickGELU where it was used, and nothing elsewhere.
+        f"the tag {base.weights}": tag.get("quick_gelu") or None,
+        f"the configuration beside {base.weights}": bool(beside["model_cfg"].get("quick_gelu")) if beside else None,
+        "base_clip_model.quick_gelu": base.quick_gelu,
+    }
+    if quick_gelu(said):
+        model["quick_gelu"] = True
     if options.context_length is not None:
         model["text_cfg"]["context_length"] = options.context_length
-    tag = open_clip.get_pretrained_cfg(base.architecture, base.weights) if base.weights else {}
-    known = asdict(PreprocessCfg())
-    stated = {**(tag or {}), **found.get("preprocess_cfg", {})}
+    preprocess = asdict(PreprocessCfg())
     wished = {"resize_mode": options.resize_mode, "fill_color": options.fill_color}
-    preprocess = {**known, **{k: v for k, v in {**stated, **wished}.items() if k in known and v is not None}}
-    return {"model_cfg": model, "preprocess_cfg": {**preprocess, "size": model["vision_cfg"]["image_size"]}}
+    # The later ones count more; what one of them leaves open takes nothing from those before it.
+    for said_of_images in (tag, (beside or {}).get("preprocess_cfg", {}), found.get("preprocess_cfg", {}), wished):
+        preprocess |= {k: v for k, v in said_of_images.items() if k in preprocess and v is not None}
+    return {
+        "model_cfg": model,
+        "preprocess_cfg": {**preprocess, "size": model["vision_cfg"].get("image_size", preprocess["size"])},
+    }
 
 
-def create(config: Mapping[str, Any], *, weights: Path | None = None) -> ClipModel:
+def _said_of_weights(base: BaseModel) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What open_clip says of a tag, and what the configuration beside a weights file says."""
+    if base.weights is None:
+        return {}, None
+    if Path(base.weights).is_file():
+        return {}, config_beside(Path(base.weights))
+    import open_clip
+
+    return dict(open_clip.get_pretrained_cfg(base.architecture, base.weights)), None
+
+
+def create(config: Mapping[str, Any], *, weights: Path | None = None, device: str = "cpu") -> ClipModel:
     """A model of a configuration, with random weights or those of a file.
 
+    Args:
+        config: see `config_of`.
+        weights: a file of any kind open_clip reads; pickles with weights only.
+        device: "meta" builds it without storage.
     Raises:
-        ModelError: when the weights do not belong to the architecture.
+        ModelError: when the weights cannot be read or do not belong to the architecture.
     """
     import open_clip
-    from open_clip.factory import load_checkpoint
+    import torch
 
-    with tempfile.TemporaryDirectory() as folder, _quiet_open_clip():
-        (Path(folder) / "open_clip_config.json").write_bytes(orjson.dumps(dict(config)))
+    with tempfile.TemporaryDirectory() as folder, _quiet_open_clip(), torch.device(device):
+        (Path(folder) / OPEN_CLIP_CONFIG).write_bytes(orjson.dumps(dict(config)))
         model: ClipModel = open_clip.create_model(
-            f"local-dir:{folder}", load_weights=False, pretrained_text=weights is None
+            f"{FOLDER}{folder}", load_weights=False, pretrained_text=weights is None, device=device
         )
     if weights is not None:
-        try:
-            load_checkpoint(model, str(weights))
-        except (RuntimeError, KeyError, AssertionError) as error:
-            first_lines = " ".join(str(error).split())[:400]
-            raise ModelError(
-                f"{weights} does not hold weights of the configured architecture: {first_lines} "
-                "(set base_clip_model.architecture to the one the file was made with)"
-            ) from error
+        _load_weights(model, weights)
     return model
 
 
@@ -142,7 +167,7 @@ def base_weights(base: BaseModel) -> Path | None:
         ModelError: when it is neither a file nor a tag of the architecture.
     """
     if base.weights is None:
-        return None
+        return own_weights(base.architecture) if has_own_weights(base.architecture) else None
     if Path(base.weights).is_file():
         return Path(base.weights)
     import open_clip
@@ -162,6 +187,16 @@ def save_model(weights: Path, state: Mapping[str, torch.Tensor]) -> None:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}, temporary)
 
 
+def load_base(base: BaseModel) -> tuple[ClipModel, Callable[[Any], torch.Tensor], TextTokenizer]:
+    """A base model as its authors trained it, ready to encode; see `load_model`.
+
+    Raises:
+        ModelError: when it is not found, cannot be read, or is contradictory.
+    """
+    config = config_of(base, ModelOptions())
+    return _ready(config, base_weights(base))
+
+
 def load_model(source: Any) -> tuple[ClipModel, Callable[[Any], torch.Tensor], TextTokenizer]:
     """A trained model, ready to encode.
 
@@ -172,13 +207,8 @@ def load_model(source: Any) -> tuple[ClipModel, Callable[[Any], torch.Tensor], T
     Raises:
         ModelError: when the files are missing or do not belong together.
     """
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-
     weights = _weights_path(Path(getattr(source, "path", source)))
-    config = orjson.loads(weights.with_suffix(CONFIG).read_bytes())
-    model = create(config, weights=weights).eval()
-    transform = image_transform_v2(PreprocessCfg(**config["preprocess_cfg"]), is_train=False)
-    return model, transform, tokenizer_of(config)
+    return _ready(orjson.loads(weights.with_suffix(CONFIG).read_bytes()), weights)
 
 
 def tokenizer_of(config: Mapping[str, Any]) -> TextTokenizer:
@@ -207,11 +237,33 @@ def export_to_hub_folder(weights: Path, folder: Path, *, card: str) -> None:
     """
     config = json.loads(weights.with_suffix(CONFIG).read_bytes())
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "open_clip_config.json", {name: config[name] for name in ("model_cfg", "preprocess_cfg")})
+    write_json(folder / OPEN_CLIP_CONFIG, {name: config[name] for name in ("model_cfg", "preprocess_cfg")})
     with atomic_path(folder / "open_clip_model.safetensors") as temporary:
         temporary.write_bytes(weights.read_bytes())
     with atomic_path(folder / "README.md") as temporary:
         temporary.write_text(card, encoding="utf-8")
+
+
+def _ready(
+    config: Mapping[str, Any], weights: Path | None
+) -> tuple[ClipModel, Callable[[Any], torch.Tensor], TextTokenizer]:
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    transform = image_transform_v2(PreprocessCfg(**config["preprocess_cfg"]), is_train=False)
+    return create(config, weights=weights).eval(), transform, tokenizer_of(config)
+
+
+def _load_weights(model: ClipModel, weights: Path) -> None:
+    from open_clip.factory import load_checkpoint
+
+    try:
+        load_checkpoint(model, str(weights))
+    except (RuntimeError, KeyError, AssertionError) as error:
+        first_lines = " ".join(str(error).split())[:400]
+        raise ModelError(
+            f"{weights} does not hold weights of the configured architecture: {first_lines} "
+            "(set base_clip_model.architecture to the one the file was made with)"
+        ) from error
 
 
 @contextmanager
@@ -232,13 +284,3 @@ def _weights_path(path: Path) -> Path:
         if not file.is_file():
             raise ModelError(f"no model in {path}: {file.name} is missing; run `kedro run --pipelines=modeling`")
     return weights
-
-
-def _close_matches(name: str) -> str:
-    import difflib
-
-    import open_clip
-
-    known = [*(path.stem for path in _MODELS.glob("*.json")), *open_clip.list_models()]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(close)}? " if close else f"known are {', '.join(known[:10])}, ..."

@@ -19,6 +19,7 @@ from biomedica_kedro.benchmark.encode import Encoder, Vectors
 from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
 from biomedica_kedro.benchmark.nomination import UNTRAINED
 from biomedica_kedro.benchmark.samples import Pixels
+from biomedica_kedro.clip.checkpoints import BaseModel, load_base
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.images import Geometry
@@ -36,9 +37,10 @@ class ModelHandle:
         parts = [self.choice.model_dump(mode="json")]
         if self.choice.source is ModelSource.DESCRIPTORS:
             return digest_of(parts)
-        if self.choice.source is ModelSource.OPEN_CLIP or self.choice.weights:
-            files = [Path(name) for name in (self.choice.architecture, self.choice.weights) if Path(name).is_file()]
-            return digest_of([*parts, *map(sha256_of, files)])
+        if self.choice.source is ModelSource.OPEN_CLIP:
+            return digest_of([*parts, _base(self.choice).digest()])
+        if Path(self.choice.weights).is_file():
+            return digest_of([*parts, sha256_of(Path(self.choice.weights))])
         return digest_of([*parts, self.checkpoint.digest()])
 
     def weights(self) -> str:
@@ -141,16 +143,17 @@ def _cached(handle: ModelHandle, digest: str) -> Encoder:
     if choice.source is ModelSource.DESCRIPTORS:
         return DescriptorImages()
     if choice.source is ModelSource.OPEN_CLIP:
-        import open_clip
-
-        model, _, preprocess = open_clip.create_model_and_transforms(choice.architecture, pretrained=choice.weights)
-        return OpenClipEncoder(model, preprocess, open_clip.get_tokenizer(choice.architecture))
+        return OpenClipEncoder(*load_base(_base(choice)))
     from biomedica_kedro.clip.checkpoints import load_model
 
     model, preprocess, tokenizer = load_model(choice.weights or handle.checkpoint)
     if choice.source is ModelSource.UNTRAINED:
         model = _untrained(choice.weights or str(handle.checkpoint.path), choice.seed)
     return OpenClipEncoder(model, preprocess, tokenizer)
+
+
+def _base(choice: ModelChoice) -> BaseModel:
+    return BaseModel(choice.architecture, choice.weights or None, choice.quick_gelu)
 
 
 def _keep_to_one_core() -> None:
