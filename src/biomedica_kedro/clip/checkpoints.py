@@ -1,13 +1,12 @@
 """Models in and out: open_clip configurations and safetensors files, never pickles.
 
-A trained model is two files that plain open_clip loads: `all.safetensors` (the state dict) and `all.json`, which holds
-what open_clip's own `open_clip_config.json` holds (`model_cfg`, `preprocess_cfg`) and where the model comes from.
-Beside them, `all.best.safetensors` holds the weights of the step that did best on validation retrieval.
+A trained model is `all.safetensors` (the state dict) and `all.json`, which holds what open_clip's own
+`open_clip_config.json` holds (`model_cfg`, `preprocess_cfg`) and where the model comes from. Beside them,
+`all.best.safetensors` holds the weights of the step that did best on validation retrieval.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,13 +14,15 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import orjson
 
 from biomedica_kedro.batches.digests import digest_of
-from biomedica_kedro.batches.files import atomic_path, sha256_of, write_json
+from biomedica_kedro.batches.files import atomic_path, sha256_of
 from biomedica_kedro.clip.config import ModelOptions
+from biomedica_kedro.clip.families import check_installed
 from biomedica_kedro.clip.sources import (
     FOLDER,
     HUB,
@@ -44,10 +45,11 @@ if TYPE_CHECKING:
 
         logit_scale: nn.Parameter
         logit_bias: nn.Parameter | None
+        visual: Any
+        text: Any
 
         def encode_image(self, image: torch.Tensor, normalize: bool = False) -> torch.Tensor: ...  # noqa: D102
         def encode_text(self, text: torch.Tensor, normalize: bool = False) -> torch.Tensor: ...  # noqa: D102
-        def lock_image_tower(self) -> None: ...  # noqa: D102
         def lock_text_tower(self) -> None: ...  # noqa: D102
         def set_grad_checkpointing(self, enable: bool = True) -> None: ...  # noqa: D102
 
@@ -113,8 +115,11 @@ def config_of(base: BaseModel, options: ModelOptions) -> dict[str, Any]:
     }
     if quick_gelu(said):
         model["quick_gelu"] = True
+    if options.logit_bias is not None:
+        model["init_logit_bias"] = options.logit_bias
     if options.context_length is not None:
-        model["text_cfg"]["context_length"] = options.context_length
+        for text in (model["text_cfg"], model.get("multimodal_cfg", {})):
+            text["context_length"] = options.context_length
     preprocess = asdict(PreprocessCfg())
     wished = {"resize_mode": options.resize_mode, "fill_color": options.fill_color}
     # The later ones count more; what one of them leaves open takes nothing from those before it.
@@ -155,8 +160,12 @@ def create(config: Mapping[str, Any], *, weights: Path | None = None, device: st
         model: ClipModel = open_clip.create_model(
             f"{FOLDER}{folder}", load_weights=False, pretrained_text=weights is None, device=device
         )
+    decoder = getattr(model, "text_decoder", None)
     if weights is not None:
         _load_weights(model, weights)
+    elif decoder is not None:
+        # open_clip 3.3 leaves what the memory held in this weight of a CoCa.
+        torch.nn.init.normal_(decoder.text_projection, std=decoder.width**-0.5)
     return model
 
 
@@ -184,7 +193,10 @@ def save_model(weights: Path, state: Mapping[str, torch.Tensor]) -> None:
     from safetensors.torch import save_file
 
     with atomic_path(weights) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as for any file; safetensors would let its owner alone read it
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}, temporary)
+        temporary.chmod(mode)
 
 
 def load_base(base: BaseModel) -> tuple[ClipModel, Callable[[Any], torch.Tensor], TextTokenizer]:
@@ -194,76 +206,120 @@ def load_base(base: BaseModel) -> tuple[ClipModel, Callable[[Any], torch.Tensor]
         ModelError: when it is not found, cannot be read, or is contradictory.
     """
     config = config_of(base, ModelOptions())
-    return _ready(config, base_weights(base))
+    return _ready(config, base_weights(base), folder_of(base))
 
 
 def load_model(source: Any) -> tuple[ClipModel, Callable[[Any], torch.Tensor], TextTokenizer]:
     """A trained model, ready to encode.
 
     Args:
-        source: the `clip_checkpoint` folder handle, its path, or the path of a weights file beside its JSON file.
+        source: see `find_checkpoint`.
     Returns:
         The model in evaluation mode; the preprocessing (PIL image -> float tensor); the tokenizer.
     Raises:
-        ModelError: when the files are missing or do not belong together.
+        ModelError: when the files are missing, damaged, or do not belong together.
     """
-    weights = _weights_path(Path(getattr(source, "path", source)))
-    return _ready(orjson.loads(weights.with_suffix(CONFIG).read_bytes()), weights)
+    weights, config = find_checkpoint(source)
+    return _ready(config, weights, weights.parent)
 
 
-def tokenizer_of(config: Mapping[str, Any]) -> TextTokenizer:
-    """The tokenizer of a model: ours where open_clip's byte-pair encoding is used, else open_clip's."""
-    from biomedica_kedro.clip.text import Tokenizer
+def tokenizer_of(config: Mapping[str, Any], folder: Path | None = None) -> TextTokenizer:
+    """The tokenizer of a model: ours where open_clip's byte-pair encoding is used, else open_clip's.
 
+    Args:
+        config: open_clip's configuration.
+        folder: where the files of a Hugging Face tokenizer may lie; without them it is taken by its name.
+    Raises:
+        ModelError: when it is neither there nor on the hub, or transformers is missing.
+    """
     text = config["model_cfg"]["text_cfg"]
-    length = text.get("context_length", 77)
-    if "hf_tokenizer_name" not in text and "tokenizer_kwargs" not in text:
+    length, name, options = text.get("context_length", 77), text.get("hf_tokenizer_name"), text.get("tokenizer_kwargs")
+    if not name and not options:
+        from biomedica_kedro.clip.text import Tokenizer
+
         return Tokenizer(length)
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
-    kwargs = text.get("tokenizer_kwargs", {})
-    if "hf_tokenizer_name" in text:
-        return cast("TextTokenizer", HFTokenizer(text["hf_tokenizer_name"], context_length=length, **kwargs))
-    return cast("TextTokenizer", SimpleTokenizer(context_length=length, **kwargs))
+    if not name:
+        return cast("TextTokenizer", SimpleTokenizer(context_length=length, **options))
+    check_installed(text)
+    source = str(folder) if folder is not None and (folder / "tokenizer_config.json").is_file() else name
+    try:
+        found = HFTokenizer(source, length, tokenizer_mode=text.get("tokenizer_mode"), **(options or {}))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"the tokenizer {source} can be neither fetched nor found in the hub's cache: put tokenizer.json and "
+            f"tokenizer_config.json beside the weights: {' '.join(str(error).split())[:200]}"
+        ) from error
+    return cast("TextTokenizer", found)
 
 
-def export_to_hub_folder(weights: Path, folder: Path, *, card: str) -> None:
-    """Write the files a model repository on the Hugging Face hub holds; `open_clip` loads them by `local-dir:`.
+def folder_of(base: BaseModel) -> Path | None:
+    """Where files that belong to a base may lie beside its weights; None for names and repositories."""
+    if base.weights is not None:
+        return Path(base.weights).parent if Path(base.weights).is_file() else None
+    return Path(base.architecture.removeprefix(FOLDER)) if base.architecture.startswith(FOLDER) else None
+
+
+def find_checkpoint(source: Any) -> tuple[Path, dict[str, Any]]:
+    """The weights file and the configuration of a trained model.
 
     Args:
-        weights: the safetensors file, its JSON file beside it.
-        folder: made when absent.
-        card: text of the model card.
+        source: the `clip_checkpoint` folder handle, its path, a folder of open_clip's shape, or the path of a weights
+            file with its configuration beside it.
+    Raises:
+        ModelError: when one of them is missing.
     """
-    config = json.loads(weights.with_suffix(CONFIG).read_bytes())
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / OPEN_CLIP_CONFIG, {name: config[name] for name in ("model_cfg", "preprocess_cfg")})
-    with atomic_path(folder / "open_clip_model.safetensors") as temporary:
-        temporary.write_bytes(weights.read_bytes())
-    with atomic_path(folder / "README.md") as temporary:
-        temporary.write_text(card, encoding="utf-8")
+    path = Path(getattr(source, "path", source))
+    weights = path / f"all{WEIGHTS}" if path.is_dir() else path
+    if path.is_dir() and not weights.is_file() and (path / OPEN_CLIP_CONFIG).is_file():
+        weights = own_weights(f"{FOLDER}{path}")
+    if not weights.is_file():
+        raise ModelError(f"no model in {path}: {weights.name} is missing; run `kedro run --pipelines=modeling`")
+    config = config_beside(weights)
+    if config is None:
+        raise ModelError(
+            f"{weights} has no configuration beside it: expected {weights.stem}{CONFIG} or {OPEN_CLIP_CONFIG}"
+        )
+    return weights, config
 
 
 def _ready(
-    config: Mapping[str, Any], weights: Path | None
+    config: Mapping[str, Any], weights: Path | None, folder: Path | None
 ) -> tuple[ClipModel, Callable[[Any], torch.Tensor], TextTokenizer]:
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     transform = image_transform_v2(PreprocessCfg(**config["preprocess_cfg"]), is_train=False)
-    return create(config, weights=weights).eval(), transform, tokenizer_of(config)
+    return create(config, weights=weights).eval(), transform, tokenizer_of(config, folder)
 
 
 def _load_weights(model: ClipModel, weights: Path) -> None:
     from open_clip.factory import load_checkpoint
+    from safetensors import SafetensorError
 
+    bias = model.logit_bias
+    start = None if bias is None else bias.detach().clone()
     try:
         load_checkpoint(model, str(weights))
-    except (RuntimeError, KeyError, AssertionError) as error:
+    except (SafetensorError, UnpicklingError, EOFError, StopIteration) as error:
+        raise ModelError(_unreadable(weights, error)) from error
+    except (RuntimeError, KeyError, AssertionError, AttributeError) as error:
+        if "PytorchStreamReader" in str(error):
+            raise ModelError(_unreadable(weights, error)) from error
         first_lines = " ".join(str(error).split())[:400]
         raise ModelError(
             f"{weights} does not hold weights of the configured architecture: {first_lines} "
             "(set base_clip_model.architecture to the one the file was made with)"
         ) from error
+    if bias is not None and start is not None and not bias.any():
+        bias.data.copy_(start)  # open_clip puts 0 where a file has none
+
+
+def _unreadable(weights: Path, error: Exception) -> str:
+    return (
+        f"the weights file {weights} ({weights.stat().st_size:,} bytes) cannot be read: it is damaged, or holds more "
+        f"than weights. Fetch or write it again: {' '.join(str(error).split())[:200]}"
+    )
 
 
 @contextmanager
@@ -276,11 +332,3 @@ def _quiet_open_clip() -> Iterator[None]:
         yield
     finally:
         root.setLevel(previous)
-
-
-def _weights_path(path: Path) -> Path:
-    weights = path / f"all{WEIGHTS}" if path.is_dir() else path
-    for file in (weights, weights.with_suffix(CONFIG)):
-        if not file.is_file():
-            raise ModelError(f"no model in {path}: {file.name} is missing; run `kedro run --pipelines=modeling`")
-    return weights

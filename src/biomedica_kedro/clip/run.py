@@ -29,6 +29,7 @@ from biomedica_kedro.clip.config import TrainOptions
 from biomedica_kedro.clip.curves import draw_curves
 from biomedica_kedro.clip.distributed import world
 from biomedica_kedro.clip.estimate import Estimate, estimate
+from biomedica_kedro.clip.families import check_trainable
 from biomedica_kedro.clip.feed import Places
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
 from biomedica_kedro.clip.train import Outcome, Trainer
@@ -85,7 +86,9 @@ class EstimateOnlyError(Exception):
 
 
 def _tell_estimate(base: BaseModel, options: TrainOptions, n_samples: int) -> Estimate:
-    expected = estimate(config_of(base, options.model), options, n_samples)
+    config = config_of(base, options.model)
+    check_trainable(config, options)
+    expected = estimate(config, options, n_samples)
     if options.estimate_only:
         raise EstimateOnlyError(f"{expected}. Nothing was trained: set train_clip.estimate_only to false to begin")
     logger.info("training %s: %s", base.architecture, expected)

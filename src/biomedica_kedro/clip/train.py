@@ -20,9 +20,18 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from biomedica_kedro.clip.checkpoints import BaseModel, TextTokenizer, base_weights, config_of, create, tokenizer_of
+from biomedica_kedro.clip.checkpoints import (
+    BaseModel,
+    TextTokenizer,
+    base_weights,
+    config_of,
+    create,
+    folder_of,
+    tokenizer_of,
+)
 from biomedica_kedro.clip.config import Precision, TrainOptions
 from biomedica_kedro.clip.distributed import World
+from biomedica_kedro.clip.families import check_trainable
 from biomedica_kedro.clip.feed import Batch, Feed, Places, ShardSamples, feed
 from biomedica_kedro.clip.images import Geometry, normalize
 from biomedica_kedro.clip.log import TrainingLog
@@ -110,6 +119,7 @@ class Trainer:
         order = SampleOrder(self.training.weight, options.batch_size, options.seed)
         torch.manual_seed(options.seed)
         config = config_of(self.base, options.model)
+        check_trainable(config, options)
         model = self._model(config)
         towers = self._towers(model)
         parts = self._parts(model)
@@ -117,10 +127,11 @@ class Trainer:
         geometry = Geometry.of(config["preprocess_cfg"])
         samples = ShardSamples(self.training, geometry, options.augmentation, options.seed, options.feed.cache)
         draws = order.batches(first, options.steps, rank=world.rank, world_size=world.size)
-        stream = feed(samples, draws, tokenizer_of(config), options.feed)
+        tokenizer = tokenizer_of(config, folder_of(self.base))
+        stream = feed(samples, draws, tokenizer, options.feed)
         machine = options.machine
         meter = _Meter(stream, options.batch_size, self.flops_per_pair / (machine.teraflops * 1e12 * machine.devices))
-        validate = partial(self._validate, geometry=geometry, tokenizer=tokenizer_of(config))
+        validate = partial(self._validate, geometry=geometry, tokenizer=tokenizer)
         for step, batch in enumerate(stream, start=first):
             row = self._step(step, batch, towers, parts, geometry)
             row["epoch"] = order.epoch_of(step)
@@ -144,7 +155,8 @@ class Trainer:
         model = create(config).to(self.world.device)
         model.load_state_dict(dict(state))
         geometry = Geometry.of(config["preprocess_cfg"])
-        return validate(model, self.validation, self.options, geometry=geometry, tokenizer=tokenizer_of(config))
+        tokenizer = tokenizer_of(config, folder_of(self.base))
+        return validate(model, self.validation, self.options, geometry=geometry, tokenizer=tokenizer)
 
     @property
     def _takes_part(self) -> bool:
@@ -175,12 +187,10 @@ class Trainer:
         # shares of weights must lie in plain order.
         layout = torch.contiguous_format if self._is_sharded else torch.channels_last
         model.to(self.world.device, memory_format=layout)  # type: ignore[call-overload]
-        for is_frozen, lock in (
-            (self.options.model.freeze_image_tower, model.lock_image_tower),
-            (self.options.model.freeze_text_tower, model.lock_text_tower),
-        ):
-            if is_frozen:
-                lock()
+        if self.options.model.freeze_image_tower:
+            model.visual.lock()
+        if self.options.model.freeze_text_tower:
+            (model.text.lock if hasattr(model, "text") else model.lock_text_tower)()
         if self.options.gradient_checkpointing:
             model.set_grad_checkpointing(True)
         return model
@@ -201,7 +211,7 @@ class Trainer:
         return Trainable(model.train(), optimizer, average)
 
     def _towers(self, model: ClipModel) -> nn.Module:
-        towers: nn.Module = TwoTowers(model)
+        towers: nn.Module = TwoTowers(model, self.options.captioning_weight)
         if self._is_sharded:
             self.world.shard(towers)
         if self.options.compile:
