@@ -35,8 +35,9 @@ import torch
 import yaml
 
 from biomedica_kedro.benchmark.samples import ROWS, SAMPLES
-from biomedica_kedro.clip.checkpoints import BaseModel, config_of, create, export_to_hub_folder, save_model
+from biomedica_kedro.clip.checkpoints import BaseModel, config_of, create, save_model
 from biomedica_kedro.clip.config import ModelOptions
+from biomedica_kedro.clip.open_clip_folder import export_to_hub_folder
 from biomedica_kedro.corpus.classes import CLASSES
 
 HERE = Path(__file__).resolve().parent

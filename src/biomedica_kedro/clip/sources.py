@@ -118,7 +118,7 @@ def quick_gelu(said: Mapping[str, bool | None]) -> bool:
     if len(set(known.values())) > 1:
         words = ", ".join(f"{who} says {'QuickGELU' if flag else 'GELU'}" for who, flag in known.items())
         raise ModelError(
-            f"the activation of the base model is contradicted: {words}. Take the architecture its weights were trained with "
+            f"the activation of the base model is contradicted: {words}. Take the architecture of its weights "
             "(those with QuickGELU end in -quickgelu), or correct base_clip_model.quick_gelu"
         )
     return next(iter(known.values()), False)
