@@ -158,7 +158,7 @@ def create(config: Mapping[str, Any], *, weights: Path | None = None, device: st
     with tempfile.TemporaryDirectory() as folder, _quiet_open_clip(), torch.device(device):
         (Path(folder) / OPEN_CLIP_CONFIG).write_bytes(orjson.dumps(dict(config)))
         model: ClipModel = open_clip.create_model(
-            f"{FOLDER}{folder}", load_weights=False, pretrained_text=weights is None, device=device
+            f"{FOLDER}{folder}", load_weights=False, pretrained_text=False, device=device
         )
     decoder = getattr(model, "text_decoder", None)
     if weights is not None:
