@@ -56,6 +56,21 @@ class ModelOptions(Options):
     freeze_text_tower: bool = False
 
 
+class TextLengthOptions(Options):
+    """How the lengths of texts are made use of, where the context is longer than most of them.
+
+    Attributes:
+        variable: leave out the padding behind the longest text of a batch; the loss stays the same. Models whose text
+            tower sees the padding keep their fixed length.
+        multiple: the length left is a multiple of it.
+        window: steps whose samples are regrouped by the length of their texts; 1 leaves the order as it is.
+    """
+
+    variable: bool = False
+    multiple: int = Field(default=8, ge=1)
+    window: int = Field(default=1, ge=1)
+
+
 class AugmentationOptions(Options):
     """How a sample varies from epoch to epoch.
 
@@ -193,6 +208,7 @@ class TrainOptions(Options):
     max_logit_scale: float = Field(default=100.0, gt=0)
     estimate_only: bool = False
     model: ModelOptions = ModelOptions()
+    text_length: TextLengthOptions = TextLengthOptions()
     optimizer: OptimizerOptions = OptimizerOptions()
     augmentation: AugmentationOptions = AugmentationOptions()
     feed: FeedOptions = FeedOptions()

@@ -22,11 +22,11 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from biomedica_kedro.clip.config import Objective
+from biomedica_kedro.clip.lengths import PADDING, encode_text
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.checkpoints import ClipModel
 
-_PADDING = 0  # open_clip's tokenizer fills with it
 Autocast = Callable[[], AbstractContextManager[Any]]
 
 
@@ -77,11 +77,11 @@ class TwoTowers(nn.Module):
         bias = getattr(model, "logit_bias", None)
         bias = None if bias is None else bias + 0.0
         if not self.writes:
-            features = model.encode_image(images, normalize=True), model.encode_text(tokens, normalize=True)
+            features = model.encode_image(images, normalize=True), encode_text(model, tokens)
             return (*features, model.logit_scale.exp(), bias, None)
         found = model(images, tokens)
         captions = F.cross_entropy(
-            found["logits"].permute(0, 2, 1), found["labels"], ignore_index=_PADDING, reduction="sum"
+            found["logits"].permute(0, 2, 1), found["labels"], ignore_index=PADDING, reduction="sum"
         )
         return (
             found["image_features"], found["text_features"], found["logit_scale"], bias, self._captioning * captions
@@ -137,7 +137,7 @@ def contrastive_backward(
 
 def _tokens_a_process(tokens: torch.Tensor) -> float:
     """Tokens to be written in captions, the mean over the processes."""
-    count = (tokens[:, 1:] != _PADDING).sum()
+    count = (tokens[:, 1:] != PADDING).sum()
     if distributed.is_initialized():
         distributed.all_reduce(count)
         return count.item() / distributed.get_world_size()

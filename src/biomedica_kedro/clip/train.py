@@ -10,11 +10,13 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
@@ -34,6 +36,7 @@ from biomedica_kedro.clip.distributed import World
 from biomedica_kedro.clip.families import check_trainable
 from biomedica_kedro.clip.feed import Batch, Feed, Places, ShardSamples, feed
 from biomedica_kedro.clip.images import Geometry, normalize
+from biomedica_kedro.clip.lengths import LengthBuckets, ignores_padding, without_padding
 from biomedica_kedro.clip.log import TrainingLog
 from biomedica_kedro.clip.objective import TwoTowers, contrastive_backward, make_loss
 from biomedica_kedro.clip.order import Draw, SampleOrder
@@ -94,6 +97,7 @@ class Trainer:
         log: where metrics go.
         world: the processes that train together.
         flops_per_pair: floating-point operations of a training step, without recomputation; 0: not told.
+        text_lengths: of each training sample's caption, in any unit, for `text_length.window`; None: not known.
     """
 
     base: BaseModel
@@ -104,6 +108,7 @@ class Trainer:
     log: TrainingLog
     world: World = field(default_factory=World)
     flops_per_pair: float = 0.0
+    text_lengths: npt.NDArray[np.int64] | None = None
 
     def run(self) -> Outcome:
         """Train to the last step.
@@ -116,7 +121,9 @@ class Trainer:
         options, world = self.options, self.world
         if options.threads is not None:
             torch.set_num_threads(options.threads)
-        order = SampleOrder(self.training.weight, options.batch_size, options.seed)
+        order: SampleOrder | LengthBuckets = SampleOrder(self.training.weight, options.batch_size, options.seed)
+        if options.text_length.window > 1 and self.text_lengths is not None:
+            order = LengthBuckets(order, self.text_lengths, options.text_length.window, options.seed)
         torch.manual_seed(options.seed)
         config = config_of(self.base, options.model)
         check_trainable(config, options)
@@ -132,7 +139,10 @@ class Trainer:
         machine = options.machine
         meter = _Meter(stream, options.batch_size, self.flops_per_pair / (machine.teraflops * 1e12 * machine.devices))
         validate = partial(self._validate, geometry=geometry, tokenizer=tokenizer)
+        shortens = options.text_length.variable and ignores_padding(config)
         for step, batch in enumerate(stream, start=first):
+            if shortens:
+                batch = replace(batch, tokens=without_padding(batch.tokens, options.text_length.multiple))
             row = self._step(step, batch, towers, parts, geometry)
             row["epoch"] = order.epoch_of(step)
             if self._is_due(step, options.checkpoints.validate_every) and self._takes_part:
