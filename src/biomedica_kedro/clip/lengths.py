@@ -114,9 +114,9 @@ def encode_text(model: ClipModel, tokens_NT: torch.Tensor) -> torch.Tensor:
 
     The model reads them with as many of its positions as they have.
     """
-    tower = getattr(model, "text", model)
+    tower: Any = getattr(model, "text", model)
     length = tokens_NT.shape[1]
-    if length == tower.context_length:
+    if not hasattr(tower, "positional_embedding") or length == tower.context_length:
         return model.encode_text(tokens_NT, normalize=True)
     prefix = "" if tower is model else "text."
     shorter = {
