@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from biomedica_kedro.benchmark.encode import Encoder, Vectors
 from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
 from biomedica_kedro.benchmark.nomination import UNTRAINED
 from biomedica_kedro.benchmark.samples import Pixels
-from biomedica_kedro.clip.checkpoints import BaseModel, load_base
+from biomedica_kedro.clip.checkpoints import BaseModel, create, find_checkpoint, load_base, load_model
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.images import Geometry
@@ -39,8 +38,9 @@ class ModelHandle:
             return digest_of(parts)
         if self.choice.source is ModelSource.OPEN_CLIP:
             return digest_of([*parts, _base(self.choice).digest()])
-        if Path(self.choice.weights).is_file():
-            return digest_of([*parts, sha256_of(Path(self.choice.weights))])
+        if self.choice.weights:
+            weights, config = find_checkpoint(self.choice.weights)
+            return digest_of([*parts, sha256_of(weights), config["model_cfg"], config["preprocess_cfg"]])
         return digest_of([*parts, self.checkpoint.digest()])
 
     def weights(self) -> str:
@@ -49,8 +49,7 @@ class ModelHandle:
             return UNTRAINED
         if self.choice.source is not ModelSource.CHECKPOINT:
             return self.digest()
-        folder = Path(self.choice.weights or self.checkpoint.path)
-        return sha256_of(folder / "all.safetensors" if folder.is_dir() else folder)
+        return sha256_of(find_checkpoint(self.choice.weights or self.checkpoint)[0])
 
 
 class OpenClipEncoder:
@@ -144,11 +143,9 @@ def _cached(handle: ModelHandle, digest: str) -> Encoder:
         return DescriptorImages()
     if choice.source is ModelSource.OPEN_CLIP:
         return OpenClipEncoder(*load_base(_base(choice)))
-    from biomedica_kedro.clip.checkpoints import load_model
-
     model, preprocess, tokenizer = load_model(choice.weights or handle.checkpoint)
     if choice.source is ModelSource.UNTRAINED:
-        model = _untrained(choice.weights or str(handle.checkpoint.path), choice.seed)
+        model = _untrained(choice.weights or handle.checkpoint, choice.seed)
     return OpenClipEncoder(model, preprocess, tokenizer)
 
 
@@ -178,15 +175,10 @@ def _geometry_of(model: Any) -> Geometry | None:
     return Geometry.of(stated) if is_square and is_ours else None
 
 
-def _untrained(checkpoint: str, seed: int) -> Any:
+def _untrained(checkpoint: str | BatchFolder, seed: int) -> Any:
     """The checkpoint's architecture with random weights: what the benchmark gives a model that learned nothing."""
-    import orjson
     import torch
 
-    from biomedica_kedro.clip.checkpoints import create
-
-    path = Path(checkpoint)
-    config = (path / "all.json") if path.is_dir() else path.with_suffix(".json")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return create(orjson.loads(config.read_bytes()))
+        return create(find_checkpoint(checkpoint)[1])
