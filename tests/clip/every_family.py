@@ -113,7 +113,9 @@ def go(name: str, member: Member, folder: Path, corpus: SmallCorpus) -> Way:
     checkpoint.mkdir()
     save_model(checkpoint / "all.safetensors", after)
     write_json(checkpoint / "all.json", outcome.config)
-    write_open_clip_folder(checkpoint, *find_checkpoint(checkpoint), card="")
+    files = write_open_clip_folder(checkpoint, *find_checkpoint(checkpoint), card="", tokenizer_from=folder / "base")
+    left = {path.name for path in checkpoint.iterdir()} - {path.name for path in files}
+    assert left == {"all.safetensors", "all.json"}
     way.done.append("checkpoint")
 
     opened = open_clip.create_model(f"local-dir:{checkpoint}").eval()

@@ -75,6 +75,14 @@ def test_open_clip_loads_the_checkpoint_folder_itself(saved):
     assert (folder / "open_clip_model.safetensors").samefile(weights)
 
 
+def test_card_that_nothing_is_known_for_must_be_given(saved):
+    folder, _ = saved
+    weights, config = find_checkpoint(folder)
+    del config["provenance"]
+    with pytest.raises(ModelError, match=r"nothing is known of how .*all.safetensors was trained"):
+        write_open_clip_folder(folder / "x", weights, config)
+
+
 def test_weights_are_readable_by_whom_other_files_are(saved):
     folder, _ = saved
     (folder / "other").touch()

@@ -68,6 +68,14 @@ def test_oblong_images_are_refused(tmp_path):
         check_trainable(config, TrainOptions())
 
 
+def test_images_resized_otherwise_than_for_the_base_are_told(caplog):
+    check_trainable(config_of(BaseModel("PE-Core-B-16", "meta"), ModelOptions()), TrainOptions())
+    assert "resized by bilinear interpolation; training resizes by bicubic" in caplog.text
+    caplog.clear()
+    check_trainable(config_of(BaseModel("ViT-B-32", "openai"), ModelOptions()), TrainOptions())
+    assert not caplog.text
+
+
 def test_random_weights_of_a_coca_are_all_set(tmp_path):
     decoder = create(config_of(written(tmp_path, "coca", COCA), ModelOptions())).text_decoder
     assert decoder.text_projection.std().item() == pytest.approx(decoder.width**-0.5, rel=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 from biomedica_kedro.clip.config import Objective, TrainOptions
 from biomedica_kedro.clip.sources import ModelError
 
+logger = logging.getLogger(__name__)
+
 EXTRA = "text-towers"
+_INTERPOLATION = "bicubic"  # what `clip.images` does
 
 
 def family(config: Mapping[str, Any]) -> str:
@@ -57,6 +61,11 @@ def check_trainable(config: Mapping[str, Any], options: TrainOptions) -> None:
     size = config["preprocess_cfg"]["size"]
     if not isinstance(size, int) and len(set(size)) != 1:
         raise ModelError(f"the architecture takes images of {size[0]} x {size[1]} pixels: only squares are trained on")
+    interpolation = config["preprocess_cfg"].get("interpolation", _INTERPOLATION)
+    if interpolation != _INTERPOLATION:
+        logger.warning(
+            "the base's images were resized by %s interpolation; training resizes by %s", interpolation, _INTERPOLATION
+        )
 
 
 def check_installed(text_cfg: Mapping[str, Any]) -> None:

@@ -18,9 +18,13 @@ from typing import Any
 from biomedica_kedro.batches.files import atomic_path, write_json
 from biomedica_kedro.clip.card import model_card
 from biomedica_kedro.clip.checkpoints import find_checkpoint, tokenizer_of
-from biomedica_kedro.clip.sources import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
+from biomedica_kedro.clip.sources import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, ModelError
 
 CARD = "README.md"
+_OF_TOKENIZERS = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+    "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+)  # fmt: skip
 
 
 def export_to_hub_folder(source: Any, folder: Path, *, card: str | None = None) -> list[Path]:
@@ -40,7 +44,12 @@ def export_to_hub_folder(source: Any, folder: Path, *, card: str | None = None) 
 
 
 def write_open_clip_folder(
-    folder: Path, weights: Path, config: Mapping[str, Any], *, card: str | None = None
+    folder: Path,
+    weights: Path,
+    config: Mapping[str, Any],
+    *,
+    card: str | None = None,
+    tokenizer_from: Path | None = None,
 ) -> list[Path]:
     """Write what open_clip looks for; weights of the same folder take no room twice.
 
@@ -49,16 +58,30 @@ def write_open_clip_folder(
         weights: a safetensors file.
         config: its configuration, with `provenance`.
         card: see `export_to_hub_folder`.
+        tokenizer_from: folder that may hold the files of a Hugging Face tokenizer; None: that of the weights.
     Returns:
         The files.
+    Raises:
+        ModelError: when nothing is known to write a card from, or the tokenizer is not found.
     """
+    if card is None and "provenance" not in config:
+        raise ModelError(f"nothing is known of how {weights} was trained: give the text of its card")
     target = folder / OPEN_CLIP_WEIGHTS
     with atomic_path(target) as temporary:
         _put(weights, temporary, same=weights.parent == folder)
     write_json(folder / OPEN_CLIP_CONFIG, {name: config[name] for name in ("model_cfg", "preprocess_cfg")})
     with atomic_path(folder / CARD) as temporary:
         temporary.write_text(model_card(config) if card is None else card, encoding="utf-8")
-    return [target, folder / OPEN_CLIP_CONFIG, folder / CARD, *_tokenizer_files(folder, weights.parent, config)]
+    if config["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):
+        tokenizer: Any = tokenizer_of(config, tokenizer_from or weights.parent)
+        tokenizer.tokenizer.save_pretrained(str(folder))
+    return open_clip_files(folder)
+
+
+def open_clip_files(folder: Path) -> list[Path]:
+    """The files of a folder that `write_open_clip_folder` may have written."""
+    names = (OPEN_CLIP_WEIGHTS, OPEN_CLIP_CONFIG, CARD, *_OF_TOKENIZERS)
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def _put(weights: Path, target: Path, *, same: bool) -> None:
@@ -69,10 +92,3 @@ def _put(weights: Path, target: Path, *, same: bool) -> None:
             shutil.copyfile(weights, target)
     else:
         shutil.copyfile(weights, target)
-
-
-def _tokenizer_files(folder: Path, source: Path, config: Mapping[str, Any]) -> list[Path]:
-    if not config["model_cfg"]["text_cfg"].get("hf_tokenizer_name"):
-        return []
-    tokenizer: Any = tokenizer_of(config, source)
-    return [Path(name) for name in tokenizer.tokenizer.save_pretrained(str(folder)) if Path(name).is_file()]
