@@ -91,6 +91,8 @@ def test_sharded_training_goes_on_from_its_checkpoint(small_corpus, tmp_path):
     assert codes == [0, 0]
     assert found["steps"] == [2, 3]
     assert found["resumed"] == found["whole"]
+    losses = [[row["loss"] for row in found[name]] for name in ("whole", "plain")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_another_seed_gives_other_losses(small_corpus, tmp_path):

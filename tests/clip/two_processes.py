@@ -22,4 +22,4 @@ def run_two_processes(worker: Path, *arguments: str | Path) -> list[int]:
         subprocess.Popen([sys.executable, worker, *map(str, arguments)], env={**environment, "RANK": str(rank)})
         for rank in range(2)
     ]
-    return [worker.wait(timeout=300) for worker in workers]
+    return [worker.wait(timeout=550) for worker in workers]
