@@ -140,6 +140,13 @@ def test_card_says_the_license_by_what_was_used(saved):
     assert "The terms of the weights it started from (openai) hold" in text
 
 
+def test_card_names_the_folder_it_started_from_without_its_place(saved):
+    folder, _ = saved
+    header, text = card_of(folder, architecture="local-dir:/home/somebody/biomed", license_groups={"commercial": 48})
+    assert header["license_name"] == "terms-of-the-base-model-and-of-the-articles"
+    assert "| started from | biomed |" in text and "/home/" not in text
+
+
 def test_card_describes_the_data_that_was_used(saved):
     folder, _ = saved
     drawn = {"title": "Embedded corpus", "summary": "Figures that the project draws itself."}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from biomedica_kedro.clip.families import EXTRA, family
+from biomedica_kedro.clip.sources import FOLDER, has_own_weights
 from biomedica_kedro.records import LicenseGroup
 
 _CARD = """# {architecture} trained with biomedica-kedro
 
-A {family} of images and texts, trained with {objective} on {data}.
+A contrastive model of images and texts ({family}), trained with {objective} on {data}.
 
 ```python
 import open_clip
@@ -53,8 +55,8 @@ def model_card(config: Mapping[str, Any]) -> str:
     data: Mapping[str, str] = made.get("data", {})
     objective = _OBJECTIVES[made["options"]["objective"]]
     text = _CARD.format(
-        architecture=made["architecture"],
-        family=f"model of the kind {kind}",
+        architecture=_name(made["architecture"]),
+        family=kind,
         objective=objective + (" and the loss of the captions it writes" if kind == "CoCa" else ""),
         data=data.get("title", "image-caption pairs whose source was not recorded"),
         data_text=_data_text(data, made),
@@ -65,7 +67,7 @@ def model_card(config: Mapping[str, Any]) -> str:
     )
     header = yaml.safe_dump(
         {
-            **license_of(groups, made.get("base_weights"), made["architecture"]),
+            **license_of(groups, _start(made)),
             "library_name": "open_clip",
             "pipeline_tag": "zero-shot-image-classification",
             "tags": ["clip", "biomedical", "image-text"],
@@ -75,16 +77,19 @@ def model_card(config: Mapping[str, Any]) -> str:
     return f"---\n{header}---\n{text}"
 
 
-def license_of(groups: Mapping[str, int], base_weights: str | None, architecture: str) -> dict[str, str]:
+def license_of(groups: Mapping[str, int], start: str | None) -> dict[str, str]:
     """The license entries of the hub's header.
 
     Weights that continue others stay under the terms of those. From random weights, only a training on articles that
     all allow commercial use is offered under the project's own license.
+
+    Args:
+        groups: training samples of each license group of their articles.
+        start: weights the training started from; None for random ones.
     """
-    starts_from_others = base_weights is not None or architecture.startswith(("hf-hub:", "local-dir:"))
-    if not starts_from_others and set(groups) == {LicenseGroup.COMMERCIAL}:
+    if start is None and set(groups) == {LicenseGroup.COMMERCIAL}:
         return {"license": "apache-2.0"}
-    name = "terms-of-the-base-model-and-of-the-articles" if starts_from_others else "terms-of-the-articles"
+    name = "terms-of-the-articles" if start is None else "terms-of-the-base-model-and-of-the-articles"
     return {"license": "other", "license_name": name}
 
 
@@ -101,7 +106,7 @@ def _licenses(groups: Mapping[str, int], made: Mapping[str, Any]) -> str:
     if not groups:
         return "The licenses of the samples were not recorded."
     rows = _table("| license group of the articles | training samples |", [(k, f"{n:,}") for k, n in groups.items()])
-    base = made.get("base_weights")
+    base = _start(made)
     return rows + (
         f"\n\nThe terms of the weights it started from ({base}) hold for these weights, too." if base else ""
     )
@@ -110,7 +115,7 @@ def _licenses(groups: Mapping[str, int], made: Mapping[str, Any]) -> str:
 def _recipe(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     made, options = config["provenance"], config["provenance"]["options"]
     rows = [
-        ("started from", made.get("base_weights") or "random weights"),
+        ("started from", _start(made) or "random weights"),
         ("samples seen", f"{made['samples_seen']:,}"),
         ("steps", f"{options['steps']:,}"),
         ("batch size", f"{options['batch_size']:,}"),
@@ -118,7 +123,10 @@ def _recipe(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("weight decay", f"{options['optimizer']['weight_decay']}"),
         ("precision", options["precision"]),
         ("context length", f"{config['model_cfg']['text_cfg'].get('context_length', 77)} tokens"),
-        ("image size", f"{config['preprocess_cfg']['size']} pixels, {config['preprocess_cfg']['resize_mode']} edge"),
+        (
+            "image size",
+            f"{config['preprocess_cfg']['size']} pixels, resized by {config['preprocess_cfg']['resize_mode']}",
+        ),
     ]
     if options["average_decay"] is not None:
         rows.append(("moving average of the weights", f"decay {options['average_decay']}"))
@@ -126,6 +134,18 @@ def _recipe(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("share of the trained weights (WiSE-FT)", f"{made['wise_ft']['alpha']}"))
     kept = [tower for tower in ("image", "text") if options["model"][f"freeze_{tower}_tower"]]
     return rows + [(f"{tower} tower", "kept as it was") for tower in kept]
+
+
+def _start(made: Mapping[str, Any]) -> str | None:
+    """The weights the training started from, by a name without the folders of this machine."""
+    own = made["architecture"] if has_own_weights(made["architecture"]) else None
+    start = made.get("base_weights") or own
+    return None if start is None else _name(start)
+
+
+def _name(given: str) -> str:
+    is_place = given.startswith(FOLDER) or Path(given).suffix in (".json", ".safetensors", ".pt", ".bin", ".pth")
+    return Path(given.removeprefix(FOLDER)).name if is_place else given
 
 
 def _needs(config: Mapping[str, Any]) -> str:
