@@ -36,8 +36,9 @@ import yaml
 
 from biomedica_corpus.classes import CLASSES
 from biomedica_kedro.benchmark.samples import ROWS, SAMPLES
-from biomedica_kedro.clip.checkpoints import BaseModel, config_of, create, export_to_hub_folder, save_model
+from biomedica_kedro.clip.checkpoints import BaseModel, config_of, create, save_model
 from biomedica_kedro.clip.config import ModelOptions
+from biomedica_kedro.clip.open_clip_folder import export_to_hub_folder
 
 HERE = Path(__file__).resolve().parent
 # The package needs requests without naming it, and takes float() of arrays, which newer NumPy refuses.

@@ -10,7 +10,7 @@ import torch
 from biomedica_kedro.clip.config import Objective
 from biomedica_kedro.clip.distributed import world
 from biomedica_kedro.clip.objective import contrastive_backward, make_loss
-from tests.clip.test_objective import gradients, pairs, towers
+from tests.clip.test_objective import coca, gradients, pairs, towers, unequal_captions
 
 
 def main(folder: Path) -> None:
@@ -28,6 +28,12 @@ def main(folder: Path) -> None:
                 loss = make_loss(objective, processes.rank, processes.size)
                 contrastive_backward(processes.wrap(model), images, tokens, loss=loss, pieces=pieces)
                 found[objective.value, pieces] = gradients(model)
+        images, tokens = (tensor.chunk(processes.size)[processes.rank] for tensor in unequal_captions())
+        model = coca(folder / f"rank{processes.rank}")
+        loss = make_loss(Objective.INFO_NCE, processes.rank, processes.size)
+        value = contrastive_backward(processes.wrap(model), images, tokens, loss=loss)
+        found["coca"] = gradients(model)
+        found["coca loss"] = processes.total(value.item()) / processes.size
         if processes.is_main:
             torch.save(found, folder / "gradients.pt")
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from open_clip.loss import ClipLoss, SigLipLoss
+from open_clip.loss import ClipLoss, CoCaLoss, SigLipLoss
 
 from biomedica_kedro.clip.checkpoints import config_of, create
 from biomedica_kedro.clip.config import ModelOptions, Objective
 from biomedica_kedro.clip.objective import TwoTowers, contrastive_backward, make_loss
 from tests.clip.small_corpus import small_vit
+from tests.clip.small_models import COCA, written
 from tests.clip.two_processes import run_two_processes
 
 WORKER = Path(__file__).with_name("data_parallel_worker.py")
@@ -20,6 +21,17 @@ WORKER = Path(__file__).with_name("data_parallel_worker.py")
 def towers(folder: Path, **changes: object) -> TwoTowers:
     torch.manual_seed(0)
     return TwoTowers(create(config_of(small_vit(folder, **changes), ModelOptions())).train())
+
+
+def coca(folder: Path) -> TwoTowers:
+    torch.manual_seed(0)
+    return TwoTowers(create(config_of(written(folder, "coca", COCA), ModelOptions())).train())
+
+
+def unequal_captions() -> tuple[torch.Tensor, torch.Tensor]:
+    images, tokens = pairs()
+    lengths = torch.arange(3, 15)[:, None]
+    return images, torch.where(torch.arange(16) < lengths, tokens, 0)
 
 
 def pairs(n_pairs: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,7 +62,7 @@ def test_gradient_of_pieces_is_that_of_the_whole_batch(tmp_path, objective):
 def test_loss_is_that_of_open_clip(tmp_path):
     images, tokens = pairs()
     model = towers(tmp_path)
-    image_NE, text_NE, scale = model(images, tokens)
+    image_NE, text_NE, scale, _, _ = model(images, tokens)
     expected = ClipLoss()(image_NE, text_NE, scale)
     assert contrastive_backward(model, images, tokens, loss=make_loss(Objective.INFO_NCE)) == expected
 
@@ -58,9 +70,29 @@ def test_loss_is_that_of_open_clip(tmp_path):
 def test_sigmoid_loss_is_that_of_open_clip(tmp_path):
     images, tokens = pairs()
     model = towers(tmp_path, init_logit_bias=-10)
-    image_NE, text_NE, scale, bias = model(images, tokens)
+    image_NE, text_NE, scale, bias, _ = model(images, tokens)
     expected = SigLipLoss()(image_NE, text_NE, scale, bias)
     assert contrastive_backward(model, images, tokens, loss=make_loss(Objective.SIGLIP)) == expected
+
+
+def test_loss_of_coca_is_that_of_open_clip(tmp_path):
+    images, tokens = unequal_captions()
+    model = coca(tmp_path)
+    found = model.model(images, tokens)
+    assert found.pop("logit_bias", None) is None
+    expected = sum(CoCaLoss(caption_loss_weight=2.0, clip_loss_weight=1.0)(**found))
+    assert contrastive_backward(model, images, tokens, loss=make_loss(Objective.INFO_NCE)) == pytest.approx(
+        expected.item(), rel=1e-6
+    )
+
+
+def test_pieces_of_unequal_captions_have_the_gradient_of_the_whole_batch(tmp_path):
+    whole, pieces = coca(tmp_path), coca(tmp_path)
+    loss = contrastive_backward(whole, *unequal_captions(), loss=make_loss(Objective.INFO_NCE))
+    loss_of_pieces = contrastive_backward(pieces, *unequal_captions(), loss=make_loss(Objective.INFO_NCE), pieces=4)
+
+    assert loss_of_pieces.item() == pytest.approx(loss.item(), rel=1e-6)
+    assert (gradients(pieces) - gradients(whole)).norm() / gradients(whole).norm() < 1e-5
 
 
 def test_two_processes_have_the_gradient_of_one(tmp_path):
@@ -75,3 +107,7 @@ def test_two_processes_have_the_gradient_of_one(tmp_path):
         for pieces in (1, 3):
             difference = (found[objective.value, pieces] - gradients(whole)).norm() / gradients(whole).norm()
             assert difference < 1e-5, (objective, pieces)
+    whole = coca(tmp_path)
+    loss = contrastive_backward(whole, *unequal_captions(), loss=make_loss(Objective.INFO_NCE))
+    assert (found["coca"] - gradients(whole)).norm() / gradients(whole).norm() < 1e-5
+    assert found["coca loss"] == pytest.approx(loss.item(), rel=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from biomedica_kedro.clip.config import (
 from biomedica_kedro.clip.feed import FeedError, Places
 from biomedica_kedro.clip.log import MemoryLog
 from biomedica_kedro.clip.selection import SelectionOptions, select_samples
+from biomedica_kedro.clip.state import StateError
 from biomedica_kedro.clip.train import Trainer, TrainingError
 from biomedica_kedro.records import Split
 from tests.clip.small_corpus import SmallCorpus, make_corpus, small_vit
@@ -64,7 +66,8 @@ def trainer(
 def test_training_killed_with_sigkill_resumes_to_the_same_losses_and_weights(small_corpus, tmp_path):
     uninterrupted = trainer(small_corpus, tmp_path / "whole").run()
     folder = tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     worker = subprocess.Popen(
         [sys.executable, WORKER, str(small_corpus.shards.path.parent), str(folder)], env=environment
     )
@@ -88,6 +91,8 @@ def test_sharded_training_goes_on_from_its_checkpoint(small_corpus, tmp_path):
     assert codes == [0, 0]
     assert found["steps"] == [2, 3]
     assert found["resumed"] == found["whole"]
+    losses = [[row["loss"] for row in found[name]] for name in ("whole", "plain")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_another_seed_gives_other_losses(small_corpus, tmp_path):
@@ -126,6 +131,19 @@ def test_corrupt_sample_is_skipped_and_counted(tmp_path):
     outcome = trainer(corpus, tmp_path).run()
     assert outcome.n_skipped > 0
     assert sum(row["n_skipped"] for row in outcome.history) == outcome.n_skipped
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_damaged_checkpoint_is_named_and_the_one_before_goes_on(small_corpus, tmp_path, name):
+    job = trainer(small_corpus, tmp_path)
+    history = job.run().history
+    newest = tmp_path / "scratch" / "step-000000006"
+    content = (newest / name).read_bytes()
+    (newest / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(StateError, match=r"step-000000006 cannot be read.* of \['step-000000003'\]"):
+        job.run()
+    shutil.rmtree(newest)
+    assert job.run().history == history
 
 
 def test_missing_shard_says_how_to_write_it_again(tmp_path):

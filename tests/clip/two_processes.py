@@ -16,10 +16,10 @@ def run_two_processes(worker: Path, *arguments: str | Path) -> list[int]:
         port = probe.getsockname()[1]
     environment = {
         **os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
     }  # fmt: skip
     workers = [
         subprocess.Popen([sys.executable, worker, *map(str, arguments)], env={**environment, "RANK": str(rank)})
         for rank in range(2)
     ]
-    return [worker.wait(timeout=300) for worker in workers]
+    return [worker.wait(timeout=550) for worker in workers]

@@ -67,6 +67,7 @@ class ModelChoice(Options):
         architecture: for `open_clip`, e.g. "ViT-B-16", or "hf-hub:owner/name", which brings its weights.
         weights: a tag, a path, "hf://owner/name/file" or MLflow's URI; what has to be downloaded is so only because
             this entry asks for it.
+        quick_gelu: whether the weights of a file were trained with QuickGELU, where nothing beside it says so.
         seed: of random weights.
     """
 
@@ -74,6 +75,7 @@ class ModelChoice(Options):
     source: ModelSource
     architecture: str = ""
     weights: str = ""
+    quick_gelu: bool | None = None
     seed: int = 0
 
     @model_validator(mode="before")

@@ -41,6 +41,7 @@ class ModelOptions(Options):
 
     Attributes:
         context_length: tokens of text; other than the base's, its position embeddings are interpolated.
+        logit_bias: gives a model without one a bias of the similarities that starts here; `objective: siglip` needs it.
         resize_mode: how an image becomes square: "shortest" crops, "longest" pads, "squash" distorts.
         fill_color: grey value of the padding.
         freeze_image_tower: train the text tower alone (LiT).
@@ -48,10 +49,26 @@ class ModelOptions(Options):
     """
 
     context_length: int | None = Field(default=None, ge=8, le=8192)
+    logit_bias: float | None = None
     resize_mode: str | None = Field(default=None, pattern="^(shortest|longest|squash)$")
     fill_color: int | None = Field(default=None, ge=0, le=255)
     freeze_image_tower: bool = False
     freeze_text_tower: bool = False
+
+
+class TextLengthOptions(Options):
+    """How the lengths of texts are made use of, where the context is longer than most of them.
+
+    Attributes:
+        variable: leave out the padding behind the longest text of a batch; the loss stays the same. Models whose text
+            tower sees the padding keep their fixed length.
+        multiple: the length left is a multiple of it.
+        window: steps whose samples are regrouped by the length of their texts; 1 leaves the order as it is.
+    """
+
+    variable: bool = False
+    multiple: int = Field(default=8, ge=1)
+    window: int = Field(default=1, ge=1)
 
 
 class AugmentationOptions(Options):
@@ -169,6 +186,7 @@ class TrainOptions(Options):
         seed: decides initial weights, sample order and augmentation.
         steps: optimizer steps; the budget is steps, never seconds.
         batch_size: pairs that meet in one loss, over all processes.
+        captioning_weight: of the loss of the captions that a CoCa writes; the contrastive loss has weight 1.
         accumulate: micro-batches a process cuts its share into; the gradient stays that of the whole batch.
         threads: CPU threads of the arithmetic; null leaves torch's choice. Bitwise repeatability needs a fixed number.
         average_decay: decay of an exponential moving average of the weights, which is then what is saved; null: none.
@@ -181,6 +199,7 @@ class TrainOptions(Options):
     batch_size: int = Field(default=64, ge=2)
     accumulate: Annotated[int, HOW] = Field(default=1, ge=1)
     objective: Objective = Objective.INFO_NCE
+    captioning_weight: float = Field(default=2.0, gt=0)
     precision: Precision = Precision.FLOAT32
     gradient_checkpointing: Annotated[bool, HOW] = False
     compile: Annotated[bool, HOW] = False
@@ -189,6 +208,7 @@ class TrainOptions(Options):
     max_logit_scale: float = Field(default=100.0, gt=0)
     estimate_only: Annotated[bool, HOW] = False
     model: ModelOptions = ModelOptions()
+    text_length: TextLengthOptions = TextLengthOptions()
     optimizer: OptimizerOptions = OptimizerOptions()
     augmentation: AugmentationOptions = AugmentationOptions()
     feed: Annotated[FeedOptions, HOW] = FeedOptions()

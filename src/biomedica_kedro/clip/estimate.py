@@ -80,7 +80,7 @@ def estimate(config: Mapping[str, Any], options: TrainOptions, n_samples: int) -
 
 def forward_flops(config: Mapping[str, Any]) -> int:
     """Floating-point operations of one image and one text through their towers."""
-    model = create(config).to("meta").train()
+    model = create(config, device="meta").train()
     size = config["preprocess_cfg"]["size"]
     height, width = (size, size) if isinstance(size, int) else size
     length = config["model_cfg"]["text_cfg"].get("context_length", 77)

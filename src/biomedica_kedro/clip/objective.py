@@ -1,9 +1,11 @@
-"""The contrastive loss of a whole batch and its gradient, also when the batch is computed in pieces.
+"""The loss of a whole batch and its gradient, also when the batch is computed in pieces.
+
+Contrastive for all models; CoCa's (Yu et al. 2022, arXiv 2205.01917) adds that of the captions it writes.
 
 In pieces: features of all micro-batches are computed without gradient, the loss of the whole batch gives the gradient
 of each feature, and each micro-batch is computed again to carry that on to the weights. So the result is the gradient
 of the large batch, not an average over small ones (Gao et al. 2021, arXiv 2101.06983).
-Shapes: N pairs, E embedding.
+Shapes: N pairs, E embedding, T tokens.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from open_clip.loss import ClipLoss, SigLipLoss
-from torch import nn
+from torch import distributed, nn
+from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from biomedica_kedro.clip.config import Objective
+from biomedica_kedro.clip.lengths import PADDING, encode_text
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.checkpoints import ClipModel
@@ -28,27 +32,60 @@ Autocast = Callable[[], AbstractContextManager[Any]]
 
 @dataclass(slots=True)
 class Features:
-    """What the loss is computed from; `image` and `text` are (N, E), L2-normalized."""
+    """What the loss is computed from.
+
+    Attributes:
+        image: (N, E), L2-normalized.
+        text: (N, E), L2-normalized.
+        scale: factor of the similarities.
+        bias: added to the similarities, where the model has one.
+        captions: weighted loss of the captions, summed over their tokens; None for a model that writes none.
+    """
 
     image: torch.Tensor
     text: torch.Tensor
     scale: torch.Tensor
     bias: torch.Tensor | None
+    captions: torch.Tensor | None
+
+    def loss(self, contrastive: nn.Module, n_tokens: float) -> torch.Tensor:
+        """Contrastive loss and mean loss of a caption's token."""
+        if isinstance(contrastive, SigLipLoss):
+            value: torch.Tensor = contrastive(self.image, self.text, self.scale, self.bias)
+        else:
+            value = contrastive(self.image, self.text, self.scale, logit_bias=self.bias)
+        return value if self.captions is None else value + self.captions / n_tokens
 
 
 class TwoTowers(nn.Module):
-    """One forward of both towers, so that data-parallel training sees every weight in one call."""
+    """One forward of both towers, so that data-parallel training sees every weight in one call.
 
-    def __init__(self, model: ClipModel) -> None:
+    Args:
+        model: of open_clip.
+        captioning: weight of the loss of the captions that a CoCa writes.
+    """
+
+    def __init__(self, model: ClipModel, captioning: float = 2.0) -> None:
         super().__init__()
         self.model = model
+        self._captioning = captioning
+        self.writes = hasattr(model, "text_decoder")
 
-    def forward(self, images: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Image features, text features, logit scale, and the logit bias where the model has one."""
+    def forward(self, images: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Image features, text features, logit scale, logit bias and loss of the captions; see `Features`."""
         model = self.model
-        features = model.encode_image(images, normalize=True), model.encode_text(tokens, normalize=True)
         bias = getattr(model, "logit_bias", None)
-        return (*features, model.logit_scale.exp(), *(() if bias is None else (bias + 0.0,)))
+        bias = None if bias is None else bias + 0.0
+        if not self.writes:
+            features = model.encode_image(images, normalize=True), encode_text(model, tokens)
+            return (*features, model.logit_scale.exp(), bias, None)
+        found = model(images, tokens)
+        captions = F.cross_entropy(
+            found["logits"].permute(0, 2, 1), found["labels"], ignore_index=PADDING, reduction="sum"
+        )
+        return (
+            found["image_features"], found["text_features"], found["logit_scale"], bias, self._captioning * captions
+        )  # fmt: skip
 
 
 def make_loss(objective: Objective, rank: int = 0, world_size: int = 1) -> nn.Module:
@@ -71,6 +108,8 @@ def contrastive_backward(
 ) -> torch.Tensor:
     """Loss of the batch; its gradient is added to the weights.
 
+    Over several processes the mean of their losses is that of the whole batch.
+
     Args:
         towers: a `TwoTowers`, or the data-parallel wrapper of one.
         images: (N, 3, S, S).
@@ -81,30 +120,48 @@ def contrastive_backward(
     Returns:
         The loss, a scalar without gradient.
     """
+    n_tokens = _tokens_a_process(tokens) if _plain(towers).writes else 0.0
     if pieces == 1:
         with autocast():
             features = _features(towers(images, tokens))
-        value = _loss_of(loss, features)
+        value = features.loss(loss, n_tokens)
         value.backward()
         return value.detach()
     cuts = list(zip(images.chunk(pieces), tokens.chunk(pieces), strict=True))
     leaves = _cached_features(towers, cuts, autocast)
-    value = _loss_of(loss, leaves)
+    value = leaves.loss(loss, n_tokens)
     value.backward()
     _carry_gradients(towers, cuts, leaves, autocast)
     return value.detach()
 
 
+def _tokens_a_process(tokens: torch.Tensor) -> float:
+    """Tokens to be written in captions, the mean over the processes."""
+    count = (tokens[:, 1:] != PADDING).sum()
+    if distributed.is_initialized():
+        distributed.all_reduce(count)
+        return count.item() / distributed.get_world_size()
+    return float(count)
+
+
+def _plain(towers: nn.Module) -> nn.Module:
+    return towers.module if isinstance(towers, DistributedDataParallel) else towers
+
+
 def _cached_features(towers: nn.Module, cuts: list[tuple[torch.Tensor, torch.Tensor]], autocast: Autocast) -> Features:
-    plain = towers.module if isinstance(towers, DistributedDataParallel) else towers
     with torch.no_grad(), autocast():
-        parts = [_features(plain(images, tokens)) for images, tokens in cuts]
-    bias = parts[0].bias
+        parts = [_features(_plain(towers)(images, tokens)) for images, tokens in cuts]
+
+    def leaf(value: torch.Tensor | None) -> torch.Tensor | None:
+        return None if value is None else value.detach().clone().requires_grad_()
+
+    captions = [part.captions for part in parts if part.captions is not None]
     return Features(
         torch.cat([part.image for part in parts]).requires_grad_(),
         torch.cat([part.text for part in parts]).requires_grad_(),
         parts[0].scale.detach().clone().requires_grad_(),
-        None if bias is None else bias.detach().clone().requires_grad_(),
+        leaf(parts[0].bias),
+        leaf(torch.stack(captions).sum()) if captions else None,
     )
 
 
@@ -122,12 +179,16 @@ def _carry_gradients(
                 part = _features(towers(images, tokens))
             # The scale belongs to the batch, not to its pieces: its gradient is carried once.
             once = 1.0 if is_last else 0.0
-            tensors = [part.image, part.text, part.scale]
-            gradients = [image_gradients[place], text_gradients[place], _gradient(leaves.scale) * once]
+            carried = [
+                (part.image, image_gradients[place]),
+                (part.text, text_gradients[place]),
+                (part.scale, _gradient(leaves.scale) * once),
+            ]
             if part.bias is not None and leaves.bias is not None:
-                tensors.append(part.bias)
-                gradients.append(_gradient(leaves.bias) * once)
-            pairs = [(t, g) for t, g in zip(tensors, gradients, strict=True) if t.requires_grad]
+                carried.append((part.bias, _gradient(leaves.bias) * once))
+            if part.captions is not None and leaves.captions is not None:
+                carried.append((part.captions, _gradient(leaves.captions)))
+            pairs = [(t, g) for t, g in carried if t.requires_grad]
             torch.autograd.backward([t for t, _ in pairs], [g.to(t.dtype) for t, g in pairs])
 
 
@@ -135,14 +196,7 @@ def _gradient(leaf: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
-def _features(output: tuple[torch.Tensor, ...]) -> Features:
-    image_NE, text_NE, scale, *bias = output
-    return Features(image_NE.float(), text_NE.float(), scale.float(), bias[0].float() if bias else None)
-
-
-def _loss_of(loss: nn.Module, features: Features) -> torch.Tensor:
-    if isinstance(loss, SigLipLoss):
-        value: torch.Tensor = loss(features.image, features.text, features.scale, features.bias)
-    else:
-        value = loss(features.image, features.text, features.scale, logit_bias=features.bias)
-    return value
+def _features(output: tuple[torch.Tensor | None, ...]) -> Features:
+    image_NE, text_NE, scale, bias, captions = (value if value is None else value.float() for value in output)
+    assert image_NE is not None and text_NE is not None and scale is not None
+    return Features(image_NE, text_NE, scale, bias, captions)

@@ -22,14 +22,17 @@ from biomedica_kedro.clip.checkpoints import (
     base_weights,
     config_of,
     create,
+    folder_of,
     save_model,
 )
 from biomedica_kedro.clip.config import TrainOptions
 from biomedica_kedro.clip.curves import draw_curves
 from biomedica_kedro.clip.distributed import world
 from biomedica_kedro.clip.estimate import Estimate, estimate
+from biomedica_kedro.clip.families import check_trainable
 from biomedica_kedro.clip.feed import Places
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
+from biomedica_kedro.clip.open_clip_folder import open_clip_files, write_open_clip_folder
 from biomedica_kedro.clip.train import Outcome, Trainer
 from biomedica_kedro.clip.wise_ft import interpolate, sweep
 from biomedica_kedro.records import Split
@@ -77,8 +80,9 @@ class TrainingJob:
         return self.output.with_name(self.output.name + suffix)
 
     def files(self) -> list[Path]:
-        """The model's files that are there."""
-        return [path for path in map(self.file, (WEIGHTS, CONFIG, BEST_WEIGHTS)) if path.is_file()]
+        """The model's files that are there, and those by which open_clip knows their folder."""
+        own = [path for path in map(self.file, (WEIGHTS, CONFIG, BEST_WEIGHTS)) if path.is_file()]
+        return [*own, *open_clip_files(self.output.parent)]
 
 
 def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
@@ -114,7 +118,9 @@ class EstimateOnlyError(Exception):
 
 
 def _tell_estimate(base: BaseModel, options: TrainOptions, n_samples: int) -> Estimate:
-    expected = estimate(config_of(base, options.model), options, n_samples)
+    config = config_of(base, options.model)
+    check_trainable(config, options)
+    expected = estimate(config, options, n_samples)
     if options.estimate_only:
         raise EstimateOnlyError(f"{expected}. Nothing was trained: set train_clip.estimate_only to false to begin")
     logger.info("training %s: %s", base.architecture, expected)
@@ -137,7 +143,9 @@ def _train_and_save(job: TrainingJob, trainer: Trainer) -> pa.Table:
             shutil.copyfile(outcome.best[1], temporary)
     with atomic_path(job.file(WEIGHTS)) as temporary:
         save_model(temporary, state)
-    write_json(job.file(CONFIG), {**outcome.config, "provenance": provenance})
+    record = {**outcome.config, "provenance": provenance}
+    write_json(job.file(CONFIG), record)
+    write_open_clip_folder(job.output.parent, job.file(WEIGHTS), record, tokenizer_from=folder_of(job.base))
     _keep(job, trainer.log, history, {**metrics, **merged.get("scores", {})})
     if outcome.n_skipped:
         logger.warning("training skipped %d samples that could not be read", outcome.n_skipped)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -29,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 _PREFIX = "step-"
 _BEST_PREFIX = "best-"
+
+
+class StateError(Exception):
+    """A state to resume from cannot be read; says which, and what to do."""
 
 
 @dataclass(slots=True)
@@ -112,6 +117,8 @@ def load_newest_state(folder: Path, parts: Trainable) -> tuple[int, list[dict[st
 
     Returns:
         Steps already done, and the history up to there; (0, []) when there is none.
+    Raises:
+        StateError: when it is damaged.
     """
     found = sorted(folder.glob(f"{_PREFIX}*"))
     for leftover in folder.glob(f".{_PREFIX}*"):
@@ -119,14 +126,21 @@ def load_newest_state(folder: Path, parts: Trainable) -> tuple[int, list[dict[st
     if not found:
         return 0, []
     newest = found[-1]
-    record = orjson.loads((newest / "state.json").read_bytes())
-    _restore_weights(parts.model, load_file(newest / "model.safetensors"))
-    if parts.average is not None:
-        parts.average.load_state_dict(load_file(newest / "average.safetensors"))
-    state = _unflatten(load_file(newest / "optimizer.safetensors"), record["optimizer"])
+    try:
+        record = orjson.loads((newest / "state.json").read_bytes())
+        files = {path.stem: load_file(path) for path in newest.glob("*.safetensors")}
+        _restore_weights(parts.model, files["model"])
+        if parts.average is not None:
+            parts.average.load_state_dict(files["average"])
+        state = _unflatten(files["optimizer"], record["optimizer"])
+    except (SafetensorError, orjson.JSONDecodeError, OSError, KeyError) as error:
+        raise StateError(
+            f"the checkpoint {newest} cannot be read: {type(error).__name__}: {error}. Remove this folder to go on "
+            f"from the one before it, of {[path.name for path in found[:-1]]}, or from the start"
+        ) from error
     parts.optimizer.load_state_dict({"state": state, "param_groups": record["groups"]})
     _restore_layout(parts.optimizer)
-    _restore_random_state(load_file(newest / "random.safetensors"))
+    _restore_random_state(files["random"])
     logger.info("resuming after step %d from %s", record["step"], newest)
     return int(record["step"]), list(record["history"])
 

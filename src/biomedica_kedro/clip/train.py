@@ -10,21 +10,33 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from biomedica_kedro.clip.checkpoints import BaseModel, TextTokenizer, base_weights, config_of, create, tokenizer_of
+from biomedica_kedro.clip.checkpoints import (
+    BaseModel,
+    TextTokenizer,
+    base_weights,
+    config_of,
+    create,
+    folder_of,
+    tokenizer_of,
+)
 from biomedica_kedro.clip.config import Precision, TrainOptions
 from biomedica_kedro.clip.distributed import World
+from biomedica_kedro.clip.families import check_trainable
 from biomedica_kedro.clip.feed import Batch, Feed, Places, ShardSamples, feed
 from biomedica_kedro.clip.images import Geometry, normalize
+from biomedica_kedro.clip.lengths import LengthBuckets, ignores_padding, without_padding
 from biomedica_kedro.clip.log import TrainingLog
 from biomedica_kedro.clip.objective import TwoTowers, contrastive_backward, make_loss
 from biomedica_kedro.clip.order import Draw, SampleOrder
@@ -85,6 +97,7 @@ class Trainer:
         log: where metrics go.
         world: the processes that train together.
         flops_per_pair: floating-point operations of a training step, without recomputation; 0: not told.
+        text_lengths: of each training sample's caption, in any unit, for `text_length.window`; None: not known.
     """
 
     base: BaseModel
@@ -95,6 +108,7 @@ class Trainer:
     log: TrainingLog
     world: World = field(default_factory=World)
     flops_per_pair: float = 0.0
+    text_lengths: npt.NDArray[np.int64] | None = None
 
     def run(self) -> Outcome:
         """Train to the last step.
@@ -107,9 +121,12 @@ class Trainer:
         options, world = self.options, self.world
         if options.threads is not None:
             torch.set_num_threads(options.threads)
-        order = SampleOrder(self.training.weight, options.batch_size, options.seed)
+        order: SampleOrder | LengthBuckets = SampleOrder(self.training.weight, options.batch_size, options.seed)
+        if options.text_length.window > 1 and self.text_lengths is not None:
+            order = LengthBuckets(order, self.text_lengths, options.text_length.window, options.seed)
         torch.manual_seed(options.seed)
         config = config_of(self.base, options.model)
+        check_trainable(config, options)
         model = self._model(config)
         towers = self._towers(model)
         parts = self._parts(model)
@@ -117,11 +134,15 @@ class Trainer:
         geometry = Geometry.of(config["preprocess_cfg"])
         samples = ShardSamples(self.training, geometry, options.augmentation, options.seed, options.feed.cache)
         draws = order.batches(first, options.steps, rank=world.rank, world_size=world.size)
-        stream = feed(samples, draws, tokenizer_of(config), options.feed)
+        tokenizer = tokenizer_of(config, folder_of(self.base))
+        stream = feed(samples, draws, tokenizer, options.feed)
         machine = options.machine
         meter = _Meter(stream, options.batch_size, self.flops_per_pair / (machine.teraflops * 1e12 * machine.devices))
-        validate = partial(self._validate, geometry=geometry, tokenizer=tokenizer_of(config))
+        validate = partial(self._validate, geometry=geometry, tokenizer=tokenizer)
+        shortens = options.text_length.variable and ignores_padding(config)
         for step, batch in enumerate(stream, start=first):
+            if shortens:
+                batch = replace(batch, tokens=without_padding(batch.tokens, options.text_length.multiple))
             row = self._step(step, batch, towers, parts, geometry)
             row["epoch"] = order.epoch_of(step)
             if self._is_due(step, options.checkpoints.validate_every) and self._takes_part:
@@ -144,7 +165,8 @@ class Trainer:
         model = create(config).to(self.world.device)
         model.load_state_dict(dict(state))
         geometry = Geometry.of(config["preprocess_cfg"])
-        return validate(model, self.validation, self.options, geometry=geometry, tokenizer=tokenizer_of(config))
+        tokenizer = tokenizer_of(config, folder_of(self.base))
+        return validate(model, self.validation, self.options, geometry=geometry, tokenizer=tokenizer)
 
     @property
     def _takes_part(self) -> bool:
@@ -175,12 +197,10 @@ class Trainer:
         # shares of weights must lie in plain order.
         layout = torch.contiguous_format if self._is_sharded else torch.channels_last
         model.to(self.world.device, memory_format=layout)  # type: ignore[call-overload]
-        for is_frozen, lock in (
-            (self.options.model.freeze_image_tower, model.lock_image_tower),
-            (self.options.model.freeze_text_tower, model.lock_text_tower),
-        ):
-            if is_frozen:
-                lock()
+        if self.options.model.freeze_image_tower:
+            model.visual.lock()
+        if self.options.model.freeze_text_tower:
+            (model.text.lock if hasattr(model, "text") else model.lock_text_tower)()
         if self.options.gradient_checkpointing:
             model.set_grad_checkpointing(True)
         return model
@@ -201,7 +221,7 @@ class Trainer:
         return Trainable(model.train(), optimizer, average)
 
     def _towers(self, model: ClipModel) -> nn.Module:
-        towers: nn.Module = TwoTowers(model)
+        towers: nn.Module = TwoTowers(model, self.options.captioning_weight)
         if self._is_sharded:
             self.world.shard(towers)
         if self.options.compile:

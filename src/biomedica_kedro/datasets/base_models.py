@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
@@ -14,20 +15,28 @@ class BaseClipModelDataset(AbstractDataset[None, BaseModel]):
 
     Example:
         >>> BaseClipModelDataset(architecture="biomedica-tiny").load()
-        BaseModel(architecture='biomedica-tiny', weights=None)
+        BaseModel(architecture='biomedica-tiny', weights=None, quick_gelu=None)
     """
 
     def __init__(
-        self, *, architecture: str, weights: str | None = None, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        architecture: str,
+        weights: str | None = None,
+        quick_gelu: bool | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         """Name the base.
 
         Args:
-            architecture: an open_clip model name, `biomedica-tiny`, or the path of a configuration file.
-            weights: null for random weights, a tag open_clip knows ("commonpool_xl_clip_s13b_b90k"), or a file's path.
+            architecture: an open_clip model name, `biomedica-tiny`, a configuration file, or a folder or hub
+                repository of open_clip's shape (`local-dir:path`, `hf-hub:organization/name`).
+            weights: a tag open_clip knows ("commonpool_xl_clip_s13b_b90k"), or a file's path; null for random weights,
+                or for those of the folder or repository.
+            quick_gelu: whether the weights of a file were trained with QuickGELU, where nothing beside it says so.
             metadata: kept for kedro-viz (layer).
         """
-        self._base = BaseModel(architecture, weights)
+        self._base = BaseModel(architecture, weights, quick_gelu)
         self.metadata = metadata
 
     def load(self) -> BaseModel:
@@ -42,4 +51,4 @@ class BaseClipModelDataset(AbstractDataset[None, BaseModel]):
         return True
 
     def _describe(self) -> dict[str, Any]:
-        return {"architecture": self._base.architecture, "weights": self._base.weights}
+        return asdict(self._base)

@@ -201,7 +201,11 @@ def _load_open_clip(choice: EncoderChoice) -> _Loaded:
     import open_clip
 
     pretrained = str(choice.weights) if choice.weights is not None else choice.pretrained
+    tag = open_clip.get_pretrained_cfg(choice.model, choice.pretrained) if choice.pretrained else {}
     model, _, _ = open_clip.create_model_and_transforms(
-        choice.model, pretrained=pretrained, force_image_size=choice.image_size
+        choice.model,
+        pretrained=pretrained,
+        force_image_size=choice.image_size,
+        force_quick_gelu=bool(tag.get("quick_gelu")),  # open_clip only warns that it builds another activation
     )
     return model, lambda m, x: m.encode_image(x), model.visual.image_mean, model.visual.image_std

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +17,10 @@ from biomedica_kedro.benchmark.encode import Encoder, Vectors
 from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
 from biomedica_kedro.benchmark.nomination import UNTRAINED
 from biomedica_kedro.benchmark.samples import Pixels
+from biomedica_kedro.clip.checkpoints import BaseModel, create, find_checkpoint, load_base, load_model
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import sha256_of
 from biomedica_kedro.stages.identity import digest_of
-from biomedica_kedro.stages.place import local
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.images import Geometry
@@ -39,9 +38,11 @@ class ModelHandle:
         parts = [self.choice.model_dump(mode="json")]
         if self.choice.source is ModelSource.DESCRIPTORS:
             return digest_of(parts)
-        if self.choice.source is ModelSource.OPEN_CLIP or self.choice.weights:
-            files = [Path(name) for name in (self.choice.architecture, self.choice.weights) if Path(name).is_file()]
-            return digest_of([*parts, *map(sha256_of, files)])
+        if self.choice.source is ModelSource.OPEN_CLIP:
+            return digest_of([*parts, _base(self.choice).digest()])
+        if self.choice.weights:
+            weights, config = find_checkpoint(self.choice.weights)
+            return digest_of([*parts, sha256_of(weights), config["model_cfg"], config["preprocess_cfg"]])
         return digest_of([*parts, self.checkpoint.digest()])
 
     def weights(self) -> str:
@@ -50,8 +51,7 @@ class ModelHandle:
             return UNTRAINED
         if self.choice.source is not ModelSource.CHECKPOINT:
             return self.digest()
-        folder = Path(self.choice.weights or local(self.checkpoint.path, "evaluation"))
-        return sha256_of(folder / "all.safetensors" if folder.is_dir() else folder)
+        return sha256_of(find_checkpoint(self.choice.weights or self.checkpoint)[0])
 
 
 class OpenClipEncoder:
@@ -144,15 +144,10 @@ def _cached(handle: ModelHandle, digest: str) -> Encoder:
     if choice.source is ModelSource.DESCRIPTORS:
         return DescriptorImages()
     if choice.source is ModelSource.OPEN_CLIP:
-        import open_clip
-
-        model, _, preprocess = open_clip.create_model_and_transforms(choice.architecture, pretrained=choice.weights)
-        return OpenClipEncoder(model, preprocess, open_clip.get_tokenizer(choice.architecture))
-    from biomedica_kedro.clip.checkpoints import load_model
-
+        return OpenClipEncoder(*load_base(_base(choice)))
     model, preprocess, tokenizer = load_model(choice.weights or handle.checkpoint)
     if choice.source is ModelSource.UNTRAINED:
-        model = _untrained(choice.weights or str(handle.checkpoint.path), choice.seed)
+        model = _untrained(choice.weights or handle.checkpoint, choice.seed)
     return OpenClipEncoder(model, preprocess, tokenizer)
 
 
@@ -167,6 +162,10 @@ def machine_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _base(choice: ModelChoice) -> BaseModel:
+    return BaseModel(choice.architecture, choice.weights or None, choice.quick_gelu)
 
 
 def _keep_to_one_core() -> None:
@@ -191,15 +190,10 @@ def _geometry_of(model: Any) -> Geometry | None:
     return Geometry.of(stated) if is_square and is_ours else None
 
 
-def _untrained(checkpoint: str, seed: int) -> Any:
+def _untrained(checkpoint: str | BatchFolder, seed: int) -> Any:
     """The checkpoint's architecture with random weights: what the benchmark gives a model that learned nothing."""
-    import orjson
     import torch
 
-    from biomedica_kedro.clip.checkpoints import create
-
-    path = Path(checkpoint)
-    config = (path / "all.json") if path.is_dir() else path.with_suffix(".json")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return create(orjson.loads(config.read_bytes()))
+        return create(find_checkpoint(checkpoint)[1])
