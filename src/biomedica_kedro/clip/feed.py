@@ -25,7 +25,7 @@ from biomedica_kedro.clip.images import Geometry, decode, jitter, random_square,
 from biomedica_kedro.clip.order import Draw, random_for
 from biomedica_kedro.clip.text import choose_text
 from biomedica_kedro.records import DataError, Split
-from biomedica_kedro.shards.reader import ShardError, parse_sample
+from biomedica_kedro.shards.reader import Reading, ShardError, parse_sample
 from biomedica_kedro.shards.samples import Sample
 
 _NEIGHBOURS_TRIED = 16
@@ -160,7 +160,7 @@ class ShardSamples(Dataset[tuple[torch.Tensor, str, list[str]]]):
         places = self.places
         with places.shards[places.shard[index]].open("rb") as file:
             file.seek(places.offset[index])
-            return parse_sample(file.read(places.n_bytes[index]), (_MENTIONS,) if wanted else ())
+            return parse_sample(file.read(places.n_bytes[index]), Reading(columns=(_MENTIONS,) if wanted else ()))
 
     def _place(self, index: int) -> str:
         return f"{self.places.shards[self.places.shard[index]].name} at byte {self.places.offset[index]}"

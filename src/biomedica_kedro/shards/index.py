@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from fsspec.core import url_to_fs
 
 from biomedica_kedro.batches import BatchFolder
 from biomedica_kedro.records import DATASET_METADATA
-from biomedica_kedro.shards.writer import SUFFIX
+from biomedica_kedro.shards.places import DEFAULT_ACCESS, SUFFIXES, Access, Url, file_system, list_files, list_shards
+from biomedica_kedro.shards.reader import Reading, ShardError, read_entries
+from biomedica_kedro.shards.samples import Sample
 
 if TYPE_CHECKING:
     import pyarrow.dataset
@@ -33,8 +32,7 @@ SHARD_CONTENTS = DATASET_METADATA.append(pa.field("content", pa.string()))
 # Folders of shards and of metadata: as published, and as the pipeline leaves them.
 LAYOUTS = (("shards", "metadata"), ("dataset_shards", "dataset_metadata"))
 
-Url = str | Path
-
+REPACK = "read it sequentially, or repack it with `python -m biomedica_kedro.shards convert`"
 _ROWS_A_BATCH = 1_000_000
 
 
@@ -66,26 +64,33 @@ class Places:
         return digest.hexdigest()[:32]
 
 
-def locate(urls: Url | Sequence[Url], *, metadata: Url | None = None, where: str | None = None) -> Places:
+def locate(
+    urls: Url | Sequence[Url],
+    *,
+    metadata: Url | None = None,
+    where: str | None = None,
+    access: Access = DEFAULT_ACCESS,
+) -> Places:
     """Find the samples to read, in order of shard and offset.
 
     Args:
         urls: a folder that holds shards and their metadata (see `LAYOUTS`); a folder of shards, with `metadata`; or
-            shards one by one, which are then scanned once for their samples. Anything fsspec opens.
-        metadata: folder of the metadata table.
+            shards one by one or by a pattern, which are then read once for their samples; see `places.list_shards`.
+        metadata: folder of the metadata table, or of the index that `python -m biomedica_kedro.shards index` made.
         where: SQL condition on the columns of the metadata table.
+        access: how the places are reached.
     Raises:
         FileNotFoundError: when there are no shards, or no metadata for `where`.
         ValueError: when the condition is not valid.
     """
     if isinstance(urls, str | Path):
-        shards, table = (str(urls), str(metadata)) if metadata is not None else _layout(str(urls))
+        shards, table = (str(urls), str(metadata)) if metadata is not None else _layout(str(urls), access)
         if table is not None:
-            return _select(shards, table, where)
-        urls = _glob(shards, f"*{SUFFIX}")
+            return _select(shards, table, where, access)
+        urls = shards
     if where is not None:
         raise FileNotFoundError("a condition needs the metadata table: give its folder as `metadata`")
-    return _scan([str(url) for url in urls])
+    return _scan(list_shards(urls, access), access)
 
 
 def select_samples(metadata: BatchFolder | Url, where: str | None = None, columns: Sequence[str] = ()) -> pa.Table:
@@ -99,19 +104,23 @@ def select_samples(metadata: BatchFolder | Url, where: str | None = None, column
         FileNotFoundError: when the folder holds no table.
         ValueError: when the condition is not valid; names the columns there are.
     """
-    return _query(metadata, where, columns).read_all()
+    return _query(metadata, where, columns, DEFAULT_ACCESS).read_all()
 
 
-def _query(metadata: BatchFolder | Url, where: str | None, columns: Sequence[str]) -> pa.RecordBatchReader:
+def _query(
+    metadata: BatchFolder | Url, where: str | None, columns: Sequence[str], access: Access
+) -> pa.RecordBatchReader:
     """The rows, batch by batch."""
     import duckdb
 
     url = str(metadata.path if isinstance(metadata, BatchFolder) else metadata)
-    files = _glob(url, "*.parquet")
+    files = list_files(url, "*.parquet", access)
+    if not files:
+        raise FileNotFoundError(f"{url} holds no *.parquet: give the folder of the metadata table")
     connection = duckdb.connect()
     with contextlib.suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets there is no bar to silence
         connection.execute("SET enable_progress_bar = false")
-    rows = connection.from_arrow(_remote_table(files)) if "://" in url else connection.read_parquet(files)
+    rows = connection.from_arrow(_remote_table(files, access)) if "://" in url else connection.read_parquet(files)
     try:
         chosen = rows if where is None else rows.filter(f"({where})")
         projected = chosen.project(", ".join(f'"{name}"' for name in columns or rows.columns))
@@ -121,20 +130,20 @@ def _query(metadata: BatchFolder | Url, where: str | None, columns: Sequence[str
     return reader
 
 
-def _remote_table(files: list[str]) -> pyarrow.dataset.Dataset:
+def _remote_table(files: list[str], access: Access) -> pyarrow.dataset.Dataset:
     """A table DuckDB pushes columns and conditions down to, over any file system of fsspec."""
     import pyarrow.dataset
 
-    system = url_to_fs(files[0])[0]
+    system = file_system(files[0], access)[0]
     return pyarrow.dataset.dataset(
         [system._strip_protocol(file) for file in files], format="parquet", filesystem=system
     )
 
 
-def _select(shards: str, metadata: str, where: str | None) -> Places:
+def _select(shards: str, metadata: str, where: str | None, access: Access) -> Places:
     numbers: dict[str, int] = {}
     parts: list[tuple[Any, Any, Any]] = []
-    for batch in _query(metadata, where, ["shard", "offset", "n_bytes"]):
+    for batch in _query(metadata, where, ["shard", "offset", "n_bytes"], access):
         names = batch["shard"].dictionary_encode()
         known = [numbers.setdefault(name, len(numbers)) for name in names.dictionary.to_pylist()]
         shard = np.array(known, dtype=np.int32)[names.indices.to_numpy()]
@@ -150,39 +159,24 @@ def _select(shards: str, metadata: str, where: str | None) -> Places:
     return Places(urls, shard[order], offset[order], n_bytes[order])
 
 
-def _scan(urls: list[str]) -> Places:
-    """Places from the headers of the tars alone."""
-    if not urls:
-        raise FileNotFoundError("no shards were given")
+def _scan(urls: list[str], access: Access) -> Places:
+    """Places of the samples that can be used, from one pass over the shards."""
     rows: list[tuple[int, int, int]] = []
     for number, url in enumerate(urls):
-        with fsspec.open(url, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            start: int | None = None
-            for member in tar:
-                start = member.offset if start is None else start
-                if member.name.partition(".")[2] == "json":
-                    end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-                    rows.append((number, start, end - start))
-                    start = None
+        for entry in read_entries(url, Reading(columns=()), access):
+            if not entry.is_place:
+                raise ShardError(f"{url} is compressed, or its members lie apart: {REPACK}")
+            if isinstance(entry.value, Sample):
+                rows.append((number, entry.place.offset, entry.place.n_bytes))
     columns: Any = np.array(rows, dtype=np.int64).reshape(-1, 3).T
     return Places(urls, columns[0].astype(np.int32), columns[1], columns[2])
 
 
-def _layout(url: str) -> tuple[str, str | None]:
-    if url.endswith(SUFFIX) or "*" in url:
+def _layout(url: str, access: Access) -> tuple[str, str | None]:
+    if url.lower().endswith(SUFFIXES) or "*" in url or "{" in url:
         return url, None
-    system, path = url_to_fs(url)
+    system, path = file_system(url, access)
     for shards, metadata in LAYOUTS:
         if system.isdir(f"{path.rstrip('/')}/{shards}"):
             return f"{url.rstrip('/')}/{shards}", f"{url.rstrip('/')}/{metadata}"
     return url, None
-
-
-def _glob(url: str, pattern: str) -> list[str]:
-    """Files of a folder, or that a pattern names, sorted, as URLs."""
-    system, path = url_to_fs(url)
-    is_pattern = "*" in path or path.endswith(SUFFIX)
-    found = sorted(system.glob(path if is_pattern else f"{path.rstrip('/')}/{pattern}"))
-    if not found:
-        raise FileNotFoundError(f"{url} holds no {pattern}: give the folder of the shards or of the metadata table")
-    return [system.unstrip_protocol(file) for file in found] if "://" in url else found

@@ -20,9 +20,10 @@ import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from biomedica_kedro.shards.index import Places, Url, locate
+from biomedica_kedro.shards.index import Places, locate
 from biomedica_kedro.shards.order import Rows, Shuffle, deal, read_order
-from biomedica_kedro.shards.reader import ShardError, parse_sample
+from biomedica_kedro.shards.places import Url
+from biomedica_kedro.shards.reader import Reading, ShardError, parse_sample
 from biomedica_kedro.shards.samples import Sample
 
 _OPEN_FILES = 64
@@ -146,11 +147,12 @@ def read_rows(places: Places, rows: Rows, block: int, columns: Sequence[str] | N
         ShardError: names the shard and the byte that do not hold a sample.
     """
     blocks = (rows[start : start + block] for start in range(0, len(rows), block))
+    reading = Reading(columns=None if columns is None else tuple(columns))
     is_local = all(isinstance(url_to_fs(url)[0], LocalFileSystem) for url in places.shards[:1])
     runs = _local_runs(places, blocks) if is_local else _remote_runs(places, blocks)
     for row, run in runs:
         try:
-            yield parse_sample(run, columns)
+            yield parse_sample(run, reading, n_bytes=int(places.n_bytes[row]))
         except ShardError as error:
             url = places.shards[places.shard[row]]
             raise ShardError(f"{url} at byte {places.offset[row]}: {error}") from error
