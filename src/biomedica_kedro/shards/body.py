@@ -225,15 +225,19 @@ class _StoreAnswer:
         place, _, path = url.partition("://")[2].partition("/")
         # The usual limit is on the whole of a body; a shard may take longer, and only silence is a fault.
         client = {"timeout": "1 day", "read_timeout": f"{access.patience.timeout:.3f} seconds"}
-        storage = {**access.storage, "client_options": {**client, **access.storage.get("client_options", {})}}
+        storage = {
+            "retry_config": {"max_retries": 1},  # beside the tries here, which go on where the body stopped
+            **access.storage,
+            "client_options": {**client, **access.storage.get("client_options", {})},
+        }
         try:
             store = from_url(f"{scheme_of(url)}://{place}", **storage)
             result = get(store, path, options={"range": {"offset": start}} if start else None)
-        except NotFoundError as error:
+        except (NotFoundError, FileNotFoundError) as error:
             raise FileNotFoundError(f"{url} is not there") from error
-        except (PermissionDeniedError, UnauthenticatedError) as error:
+        except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
             raise PermissionError(f"{url} may not be read: check the store's credentials ({error})") from error
-        except BaseError as error:
+        except (BaseError, OSError) as error:
             raise _PassingError(" ".join(str(error).split())[:300]) from error
         return cls(iter(result.stream(min_chunk_size=_CHUNK)), result.meta["size"], result.meta.get("e_tag") or "")
 

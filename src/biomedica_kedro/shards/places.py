@@ -59,7 +59,7 @@ def file_system(url: Url, access: Access = DEFAULT_ACCESS) -> tuple[fsspec.Abstr
         from obstore.fsspec import FsspecStore
 
         system: Any = FsspecStore(cast(Any, scheme), **access.storage)
-        return system, system._strip_protocol(str(url))
+        return system, str(url).partition("://")[2]
     if scheme in ("file", "local"):
         return url_to_fs(str(url))  # type: ignore[no-any-return]
     return url_to_fs(str(url), **access.storage)  # type: ignore[no-any-return]
