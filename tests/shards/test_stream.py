@@ -160,9 +160,11 @@ def test_shards_alone_are_enough_to_stream(root):
     assert len(list(stream(root / "dataset_shards" / "*train-000000.tar"))) == 16
 
 
-def test_condition_without_metadata_says_what_is_missing(root):
-    with pytest.raises(FileNotFoundError, match="needs the metadata table"):
-        stream(root / "dataset_shards", where="true")
+def test_condition_without_metadata_is_asked_of_the_records_as_they_pass(root):
+    where = "license_group = 'commercial' and primary_label = 'Microscopy'"
+    samples = stream(root / "dataset_shards", where=where)
+    assert Counter(keys(samples)) == Counter(keys(stream(root, where=where)))
+    assert (samples.tally.read, samples.tally.left_out) == (72, 36)
 
 
 def test_missing_folder_names_itself(tmp_path):

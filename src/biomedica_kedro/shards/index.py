@@ -9,17 +9,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from biomedica_kedro.batches import BatchFolder
-from biomedica_kedro.records import DATASET_METADATA
-from biomedica_kedro.shards.places import DEFAULT_ACCESS, SUFFIXES, Access, Url, file_system, list_files, list_shards
+from biomedica_kedro.records import DATASET_METADATA, Split
+from biomedica_kedro.shards.places import (
+    DEFAULT_ACCESS,
+    SUFFIX,
+    SUFFIXES,
+    Access,
+    Url,
+    file_system,
+    list_files,
+    list_shards,
+    patiently,
+)
 from biomedica_kedro.shards.reader import Reading, ShardError, read_entries
 from biomedica_kedro.shards.samples import Sample
 
@@ -38,19 +49,45 @@ _ROWS_A_BATCH = 1_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
-    """Where chosen samples lie; small, and cheap to send to a worker.
+    """Where chosen samples lie: arrays, so that 24 million rows fit in memory and are cheap to send to a worker.
 
     Attributes:
-        shards: URLs.
+        shards: URLs, or paths.
         shard: for each sample which of `shards` holds it.
         offset: first byte of its run of members.
         n_bytes: length of the run.
+        weight: expected appearances in an epoch; 1 when not given.
     """
 
     shards: list[str]
     shard: npt.NDArray[np.int32]
     offset: npt.NDArray[np.int64]
     n_bytes: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shards", [str(shard) for shard in self.shards])
+        if len(self.weight) != len(self.shard):
+            object.__setattr__(self, "weight", np.ones(len(self.shard), np.float32))
+
+    @classmethod
+    def of(cls, manifest: pa.Table, split: Split, shards: Url) -> Places:
+        """The samples of a split of a training manifest.
+
+        Args:
+            manifest: with the columns shard (without its suffix), offset, n_bytes, split and weight.
+            split: train or validation.
+            shards: folder of the tar files.
+        """
+        rows = manifest.filter(pc.equal(manifest["split"], split.value))
+        names = rows["shard"].combine_chunks().dictionary_encode()
+        return cls(
+            [f"{str(shards).rstrip('/')}/{name}{SUFFIX}" for name in names.dictionary.to_pylist()],
+            names.indices.to_numpy(zero_copy_only=False).astype(np.int32),
+            rows["offset"].to_numpy(),
+            rows["n_bytes"].to_numpy(),
+            rows["weight"].to_numpy().astype(np.float32),
+        )
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -84,10 +121,9 @@ def locate(
         ValueError: when the condition is not valid.
     """
     if isinstance(urls, str | Path):
-        shards, table = (str(urls), str(metadata)) if metadata is not None else _layout(str(urls), access)
-        if table is not None:
-            return _select(shards, table, where, access)
-        urls = shards
+        found = table_of(str(urls), access) if metadata is None else (str(urls), str(metadata))
+        if found is not None:
+            return _select(*found, where, access)
     if where is not None:
         raise FileNotFoundError("a condition needs the metadata table: give its folder as `metadata`")
     return _scan(list_shards(urls, access), access)
@@ -172,11 +208,12 @@ def _scan(urls: list[str], access: Access) -> Places:
     return Places(urls, columns[0].astype(np.int32), columns[1], columns[2])
 
 
-def _layout(url: str, access: Access) -> tuple[str, str | None]:
+def table_of(url: str, access: Access = DEFAULT_ACCESS) -> tuple[str, str] | None:
+    """Folders of the shards and of the metadata below a folder; None when it is no data set of ours."""
     if url.lower().endswith(SUFFIXES) or "*" in url or "{" in url:
-        return url, None
+        return None
     system, path = file_system(url, access)
     for shards, metadata in LAYOUTS:
-        if system.isdir(f"{path.rstrip('/')}/{shards}"):
+        if patiently(access, system.isdir, f"{path.rstrip('/')}/{shards}"):
             return f"{url.rstrip('/')}/{shards}", f"{url.rstrip('/')}/{metadata}"
-    return url, None
+    return None

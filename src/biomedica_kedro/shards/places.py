@@ -6,10 +6,11 @@ list of shards must never be able to run a command.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import fsspec
 from braceexpand import braceexpand
@@ -22,6 +23,7 @@ SUFFIXES = (SUFFIX, ".tar.gz", ".tgz", ".tar.zst")
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss"})
 
 Url = str | Path
+Listed = TypeVar("Listed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,22 @@ def list_shards(urls: Url | Sequence[Url], access: Access = DEFAULT_ACCESS) -> l
 def list_files(url: str, pattern: str, access: Access = DEFAULT_ACCESS) -> list[str]:
     """Files of a folder that match a pattern, sorted, as URLs; none: an empty list."""
     system, path = file_system(url, access)
-    return _as_urls(system, url, system.glob(f"{path.rstrip('/')}/{pattern}"))
+    return _as_urls(system, url, patiently(access, system.glob, f"{path.rstrip('/')}/{pattern}"))
+
+
+def patiently(access: Access, call: Callable[..., Listed], *arguments: Any) -> Listed:
+    """Call again what fails in a way that may pass: a store that is busy, a connection that breaks."""
+    n_failed = 0
+    while True:
+        try:
+            return call(*arguments)
+        except (FileNotFoundError, PermissionError, NotADirectoryError, ValueError):
+            raise
+        except Exception as error:  # each file system has failures of its own
+            n_failed += 1
+            if n_failed >= access.patience.tries:
+                raise OSError(f"{arguments[0]} cannot be listed: {error}, after {n_failed} attempts") from error
+            time.sleep(access.patience.pause(n_failed))
 
 
 def _braces(url: str) -> list[str]:
@@ -106,7 +123,7 @@ def _expand(url: str, access: Access) -> list[str]:
         return [url]
     system, path = file_system(url, access)
     patterns = [path] if "*" in path else [f"{path.rstrip('/')}/*{suffix}" for suffix in SUFFIXES]
-    found = _as_urls(system, url, (file for pattern in patterns for file in system.glob(pattern)))
+    found = _as_urls(system, url, (file for pattern in patterns for file in patiently(access, system.glob, pattern)))
     if not found:
         wanted = "a shard" if "*" in path else f"*{SUFFIX}"
         raise FileNotFoundError(f"{url} holds no {wanted}: give the folder of the shards, or their names")
