@@ -64,7 +64,11 @@ def trainer(
 def test_training_killed_with_sigkill_resumes_to_the_same_losses_and_weights(small_corpus, tmp_path):
     uninterrupted = trainer(small_corpus, tmp_path / "whole").run()
     folder = tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{Path(__file__).parents[2]}:{os.environ.get('PYTHONPATH', '')}",
+        "OMP_NUM_THREADS": "1",
+    }
     worker = subprocess.Popen(
         [sys.executable, WORKER, str(small_corpus.shards.path.parent), str(folder)], env=environment
     )

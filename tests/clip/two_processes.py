@@ -16,7 +16,7 @@ def run_two_processes(worker: Path, *arguments: str | Path) -> list[int]:
         port = probe.getsockname()[1]
     environment = {
         **os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": f"{Path(__file__).parents[2]}:{os.environ.get('PYTHONPATH', '')}",
     }  # fmt: skip
     workers = [
         subprocess.Popen([sys.executable, worker, *map(str, arguments)], env={**environment, "RANK": str(rank)})

@@ -12,6 +12,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from biomedica_kedro.records import Options
+from biomedica_kedro.shards.sources import StreamOptions
 
 
 class Objective(StrEnum):
@@ -192,6 +193,7 @@ class TrainOptions(Options):
     optimizer: OptimizerOptions = OptimizerOptions()
     augmentation: AugmentationOptions = AugmentationOptions()
     feed: FeedOptions = FeedOptions()
+    stream: StreamOptions = StreamOptions()
     checkpoints: CheckpointOptions = CheckpointOptions()
     wise_ft: WiseFtOptions = WiseFtOptions()
     machine: MachineOptions = MachineOptions()

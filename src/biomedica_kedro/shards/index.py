@@ -191,7 +191,8 @@ def _select(shards: str, metadata: str, where: str | None, access: Access) -> Pl
     shard, offset, n_bytes = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
     shard = rank[shard]
     order = np.lexsort((offset, shard))
-    urls = [f"{shards.rstrip('/')}/{name}" for name in listed]
+    # An index of shards in several folders holds whole URLs.
+    urls = [name if "/" in name else f"{shards.rstrip('/')}/{name}" for name in listed]
     return Places(urls, shard[order], offset[order], n_bytes[order])
 
 

@@ -25,6 +25,7 @@ IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "tif", "tiff"
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"\0\0\0\x0cjP")
 _GNU_NAME, _GNU_LINK, _PAX, _PAX_GLOBAL = b"L", b"K", (b"x", b"X"), b"g"
+_FILE_TYPES = (0, ord("0"))
 _MOST_WAITING = 1_000
 _MOST_BYTES_WAITING = 256 << 20
 
@@ -139,6 +140,14 @@ def read_members(file: Readable, *, start: int = 0, is_run: bool = False) -> Ite
         block = file.read(tarfile.BLOCKSIZE)
         if not block and is_run:
             return
+        plain = _plain_header(block) if not attributes else None
+        if plain is not None:
+            name, size = plain
+            content = _read_content(file, size, name)
+            position += tarfile.BLOCKSIZE + _padded(size)
+            yield Member(name, content, begin, position)
+            begin = position
+            continue
         try:
             header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
@@ -277,12 +286,27 @@ def _too_many(waiting: OrderedDict[str, Group]) -> Iterator[Group]:
         yield waiting.popitem(last=False)[1]
 
 
+def _plain_header(block: bytes) -> tuple[str, int] | None:
+    """Name and size of a file with nothing special about it, at a tenth of the cost; None: ask the library."""
+    if len(block) != tarfile.BLOCKSIZE or block[156] not in _FILE_TYPES or block[345] or block[135] not in b"\0 ":
+        return None
+    try:
+        size, checksum = int(block[124:135], 8), int(block[148:156].strip(b"\0 "), 8)
+    except ValueError:
+        return None
+    if sum(block) - sum(block[148:156]) + 8 * ord(" ") != checksum or size < 0:
+        return None
+    name = block[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    return None if name.endswith("/") else (name, size)
+
+
 def _read_content(file: Readable, size: int, name: str) -> bytes:
-    content = file.read(_padded(size)) if size else b""
-    # The last member of a run may come without its padding.
+    content = file.read(size) if size else b""
     if len(content) < size:
         raise ShardError(f"member {name} is cut short: {len(content)} of {size} bytes")
-    return content[:size]
+    if size % tarfile.BLOCKSIZE:
+        file.read(-size % tarfile.BLOCKSIZE)  # a copy of the content, were it read along
+    return content
 
 
 def _padded(size: int) -> int:
