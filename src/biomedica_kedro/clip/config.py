@@ -93,15 +93,28 @@ class OptimizerOptions(Options):
     gradient_clip: float = Field(default=1.0, gt=0)
 
 
+class Decode(StrEnum):
+    """How a JPEG becomes pixels.
+
+    EXACT: fully, then resized: the pixels of open_clip's transform. SCALED: halved by the decoder where it is twice as
+    large as needed: faster on large images, and not the same pixels.
+    """
+
+    EXACT = "exact"
+    SCALED = "scaled"
+
+
 class FeedOptions(Options):
     """How samples reach the model.
 
     Attributes:
+        decode: see `Decode`; validation and the benchmark are always exact.
         workers: processes that decode; 0 decodes in the training process. The order of samples does not depend on it.
         prefetch: batches each worker prepares ahead.
         cache: keep decoded images in memory; for sets that fit.
     """
 
+    decode: Decode = Decode.EXACT
     workers: int = Field(default=0, ge=0)
     prefetch: int = Field(default=4, ge=1)
     cache: bool = False

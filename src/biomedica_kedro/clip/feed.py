@@ -6,6 +6,7 @@ its lane), so that every process keeps batches of one size. What a batch holds d
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from biomedica_kedro.clip.checkpoints import TextTokenizer
-from biomedica_kedro.clip.config import AugmentationOptions, FeedOptions, TextSource
+from biomedica_kedro.clip.config import AugmentationOptions, Decode, FeedOptions, TextSource
 from biomedica_kedro.clip.images import Geometry, decode, jitter, random_square, to_square
 from biomedica_kedro.clip.order import Draw, random_for
 from biomedica_kedro.clip.text import choose_text
@@ -64,11 +65,13 @@ class Preparation:
         geometry: the model's preprocessing.
         augmentation: None for validation.
         seed: of the augmentation.
+        how: a JPEG becomes pixels.
     """
 
     geometry: Geometry
     augmentation: AugmentationOptions | None = None
     seed: int = 0
+    how: Decode = Decode.EXACT
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -82,7 +85,7 @@ class Preparation:
         Raises:
             DataError: when no decoder can read the image.
         """
-        image = decode(sample.image)
+        image = decode(sample.image, at_least=self._at_least if self.how is Decode.SCALED else None)
         mentions = [str(mention) for mention in sample.record.get(_MENTIONS) or []]
         return image if self._is_cropped else to_square(image, self.geometry), sample.caption, mentions
 
@@ -96,6 +99,12 @@ class Preparation:
         if self._is_cropped:
             image = random_square(image, self.geometry, options, random)
         return jitter(image, options, random), choose_text(caption, mentions, options.text, random)
+
+    @property
+    def _at_least(self) -> int:
+        """Shortest side from which the smallest crop is still as large as the square."""
+        smallest = 1.0 if self.augmentation is None else self.augmentation.crop_scale
+        return math.ceil(self.geometry.size / math.sqrt(smallest))
 
     @property
     def _is_cropped(self) -> bool:

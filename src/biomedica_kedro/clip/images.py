@@ -52,19 +52,33 @@ class Geometry:
         )
 
 
-def decode(content: bytes) -> torch.Tensor:
+def decode(content: bytes, *, at_least: int | None = None) -> torch.Tensor:
     """Pixels of an image file.
 
+    Args:
+        content: the file's bytes.
+        at_least: shortest side that is needed, in pixels: a JPEG of twice that is halved, quartered or more while it is
+            decoded, which is faster and not the pixels of decoding fully and resizing; None decodes fully.
     Returns:
         uint8 (3, H, W).
     Raises:
         DataError: CORRUPT_IMAGE when no decoder can read it.
     """
     try:
-        pixels_HWC = simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False)
+        height, width = (0, 0) if at_least is None else _halved(content, at_least)
+        pixels_HWC = simplejpeg.decode_jpeg(
+            content, "RGB", fastdct=False, fastupsample=False, min_height=height, min_width=width
+        )
     except ValueError:
         pixels_HWC = _decode_with_pillow(content)
     return torch.from_numpy(pixels_HWC).permute(2, 0, 1)
+
+
+def _halved(content: bytes, at_least: int) -> tuple[int, int]:
+    """Height and width after as many halvings as leave a shortest side, three at most; (0, 0): none."""
+    height, width, *_ = simplejpeg.decode_jpeg_header(content)
+    factor = next((factor for factor in (8, 4, 2) if min(height, width) >= factor * at_least), None)
+    return (0, 0) if factor is None else (-(-height // factor), -(-width // factor))
 
 
 def _decode_with_pillow(content: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:

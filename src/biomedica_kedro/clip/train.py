@@ -119,7 +119,8 @@ class Trainer:
         done = load_newest_state(self.scratch, parts)
         history = done.history
         geometry = Geometry.of(config["preprocess_cfg"])
-        stream = self._feed(done, Preparation(geometry, options.augmentation, options.seed), tokenizer_of(config))
+        prepared = Preparation(geometry, options.augmentation, options.seed, options.feed.decode)
+        stream = self._feed(done, prepared, tokenizer_of(config))
         machine = options.machine
         meter = _Meter(stream, options.batch_size, self.flops_per_pair / (machine.teraflops * 1e12 * machine.devices))
         validate = partial(self._validate, geometry=geometry, tokenizer=tokenizer_of(config))
