@@ -187,7 +187,7 @@ def test_sources_share_every_batch_by_their_weights(folder, tmp_path):
 
 
 def test_source_that_would_get_no_lane_says_so(folder):
-    sets = [open_source(Source(url=str(folder), weight=w), SMALL.patience) for w in (1, 100)]
+    sets = [open_source(Source(url=str(folder), weight=w), SMALL) for w in (1, 100)]
     with pytest.raises(ValueError, match="has none of 4 lanes"):
         lay_lanes(sets, 4, seed=0, window=3, epoch=None)
 
@@ -223,7 +223,7 @@ def batches(lanes, *, world_size, workers, steps=(0, 6), states=None):
 
 @pytest.fixture(scope="module")
 def lanes(folder):
-    sets = [open_source(Source(url=str(folder)), SMALL.patience, ["n"])]
+    sets = [open_source(Source(url=str(folder)), SMALL, ["n"])]
     return lay_lanes(sets, 4, seed=2, window=3, epoch=None)
 
 

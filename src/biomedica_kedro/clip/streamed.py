@@ -114,7 +114,7 @@ def open_training(options: StreamOptions, columns: Sequence[str], *, batch_size:
         FileNotFoundError: when a source has no shards.
         ValueError: when none of its first samples can be used, or its condition does not fit.
     """
-    sets = [open_source(source, options.patience, columns) for source in options.sources]
+    sets = [open_source(source, options, columns) for source in options.sources]
     n_lanes = math.gcd(options.lanes, batch_size)
     if n_lanes != options.lanes:
         logger.info("reading on %d lanes: %d do not divide a batch of %d", n_lanes, options.lanes, batch_size)
@@ -140,7 +140,7 @@ def held_out(
     """
     if source is None:
         return []
-    opened = open_source(source, options.patience, preparation.columns)
+    opened = open_source(source, options, preparation.columns)
     samples = LaneStream(lay_lanes([opened], options.lanes, seed=0, window=options.window, epoch=0))
     items: list[tuple[torch.Tensor, str, list[str]]] = []
     for sample in samples:

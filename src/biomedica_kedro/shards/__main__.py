@@ -26,7 +26,7 @@ from biomedica_kedro.shards import tools
 from biomedica_kedro.shards.members import KeySplit, ShardError
 from biomedica_kedro.shards.places import Access, list_shards
 from biomedica_kedro.shards.reader import Entry, Reading
-from biomedica_kedro.shards.sources import Source, first_entries, open_source
+from biomedica_kedro.shards.sources import Source, StreamOptions, first_entries, open_source
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,7 +112,7 @@ def _lint(given: argparse.Namespace, source: Source, console: Console) -> int:
 
 
 def _index(given: argparse.Namespace, source: Source, console: Console) -> int:
-    shards = open_source(source, PATIENCE)
+    shards = open_source(source, StreamOptions())
     count, rejected = tools.write_index(shards, given.to, given.columns)
     console.print(
         f"indexed {count:,} samples of {len(shards.shards)} shards in {given.to}{_left(rejected)}", markup=False
@@ -121,7 +121,7 @@ def _index(given: argparse.Namespace, source: Source, console: Console) -> int:
 
 
 def _convert(given: argparse.Namespace, source: Source, console: Console) -> int:
-    shards = open_source(source, PATIENCE)
+    shards = open_source(source, StreamOptions())
     count, rejected = tools.convert(shards, given.to, per_shard=given.per_shard, prefix=given.prefix)
     console.print(f"wrote {count:,} samples to {given.to}{_left(rejected)}", markup=False)
     return 0

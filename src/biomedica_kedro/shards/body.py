@@ -9,6 +9,7 @@ from __future__ import annotations
 import email.utils
 import io
 import logging
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,9 +43,15 @@ def open_shard(url: Url, access: Access = DEFAULT_ACCESS, *, start: int = 0) -> 
         ShardError: when it cannot be read to its end.
     """
     path = local_path(url)
-    raw: io.RawIOBase = _Body(str(url), access, start) if path is None else path.open("rb", buffering=0)
+    raw: Any
+    if path is not None:
+        raw = path.open("rb", buffering=0)
+    elif access.cache is not None:
+        raw = access.cache.open(str(url), lambda target: _copy(str(url), access, target))
+    else:
+        raw = _Body(str(url), access, start)
     with io.BufferedReader(raw, _CHUNK) as file:
-        if path is not None:
+        if not isinstance(raw, _Body):
             file.seek(start)
         kind = next((kind for magic, kind in _COMPRESSED.items() if file.peek(4).startswith(magic)), None)
         if kind is None or start:
@@ -52,6 +59,11 @@ def open_shard(url: Url, access: Access = DEFAULT_ACCESS, *, start: int = 0) -> 
             return
         with io.BufferedReader(_Unpacked(cast(BinaryIO, file), kind), _CHUNK) as unpacked:
             yield cast(BinaryIO, unpacked), False
+
+
+def _copy(url: str, access: Access, target: BinaryIO) -> None:
+    with _Body(url, access, 0) as body:
+        shutil.copyfileobj(body, target, _CHUNK)
 
 
 class _PassingError(Exception):

@@ -17,6 +17,7 @@ from braceexpand import braceexpand
 from fsspec.core import url_to_fs
 
 from biomedica_kedro.pmc.patience import PATIENCE, Patience
+from biomedica_kedro.shards.disk_cache import DiskCache
 
 SUFFIX = ".tar"
 SUFFIXES = (SUFFIX, ".tar.gz", ".tgz", ".tar.zst")
@@ -34,10 +35,12 @@ class Access:
         storage: arguments of the file system: of obstore's store for object stores (`config`, `client_options`), of
             fsspec's otherwise (`headers` for http). Credentials are best left to the environment.
         patience: how long to go on when it fails.
+        cache: where whole shards are kept when they are read in sequence; None: nowhere.
     """
 
     storage: Mapping[str, Any] = field(default_factory=dict)
     patience: Patience = PATIENCE
+    cache: DiskCache | None = None
 
 
 DEFAULT_ACCESS = Access()

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from biomedica_kedro.pmc.patience import Patience
 from biomedica_kedro.records import Options, Reject
+from biomedica_kedro.shards.disk_cache import DiskCache
 from biomedica_kedro.shards.filters import needed_fields
 from biomedica_kedro.shards.members import KeySplit, ShardError, ShardFormat
 from biomedica_kedro.shards.places import Access, list_shards
@@ -82,6 +83,8 @@ class StreamOptions(Options):
             holds two windows in memory.
         tries: attempts at a shard that fails, without a byte between them.
         stall: seconds without a byte after which an attempt is given up.
+        cache: folder on a local disk in which whole shards are kept for later epochs and runs; None: nothing is kept.
+        cache_gigabytes: most that is kept there, the least recently used given up first.
     """
 
     sources: list[Source] = Field(default=[])
@@ -90,11 +93,13 @@ class StreamOptions(Options):
     window: int = Field(default=64, ge=1)
     tries: int = Field(default=8, ge=1)
     stall: float = Field(default=30.0, gt=0)
+    cache: str | None = None
+    cache_gigabytes: float = Field(default=100.0, gt=0)
 
-    @property
-    def patience(self) -> Patience:
-        """How long a shard is tried."""
-        return Patience(tries=self.tries, timeout=self.stall)
+    def access(self, source: Source) -> Access:
+        """How a source is reached."""
+        kept = None if self.cache is None else DiskCache(self.cache, int(self.cache_gigabytes * 1e9))
+        return Access(source.storage, Patience(tries=self.tries, timeout=self.stall), kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +119,19 @@ class ShardSet:
     access: Access
 
 
-def open_source(source: Source, patience: Patience, columns: Iterable[str] | None = None) -> ShardSet:
+def open_source(source: Source, options: StreamOptions, columns: Iterable[str] | None = None) -> ShardSet:
     """List a source's shards and look at the first samples.
 
     Args:
         source: what to stream.
-        patience: how long its place is tried.
+        options: how its place is reached.
         columns: fields of the record that are wanted; None gives all.
     Raises:
         FileNotFoundError: when there are no shards.
         SourceError: when none of the first samples can be used; says what was found.
         ValueError: when `where` or `balance_by` cannot be read.
     """
-    access = Access(source.storage, patience)
+    access = options.access(source)
     shards = tuple(list_shards(source.url, access))
     fields = needed_fields(source.where, source.balance_by if source.balance < 1 else None)
     wanted = None if columns is None else tuple(sorted({*columns, *fields}))

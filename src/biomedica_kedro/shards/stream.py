@@ -89,7 +89,7 @@ def stream(
     options = options or StreamOptions()
     given = list(urls) if isinstance(urls, Sequence) and not isinstance(urls, str) else [urls]
     started: Stream | LaneStream
-    access = Access(patience=options.patience)
+    access = options.access(Source(url=""))
     sources = _sources(given, where, has_table=metadata is not None, access=access)
     if sources is None:
         if epoch is None:
@@ -98,7 +98,7 @@ def stream(
         table_urls: Any = given[0] if len(given) == 1 else given
         started = Stream(locate(table_urls, metadata=metadata, where=where, access=access), dealt, columns, access)
     else:
-        sets = [open_source(source, options.patience, columns) for source in sources]
+        sets = [open_source(source, options, columns) for source in sources]
         lanes = lay_lanes(sets, options.lanes, seed=seed, window=options.window, epoch=epoch)
         started = LaneStream(lanes, rank, world_size)
     return started if resume is None else started.resumed(resume)
