@@ -55,7 +55,7 @@ def trainer_of(
     scratch.mkdir(parents=True, exist_ok=True)
     return Trainer(
         base=small_vit(folder), options=options,
-        training=open_training(options.stream, (), batch_size=options.batch_size, seed=options.seed),
+        training=open_training(options),
         validation=options.stream.validation, scratch=scratch, log=log or MemoryLog(), world=processes or World(),
     )  # fmt: skip
 

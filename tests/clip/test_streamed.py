@@ -125,4 +125,4 @@ def test_caption_and_split_that_do_not_fit_say_what_was_found(published, tmp_pat
     job = options_of(str(published))
     wrong = Source(url=str(published), caption="json:caption", split=KeySplit.LAST)
     with pytest.raises(SourceError, match="the record has no text in 'caption'"):
-        open_training(job.stream.model_copy(update={"sources": [wrong]}), (), batch_size=16, seed=0)
+        open_training(job.model_copy(update={"stream": job.stream.model_copy(update={"sources": [wrong]})}))

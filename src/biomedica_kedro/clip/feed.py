@@ -57,6 +57,12 @@ class Batch:
     tally: Tally = field(default_factory=Tally)
 
 
+def wanted_fields(augmentation: AugmentationOptions | None) -> tuple[str, ...]:
+    """Fields of the record that training reads: it holds its article's text, and is parsed only for the mentions."""
+    texts = {} if augmentation is None else augmentation.text
+    return (_MENTIONS,) if texts.get(TextSource.CAPTION_AND_MENTION, 0) > 0 else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Preparation:
     """From a sample's bytes to the model's square and the text beside it; picklable.
@@ -75,9 +81,8 @@ class Preparation:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Fields of the record that are wanted: it holds its article's text, and is parsed only for the mentions."""
-        texts = {} if self.augmentation is None else self.augmentation.text
-        return (_MENTIONS,) if texts.get(TextSource.CAPTION_AND_MENTION, 0) > 0 else ()
+        """Fields of the record that are wanted."""
+        return wanted_fields(self.augmentation)
 
     def decoded(self, sample: Sample) -> Decoded:
         """What is the same each time a sample is seen: its pixels, as a square unless crops vary, and its texts.

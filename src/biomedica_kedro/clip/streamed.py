@@ -19,8 +19,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from biomedica_kedro.clip.checkpoints import TextTokenizer
-from biomedica_kedro.clip.config import FeedOptions
-from biomedica_kedro.clip.feed import Batch, Collate, Feed, Preparation, loading
+from biomedica_kedro.clip.config import FeedOptions, TrainOptions
+from biomedica_kedro.clip.feed import Batch, Collate, Feed, Preparation, loading, wanted_fields
 from biomedica_kedro.clip.order import Draw
 from biomedica_kedro.records import DataError
 from biomedica_kedro.shards.lanes import Lane, LaneState, lay_lanes
@@ -102,23 +102,20 @@ class StreamedSamples:
         ]
 
 
-def open_training(options: StreamOptions, columns: Sequence[str], *, batch_size: int, seed: int) -> StreamedSamples:
-    """Find the shards of all sources and look at the first samples of each.
+def open_training(options: TrainOptions) -> StreamedSamples:
+    """Find the shards of all sources of `options.stream` and look at the first samples of each.
 
-    Args:
-        options: what to stream.
-        columns: fields of the records that are wanted.
-        batch_size: samples of a step, over all processes.
-        seed: of the order.
     Raises:
         FileNotFoundError: when a source has no shards.
         ValueError: when none of its first samples can be used, or its condition does not fit.
     """
-    sets = [open_source(source, options, columns) for source in options.sources]
-    n_lanes = math.gcd(options.lanes, batch_size)
-    if n_lanes != options.lanes:
-        logger.info("reading on %d lanes: %d do not divide a batch of %d", n_lanes, options.lanes, batch_size)
-    training = StreamedSamples(lay_lanes(sets, n_lanes, seed=seed, window=options.window, epoch=None), batch_size)
+    stream, batch_size = options.stream, options.batch_size
+    sets = [open_source(source, stream, wanted_fields(options.augmentation)) for source in stream.sources]
+    n_lanes = math.gcd(stream.lanes, batch_size)
+    if n_lanes != stream.lanes:
+        logger.info("reading on %d lanes: %d do not divide a batch of %d", n_lanes, stream.lanes, batch_size)
+    lanes = lay_lanes(sets, n_lanes, seed=options.seed, window=stream.window, epoch=None)
+    training = StreamedSamples(lanes, batch_size)
     for line in training.description():
         logger.info("streaming %s", line)
     return training

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 _SUFFIX = ".shard"
 _TRIES = 3
@@ -44,9 +44,9 @@ class DiskCache:
         with _lock_of(str(path)):
             for _ in range(_TRIES):
                 with contextlib.suppress(FileNotFoundError):
-                    file = path.open("rb", buffering=0)
+                    file = cast(BinaryIO, path.open("rb", buffering=0))
                     os.utime(path)
-                    return file  # type: ignore[return-value]
+                    return file
                 self._add(path, fetch)
             raise OSError(f"the cache in {self.folder} loses shards as they are added: raise its size")
 
@@ -54,7 +54,7 @@ class DiskCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as temporary:
             try:
-                fetch(temporary)
+                fetch(cast(BinaryIO, temporary))
                 temporary.flush()
                 Path(temporary.name).replace(path)
             except BaseException:
