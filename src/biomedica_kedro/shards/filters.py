@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice, product
 from typing import Any
 
 import orjson
@@ -21,6 +22,8 @@ from biomedica_kedro.shards.samples import Sample
 
 Record = Mapping[str, Any]
 
+_KINDS = (pa.null(), pa.string(), pa.list_(pa.string()))
+_KINDS_TRIED = 81
 _ROW = "biomedica_row"
 _VALUE = "biomedica_value"
 
@@ -84,8 +87,10 @@ def columns_of(expression: str) -> tuple[str, ...]:
     """
     query = f"SELECT 1 WHERE ({expression}\n)"
     parsed = orjson.loads(_connection().cursor().execute("SELECT json_serialize_sql(?)", [query]).fetchone()[0])
-    if parsed["error"]:
-        raise ValueError(f"condition {expression!r} is not SQL: {' '.join(parsed['error_message'].split())}")
+    if parsed["error"] or not expression.strip():
+        raise ValueError(
+            f"condition {expression!r} is not SQL: {' '.join(parsed.get('error_message', 'it is empty').split())}"
+        )
     return tuple(dict.fromkeys(_references(parsed)))
 
 
@@ -105,30 +110,41 @@ def chosen(samples: Sequence[Sample], where: str | None, value: str | None = Non
 
     if not samples or (where is None and value is None):
         return [(place, "") for place in range(len(samples))]
-    names = dict.fromkeys(name for text in (where, value) if text is not None for name in columns_of(text))
-    table = pa.table({_ROW: pa.array(range(len(samples))), **{name: _column(samples, name) for name in names}})
-    cursor = _connection().cursor()
-    cursor.register("samples", table)
+    names = list(dict.fromkeys(name for text in (where, value) if text is not None for name in columns_of(text)))
+    values = {name: _values(samples, name) for name in names}
     query = f"SELECT {_ROW}, coalesce(({value or 'NULL'}\n)::VARCHAR, '') AS {_VALUE} FROM samples"
-    try:
-        rows = cursor.execute(f"{query} WHERE ({where or 'true'}\n) ORDER BY {_ROW}").fetchall()
-    except duckdb.Error as error:
-        raise ValueError(f"condition {where!r}: {' '.join(str(error).split())}; {_has(samples)}") from error
-    return [(int(row), str(text)) for row, text in rows]
+    query = f"{query} WHERE ({where or 'true'}\n) ORDER BY {_ROW}"
+    failed: duckdb.Error | None = None
+    # Fields without any value in these samples tell no type: a condition may want a number, a text or a list.
+    empty = [name for name, own in values.items() if all(value is None for value in own)]
+    for kinds in islice(product(_KINDS, repeat=len(empty)), _KINDS_TRIED):
+        columns = {name: _column(own, dict(zip(empty, kinds, strict=True)).get(name)) for name, own in values.items()}
+        table = pa.table({_ROW: pa.array(range(len(samples))), **columns})
+        cursor = _connection().cursor()
+        cursor.register("samples", table)
+        try:
+            rows = cursor.execute(query).fetchall()
+        except duckdb.Error as error:
+            failed = failed or error
+        else:
+            return [(int(row), str(text)) for row, text in rows]
+    raise ValueError(f"condition {where!r}: {' '.join(str(failed).split())}; {_has(samples)}") from failed
 
 
-def check_names(samples: Sequence[Sample], *expressions: str | None) -> None:
-    """Refuse expressions that name what none of some samples has.
-
-    Raises:
-        ValueError: names it, a close match, and what there is.
-    """
+def unknown_names(samples: Sequence[Sample], *expressions: str | None) -> set[str]:
+    """What expressions name and none of some samples has."""
     known = {*_OF_SAMPLE, *DERIVED, *(name for sample in samples for name in sample.record)}
-    for name in (name for text in expressions if text is not None for name in columns_of(text)):
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ValueError(f"no sample has a field {name!r}: {hint}{_has(samples)}")
+    return {name for text in expressions if text is not None for name in columns_of(text)} - known
+
+
+def message_on(unknown: Iterable[str], samples: Sequence[Sample]) -> str:
+    """Names that are not known, close matches, and what there is."""
+    known = {*_OF_SAMPLE, *DERIVED, *(name for sample in samples for name in sample.record)}
+    parts = []
+    for name in sorted(unknown):
+        close = difflib.get_close_matches(name, known, n=1)
+        parts.append(f"no sample has a field {name!r}: " + (f"did you mean {close[0]!r}? " if close else ""))
+    return f"{''.join(parts)}{_has(samples)}"
 
 
 def _has(samples: Sequence[Sample]) -> str:
@@ -137,15 +153,17 @@ def _has(samples: Sequence[Sample]) -> str:
     return f"the samples have {', '.join([*_OF_SAMPLE, *derived, *fields])}"
 
 
-def _column(samples: Sequence[Sample], name: str) -> pa.Array:
+def _values(samples: Sequence[Sample], name: str) -> list[Any]:
     if name in _OF_SAMPLE:
-        return pa.array([_OF_SAMPLE[name](sample) for sample in samples])
-    values = [_value(sample.record, name) for sample in samples]
+        return [_OF_SAMPLE[name](sample) for sample in samples]
+    return [_value(sample.record, name) for sample in samples]
+
+
+def _column(values: list[Any], kind: pa.DataType | None) -> pa.Array:
+    if kind is not None:
+        return pa.array(values, kind)
     if all(value is None or value == [] for value in values):
-        # Nothing to tell the type by: what these fields hold in the published data.
-        is_list = any(value == [] for value in values) or name.endswith(("_labels", "primary_label", "secondary_label"))
-        is_list = is_list and name != "primary_label"
-        return pa.array(values, pa.list_(pa.string()) if is_list else pa.string())
+        return pa.array(values, pa.list_(pa.string()))
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # of several types: as JSON

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from biomedica_kedro.records import Reject, RejectReason
-from biomedica_kedro.shards.filters import check_names, chosen
+from biomedica_kedro.shards.filters import chosen, message_on, unknown_names
 from biomedica_kedro.shards.members import ShardError
 from biomedica_kedro.shards.order import permutation
 from biomedica_kedro.shards.reader import STAGE, Entry, read_entries
@@ -139,22 +139,25 @@ def read_windows(lane: Lane, state: LaneState) -> Iterator[Window]:
         ValueError: when the filter does not fit the samples.
     """
     barren, tally = 0, Tally()
-    is_checked = False
+    samples: list[Sample] = []
+    unknown: set[str] | None = None
     while (place := lane.shard(state.turn)) is not None:
         epoch, url = place
         n_given = 0
         reader = _EntryReader(lane, url, state.start, state.skip)
         while entries := reader.next_window():
-            samples = [entry.value for entry in entries if isinstance(entry.value, Sample)]
-            if not is_checked and samples:
-                check_names(samples, lane.shards.source.where)
-                is_checked = True
+            samples = [entry.value for entry in entries if isinstance(entry.value, Sample)] or samples
+            if samples and unknown != set():
+                missing = unknown_names(samples, lane.shards.source.where)
+                unknown = missing if unknown is None else unknown & missing
             window, counts = _window(lane, entries, state, (epoch, url))
             yield window
             n_given += len(window.samples)
             tally.add(window.tally)
             state = replace(state, start=reader.start, skip=reader.skip, taken=0, counts=counts)
         state = LaneState(state.turn + 1, lost=state.lost + (reader.error is not None), counts=state.counts)
+        if unknown:
+            raise ValueError(f"{lane.shards.source.label}: {message_on(unknown, samples)}")
         if reader.error is not None:
             yield _lost(lane, state, url, reader.error)
         barren = 0 if n_given else barren + 1

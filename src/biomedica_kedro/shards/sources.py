@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -12,10 +13,13 @@ from pydantic import Field, model_validator
 from biomedica_kedro.pmc.patience import Patience
 from biomedica_kedro.records import Options, Reject
 from biomedica_kedro.shards.disk_cache import DiskCache
-from biomedica_kedro.shards.filters import needed_fields
+from biomedica_kedro.shards.filters import message_on, needed_fields, unknown_names
 from biomedica_kedro.shards.members import KeySplit, ShardError, ShardFormat
 from biomedica_kedro.shards.places import Access, list_shards
 from biomedica_kedro.shards.reader import Entry, Reading, read_entries
+from biomedica_kedro.shards.samples import Sample
+
+logger = logging.getLogger(__name__)
 
 _LOOKED_AT = 32
 _SHARDS_TRIED = 4
@@ -139,6 +143,10 @@ def open_source(source: Source, options: StreamOptions, columns: Iterable[str] |
     entries = first_entries(shards, reading, access, _LOOKED_AT)
     if all(isinstance(entry.value, Reject) for entry in entries):
         raise SourceError(_nothing_usable(source, shards, entries))
+    usable = [entry.value for entry in entries if isinstance(entry.value, Sample)]
+    unknown = unknown_names(usable, source.where)
+    if unknown:
+        logger.warning("of the first samples of %s, %s", source.label, message_on(unknown, usable))
     has_records = any("json" in entry.names for entry in entries)
     return ShardSet(source, shards, Reading(reading.form, wanted, has_records), access)
 
