@@ -17,7 +17,16 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol, cast
 
 from biomedica_kedro.shards.members import ShardError
-from biomedica_kedro.shards.places import DEFAULT_ACCESS, OBJECT_STORES, Access, Url, file_system, local_path, scheme_of
+from biomedica_kedro.shards.places import (
+    DEFAULT_ACCESS,
+    OBJECT_STORES,
+    Access,
+    Url,
+    file_system,
+    local_path,
+    scheme_of,
+    store_arguments,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -236,14 +245,11 @@ class _StoreAnswer:
 
         place, _, path = url.partition("://")[2].partition("/")
         # The usual limit is on the whole of a body; a shard may take longer, and only silence is a fault.
-        client = {"timeout": "1 day", "read_timeout": f"{access.patience.timeout:.3f} seconds"}
-        storage = {
-            "retry_config": {"max_retries": 1},  # beside the tries here, which go on where the body stopped
-            **access.storage,
-            "client_options": {**client, **access.storage.get("client_options", {})},
-        }
+        # The usual limit is on the whole of a body; a shard may take longer, and only silence is a fault.
+        arguments = store_arguments(access, timeout="1 day", read_timeout=f"{access.patience.timeout:.3f} seconds")
+        arguments.setdefault("retry_config", {"max_retries": 1})  # beside the tries here, which go on where it stopped
         try:
-            store = from_url(f"{scheme_of(url)}://{place}", **storage)
+            store = from_url(f"{scheme_of(url)}://{place}", **arguments)
             result = get(store, path, options={"range": {"offset": start}} if start else None)
         except (NotFoundError, FileNotFoundError) as error:
             raise FileNotFoundError(f"{url} is not there") from error

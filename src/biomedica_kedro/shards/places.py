@@ -63,11 +63,18 @@ def file_system(url: Url, access: Access = DEFAULT_ACCESS) -> tuple[fsspec.Abstr
     if scheme in OBJECT_STORES:
         from obstore.fsspec import FsspecStore
 
-        system: Any = FsspecStore(cast(Any, scheme), **access.storage)
+        system: Any = FsspecStore(cast(Any, scheme), **store_arguments(access))
         return system, str(url).partition("://")[2]
     if scheme in ("file", "local"):
         return url_to_fs(str(url))  # type: ignore[no-any-return]
     return url_to_fs(str(url), **access.storage)  # type: ignore[no-any-return]
+
+
+def store_arguments(access: Access, **client_options: Any) -> dict[str, Any]:
+    """Arguments of obstore's stores: those of the access, and what is left open by them."""
+    # Who names an endpoint without TLS, in the environment too, means it.
+    client = {"allow_http": True, **client_options, **access.storage.get("client_options", {})}
+    return {**access.storage, "client_options": client}
 
 
 def list_shards(urls: Url | Sequence[Url], access: Access = DEFAULT_ACCESS) -> list[str]:
