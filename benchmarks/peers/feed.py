@@ -66,7 +66,7 @@ def ours(folder: Path, size: int, batch: int, workers: int) -> Iterator[tuple]:
     import numpy as np
 
     from biomedica_kedro.clip.config import FeedOptions
-    from biomedica_kedro.clip.feed import Places, ShardSamples, feed
+    from biomedica_kedro.clip.feed import Places, Preparation, ShardSamples, feed
     from biomedica_kedro.clip.images import Geometry, normalize
     from biomedica_kedro.clip.order import Draw
     from biomedica_kedro.clip.text import Tokenizer
@@ -79,7 +79,7 @@ def ours(folder: Path, size: int, batch: int, workers: int) -> Iterator[tuple]:
     geometry = Geometry(size=size, resize_mode="shortest", fill_color=0, mean=mean, std=std)
     order = cycle(range(len(rows)))
     draws = ([Draw(0, index) for index in islice(order, batch)] for _ in iter(int, 1))
-    for found in feed(ShardSamples(places, geometry), draws, Tokenizer(77), FeedOptions(workers=workers)):
+    for found in feed(ShardSamples(places, Preparation(geometry)), draws, Tokenizer(77), FeedOptions(workers=workers)):
         yield normalize(found.images, geometry), found.tokens
 
 

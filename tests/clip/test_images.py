@@ -14,6 +14,7 @@ from biomedica_kedro.clip.config import AugmentationOptions
 from biomedica_kedro.clip.images import Geometry, decode, jitter, normalize, random_square, to_square
 from biomedica_kedro.records import DataError
 
+SQUARE = Geometry.of(vars(PreprocessCfg(size=150)))
 SIZES = [(400, 300), (300, 401), (97, 512), (224, 224), (60, 50)]
 
 
@@ -87,3 +88,18 @@ def test_augmentation_depends_on_its_random_numbers_alone():
     assert torch.equal(augmented(1), augmented(1))
     assert not torch.equal(augmented(1), augmented(2))
     assert augmented(1).shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize(("size", "height"), [((1000, 700), 175), ((300, 250), 250), ((650, 520), 260)])
+def test_scaled_decoding_halves_while_enough_is_left(size, height):
+    content = encoded(photo(size), quality=90)
+    assert decode(content, at_least=150).shape[1] == height
+    exact, scaled = (to_square(decode(content, at_least=n), SQUARE) for n in (None, 150))
+    error = (exact.float() - scaled.float()).square().mean().item()
+    assert 10 * np.log10(255**2 / max(error, 1e-9)) > 30
+
+
+def test_scaled_decoding_leaves_other_formats_and_the_default_as_they_are():
+    picture = photo((900, 900))
+    assert decode(encoded(picture, "PNG"), at_least=100).shape == (3, 900, 900)
+    assert decode(encoded(picture)).shape == (3, 900, 900)

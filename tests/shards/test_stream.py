@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from biomedica_kedro.pmc.tar import header_of
 from biomedica_kedro.shards.index import Places, locate, select_samples
 from biomedica_kedro.shards.order import Shuffle, deal, read_order
 from biomedica_kedro.shards.reader import ShardError, read_shard
-from biomedica_kedro.shards.stream import ResumeError, stream
+from biomedica_kedro.shards.stream import Deal, ResumeError, Stream, stream
+from biomedica_kedro.shards.writer import write_shard
 
 from .conftest import Corpus, figures
 
@@ -152,9 +154,11 @@ def test_shards_alone_are_enough_to_stream(root):
     assert len(list(stream(root / "dataset_shards" / "*train-000000.tar"))) == 16
 
 
-def test_condition_without_metadata_says_what_is_missing(root):
-    with pytest.raises(FileNotFoundError, match="needs the metadata table"):
-        stream(root / "dataset_shards", where="true")
+def test_condition_without_metadata_is_asked_of_the_records_as_they_pass(root):
+    where = "license_group = 'commercial' and primary_label = 'Microscopy'"
+    samples = stream(root / "dataset_shards", where=where)
+    assert Counter(keys(samples)) == Counter(keys(stream(root, where=where)))
+    assert (samples.tally.read, samples.tally.left_out) == (72, 36)
 
 
 def test_missing_folder_names_itself(tmp_path):
@@ -171,8 +175,6 @@ def test_withdrawn_samples_are_not_streamed(serialize, tmp_path):
 def test_index_that_does_not_fit_names_shard_and_byte(root):
     found = locate(root)
     broken = Places(found.shards, found.shard, found.offset + 512, found.n_bytes)
-    from biomedica_kedro.shards.stream import Deal, Stream
-
     with pytest.raises(ShardError, match=r"train-.*\.tar at byte \d+"):
         list(Stream(broken, Deal()))
 
@@ -239,3 +241,34 @@ def test_loader_gives_the_streams_order_for_any_number_of_workers_and_resumes(ro
     assert loaded(dataset) == whole[21:]
     dataset.set_epoch(1)
     assert loaded(dataset) == keys(stream(root, seed=1, epoch=1, block=7))
+
+
+@pytest.mark.parametrize(("uneven", "batches"), [("drop", 2), ("pad", 3), ("keep", None)])
+def test_ranks_get_the_same_number_of_batches(root, uneven, batches):
+    from biomedica_kedro.shards.torch_dataset import ShardDataset
+
+    shares = []
+    for rank in range(4):
+        dataset = ShardDataset(stream(root, seed=1, block=7, rank=rank, world_size=4), identity, uneven)
+        shares.append(list(dataset))
+        assert len(dataset) == len(shares[-1])
+    assert {len(share) for share in shares} == ({7 * batches} if batches else {14, 16, 21})
+    together = Counter(key for share in shares for key in share)
+    assert max(together.values()) == (2 if uneven == "pad" else 1)
+    assert len(together) == (56 if uneven == "drop" else 72)
+
+
+def test_sample_that_cannot_be_used_is_passed_over_and_counted(root, tmp_path):
+    samples = list(stream(root, shuffle="none"))[:3]
+    shard = tmp_path / "x.tar"
+    places = write_shard(shard, samples)
+    content = bytearray(shard.read_bytes())
+    content[content.index(b".txt", places[1].offset) + 1 : content.index(b".txt", places[1].offset) + 4] = b"doc"
+    header = places[1].offset + content[places[1].offset :].index(b".doc") // 512 * 512
+    content[header : header + 512] = header_of(f"{samples[1].key}.doc", len(samples[1].caption.encode()))
+    shard.write_bytes(content)
+    found = Places([shard], np.zeros(3, np.int32), *(np.array([place[n] for place in places]) for n in (1, 2)))
+    streamed = Stream(found, Deal(Shuffle.NONE))
+    assert keys(streamed) == [samples[0].key, samples[2].key]
+    assert (streamed.tally.read, streamed.tally.rejected) == (3, {"no_caption": 1})
+    assert streamed.position == 3

@@ -70,16 +70,26 @@ def test_key_twice_in_a_shard_is_refused_and_leaves_no_shard(tmp_path):
 )
 def test_names_that_readers_would_split_wrongly_are_refused(key, extension):
     with pytest.raises(ValueError, match="sample"):
-        Sample(key, b"", extension, "", {})
+        write_shard(io.BytesIO(), [Sample(key, b"", extension, "", {})])
 
 
 def test_cut_at_every_block_border_is_an_error_never_a_shorter_shard():
     file = io.BytesIO()
     write_shard(file, [sample()])
     run = file.getvalue()[:-1024]
+    assert parse_sample(run, n_bytes=len(run)) == sample()
     for end in range(0, len(run) - 512, 512):
         with pytest.raises(ShardError):
-            parse_sample(run[:end])
+            parse_sample(run[:end], n_bytes=len(run))
+
+
+def test_shard_cut_at_every_block_border_is_an_error_never_a_shorter_shard(tmp_path):
+    write_shard(tmp_path / "x.tar", [sample("a"), sample("b")])
+    whole = (tmp_path / "x.tar").read_bytes()
+    for end in range(0, len(whole) - 1024, 512):
+        (tmp_path / "x.tar").write_bytes(whole[:end])
+        with pytest.raises(ShardError, match=r"x\.tar: .*cut short"):
+            list(read_shard(tmp_path / "x.tar"))
 
 
 def test_wrong_offset_names_the_shard_and_the_byte(tmp_path):

@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from biomedica_kedro.records import HOW, Options
+from biomedica_kedro.shards.sources import StreamOptions
 
 
 class Objective(StrEnum):
@@ -109,18 +110,31 @@ class OptimizerOptions(Options):
     gradient_clip: float = Field(default=1.0, gt=0)
 
 
+class Decode(StrEnum):
+    """How a JPEG becomes pixels.
+
+    EXACT: fully, then resized: the pixels of open_clip's transform. SCALED: halved by the decoder where it is twice as
+    large as needed: faster on large images, and not the same pixels.
+    """
+
+    EXACT = "exact"
+    SCALED = "scaled"
+
+
 class FeedOptions(Options):
     """How samples reach the model.
 
     Attributes:
+        decode: see `Decode`; validation and the benchmark are always exact.
         workers: processes that decode; 0 decodes in the training process. The order of samples does not depend on it.
         prefetch: batches each worker prepares ahead.
         cache: keep decoded images in memory; for sets that fit.
     """
 
-    workers: int = Field(default=0, ge=0)
-    prefetch: int = Field(default=4, ge=1)
-    cache: bool = False
+    decode: Decode = Decode.EXACT
+    workers: Annotated[int, HOW] = Field(default=0, ge=0)
+    prefetch: Annotated[int, HOW] = Field(default=4, ge=1)
+    cache: Annotated[bool, HOW] = False
 
 
 class CheckpointOptions(Options):
@@ -211,7 +225,8 @@ class TrainOptions(Options):
     text_length: TextLengthOptions = TextLengthOptions()
     optimizer: OptimizerOptions = OptimizerOptions()
     augmentation: AugmentationOptions = AugmentationOptions()
-    feed: Annotated[FeedOptions, HOW] = FeedOptions()
+    feed: FeedOptions = FeedOptions()
+    stream: StreamOptions = StreamOptions()
     checkpoints: CheckpointOptions = CheckpointOptions()
     wise_ft: WiseFtOptions = WiseFtOptions()
     machine: Annotated[MachineOptions, HOW] = MachineOptions()

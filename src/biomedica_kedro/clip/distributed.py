@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -70,6 +71,14 @@ class World:
         tensor = torch.tensor(value, device=self.device)
         distributed.all_reduce(tensor)
         return float(tensor)
+
+    def merged(self, values: dict[int, Any]) -> dict[int, Any]:
+        """The entries of all processes' values; every process must call it."""
+        if self.size == 1:
+            return values
+        gathered: list[dict[int, Any]] = [{}] * self.size
+        distributed.all_gather_object(gathered, values)
+        return {key: value for part in gathered for key, value in part.items()}
 
 
 @contextmanager

@@ -49,15 +49,19 @@ class Geometry:
         )
 
 
-def decode(content: bytes) -> torch.Tensor:
+def decode(content: bytes, *, at_least: int | None = None) -> torch.Tensor:
     """Pixels of an image file, by the one opener (`images.decode`).
 
+    Args:
+        content: the file's bytes.
+        at_least: shortest side that is needed, in pixels: a JPEG of twice that is halved, quartered or more while it is
+            decoded, which is faster and not the pixels of decoding fully and resizing; None decodes fully.
     Returns:
         uint8 (3, H, W).
     Raises:
         DataError: as `read_pixels`, when no decoder can read it.
     """
-    return torch.from_numpy(read_pixels(content, ANY_SIZE)).permute(2, 0, 1)
+    return torch.from_numpy(read_pixels(content, ANY_SIZE, at_least=at_least)).permute(2, 0, 1)
 
 
 def to_square(image_3HW: torch.Tensor, geometry: Geometry) -> torch.Tensor:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
 
-Indices = npt.NDArray[np.int64]
+from biomedica_kedro.shards.order import drawn_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,7 @@ class SampleOrder:
     """
 
     def __init__(self, weights: npt.NDArray[np.float32], batch_size: int, seed: int) -> None:
-        self._weights = weights
         self._batch_size = batch_size
-        self._seed = seed
         # Whole repeats are the same in every epoch; only the fractional ones are drawn. The smallest epoch counts.
         smallest = int(np.floor(weights).sum())
         self.steps_per_epoch = max(smallest, int(weights.sum() * _SAFE_SHARE)) // batch_size
@@ -49,7 +47,9 @@ class SampleOrder:
                 f"an epoch holds {len(weights)} training samples, fewer than one batch of {batch_size}: "
                 "lower train_clip.batch_size, or select more samples"
             )
-        self._epoch_order = lru_cache(maxsize=2)(self._permute)
+        self._epoch_order = lru_cache(maxsize=2)(
+            partial(drawn_order, weights, seed=seed, at_least=self.steps_per_epoch * batch_size)
+        )
 
     def epoch_of(self, step: int) -> int:
         """The epoch a step falls in, from 0."""
@@ -60,22 +60,12 @@ class SampleOrder:
         epoch, place = divmod(step, self.steps_per_epoch)
         share = self._batch_size // world_size
         first = place * self._batch_size + rank * share
-        return [Draw(epoch, int(index)) for index in self._epoch_order(epoch)[first : first + share]]
+        return [Draw(epoch, int(index)) for index in self._epoch_order(epoch=epoch)[first : first + share]]
 
     def batches(self, first: int, last: int, *, rank: int = 0, world_size: int = 1) -> Iterator[list[Draw]]:
         """Batches of steps `first` to `last` - 1."""
         for step in range(first, last):
             yield self.batch(step, rank=rank, world_size=world_size)
-
-    def _permute(self, epoch: int) -> Indices:
-        random = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
-        whole = np.floor(self._weights)
-        repeats = (whole + (random.random(len(whole)) < self._weights - whole)).astype(np.int64)
-        indices = np.repeat(np.arange(len(whole), dtype=np.int64), repeats)
-        needed = self.steps_per_epoch * self._batch_size
-        if len(indices) < needed:  # an unlucky draw of the fractional repeats
-            indices = np.concatenate([indices, random.permutation(len(whole))[: needed - len(indices)]])
-        return random.permutation(indices)
 
 
 _SAFE_SHARE = 0.98

@@ -33,9 +33,11 @@ from biomedica_kedro.clip.families import check_trainable
 from biomedica_kedro.clip.feed import Places
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
 from biomedica_kedro.clip.open_clip_folder import open_clip_files, write_open_clip_folder
+from biomedica_kedro.clip.streamed import StreamedSamples, open_training
 from biomedica_kedro.clip.train import Outcome, Trainer
 from biomedica_kedro.clip.wise_ft import interpolate, sweep
 from biomedica_kedro.records import Split
+from biomedica_kedro.shards.sources import Source
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import atomic_path, write_json
 
@@ -94,14 +96,15 @@ def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
     Returns:
         The history, `HISTORY`.
     """
-    manifest, base, options = job.manifest.table(), job.base, job.options
+    base, options = job.base, job.options
+    training, validation = _samples(job)
     with ExitStack() as stack:
         processes = stack.enter_context(world())
         trainer = Trainer(
             base=base,
             options=options,
-            training=Places.of(manifest, Split.TRAIN, job.shards),
-            validation=Places.of(manifest, Split.VALIDATION, job.shards),
+            training=training,
+            validation=validation,
             scratch=job.scratch,
             log=log,
             world=processes,
@@ -111,6 +114,15 @@ def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
             log.start(_description(job, len(trainer.training)))
             stack.push(lambda kind, *_: log.finish(failed=kind is not None))
         return _train_and_save(job, trainer)
+
+
+def _samples(job: TrainingJob) -> tuple[Places | StreamedSamples, Places | Source | None]:
+    """Training and validation samples: of the sources that are named, else of the manifest."""
+    stream = job.options.stream
+    if stream.sources:
+        return open_training(job.options), stream.validation
+    manifest = job.manifest.table()
+    return Places.of(manifest, Split.TRAIN, job.shards), Places.of(manifest, Split.VALIDATION, job.shards)
 
 
 class EstimateOnlyError(Exception):

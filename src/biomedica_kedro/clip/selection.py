@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from biomedica_kedro.records import LicenseGroup, Options, Split
+from biomedica_kedro.shards.sources import Source
 
 _S, _I64 = pa.string(), pa.int64()
 MANIFEST = pa.schema(
@@ -129,6 +130,39 @@ def select_samples(metadata: pa.Table, options: SelectionOptions) -> tuple[pa.Ta
     connection.register("manifest", manifest)
     counts = connection.sql(_COUNTED).to_arrow_table().cast(COUNTS)
     return manifest, counts
+
+
+def streamed_source(source: Source, recipe: Recipe) -> Source:
+    """A source whose samples a recipe selects as they stream by, without a metadata table.
+
+    Conditions are asked of each window; `temperature` becomes `Source.balance`, by counts that run along. Duplicates
+    are not looked for: that needs all samples at once.
+
+    Raises:
+        SelectionError: for a recipe with a cap, which needs the number of samples beforehand.
+    """
+    if recipe.cap is not None:
+        raise SelectionError(
+            f"cap {recipe.cap} needs a metadata table: index the shards (python -m biomedica_kedro.shards index), or "
+            "use a lower temperature"
+        )
+    asked = [_with_values(sql, values) for sql, values in _conditions(recipe)[1:]]
+    own = [] if source.where is None else [f"({source.where})"]
+    return source.model_copy(update={"where": " AND ".join([*own, *asked]), "balance": recipe.temperature})
+
+
+def _with_values(sql: str, values: list[Any]) -> str:
+    for value in values:
+        sql = sql.replace("?", _literal(value), 1)
+    return sql
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_literal(part) for part in value)}]::VARCHAR[]"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return str(value)
 
 
 def sampled_captions(metadata: pa.Table, manifest: pa.Table, count: int) -> list[str]:

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,21 @@ class Captured:
     record: dict[str, Any]
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        steps: that are done.
+        history: a row each.
+        position: where each lane of a stream stands; empty when samples are read by a manifest.
+    """
+
+    steps: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    position: dict[int, Any] = field(default_factory=dict)
+
+
 def capture(parts: Trainable) -> Captured:
     """Take the state of this moment; where weights are sharded, every process must take part."""
     optimizer = parts.optimizer.state_dict()
@@ -68,19 +83,21 @@ def whole_state(model: nn.Module) -> dict[str, torch.Tensor]:
     return _contiguous(model.state_dict())
 
 
-def save_state(folder: Path, step: int, state: Captured, history: list[dict[str, Any]], *, keep: int) -> Path:
-    """Write the state after `step` steps and forget all but the newest `keep`.
+def save_state(folder: Path, progress: Progress, state: Captured, *, keep: int) -> Path:
+    """Write the state after so many steps and forget all but the newest `keep`.
 
     Returns:
         The folder of the state.
     """
-    final = folder / f"{_PREFIX}{step:09d}"
+    final = folder / f"{_PREFIX}{progress.steps:09d}"
     temporary = folder / f".{final.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     for name, tensors in state.files.items():
         save_file(tensors, temporary / f"{name}.safetensors")
-    (temporary / "state.json").write_bytes(orjson.dumps({"step": step, **state.record, "history": history}))
+    position = {str(number): lane for number, lane in progress.position.items()}
+    record = {"step": progress.steps, **state.record, "history": progress.history, "position": position}
+    (temporary / "state.json").write_bytes(orjson.dumps(record))
     for path in temporary.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -112,11 +129,11 @@ def forget_old_best(folder: Path, step: int | None) -> None:
             path.unlink()
 
 
-def load_newest_state(folder: Path, parts: Trainable) -> tuple[int, list[dict[str, Any]]]:
+def load_newest_state(folder: Path, parts: Trainable) -> Progress:
     """Restore the newest state.
 
     Returns:
-        Steps already done, and the history up to there; (0, []) when there is none.
+        How far it was; no steps when there is none.
     Raises:
         StateError: when it is damaged.
     """
@@ -124,7 +141,7 @@ def load_newest_state(folder: Path, parts: Trainable) -> tuple[int, list[dict[st
     for leftover in folder.glob(f".{_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     if not found:
-        return 0, []
+        return Progress()
     newest = found[-1]
     try:
         record = orjson.loads((newest / "state.json").read_bytes())
@@ -142,7 +159,8 @@ def load_newest_state(folder: Path, parts: Trainable) -> tuple[int, list[dict[st
     _restore_layout(parts.optimizer)
     _restore_random_state(files["random"])
     logger.info("resuming after step %d from %s", record["step"], newest)
-    return int(record["step"]), list(record["history"])
+    position = {int(number): state for number, state in record.get("position", {}).items()}
+    return Progress(int(record["step"]), list(record["history"]), position)
 
 
 def _flatten(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,7 +34,7 @@ from biomedica_kedro.clip.checkpoints import (
 from biomedica_kedro.clip.config import Precision, TrainOptions
 from biomedica_kedro.clip.distributed import World
 from biomedica_kedro.clip.families import check_trainable
-from biomedica_kedro.clip.feed import Batch, Feed, Places, ShardSamples, feed
+from biomedica_kedro.clip.feed import Batch, Feed, Places, Preparation, ShardSamples, feed
 from biomedica_kedro.clip.images import Geometry, normalize
 from biomedica_kedro.clip.lengths import LengthBuckets, ignores_padding, without_padding
 from biomedica_kedro.clip.log import TrainingLog
@@ -42,6 +42,7 @@ from biomedica_kedro.clip.objective import TwoTowers, contrastive_backward, make
 from biomedica_kedro.clip.order import Draw, SampleOrder
 from biomedica_kedro.clip.schedule import learning_rate, parameter_groups
 from biomedica_kedro.clip.state import (
+    Progress,
     Trainable,
     best_path,
     capture,
@@ -51,7 +52,9 @@ from biomedica_kedro.clip.state import (
     save_state,
     whole_state,
 )
+from biomedica_kedro.clip.streamed import StreamedSamples, held_out
 from biomedica_kedro.clip.validation import encode, mean_recall, retrieval
+from biomedica_kedro.shards.sources import Source
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.checkpoints import ClipModel
@@ -91,8 +94,8 @@ class Trainer:
     Attributes:
         base: what it starts from.
         options: see `TrainOptions`.
-        training: places of the training split.
-        validation: places of the validation split.
+        training: places of the training split, or the stream its samples come from.
+        validation: places of the validation split, or a source of it; None: nothing is validated.
         scratch: folder of the checkpoints to resume from.
         log: where metrics go.
         world: the processes that train together.
@@ -102,13 +105,14 @@ class Trainer:
 
     base: BaseModel
     options: TrainOptions
-    training: Places
-    validation: Places
+    training: Places | StreamedSamples
+    validation: Places | Source | None
     scratch: Path
     log: TrainingLog
     world: World = field(default_factory=World)
     flops_per_pair: float = 0.0
     text_lengths: npt.NDArray[np.int64] | None = None
+    _kept_out: list[Batch] | None = None
 
     def run(self) -> Outcome:
         """Train to the last step.
@@ -121,30 +125,27 @@ class Trainer:
         options, world = self.options, self.world
         if options.threads is not None:
             torch.set_num_threads(options.threads)
-        order: SampleOrder | LengthBuckets = SampleOrder(self.training.weight, options.batch_size, options.seed)
-        if options.text_length.window > 1 and self.text_lengths is not None:
-            order = LengthBuckets(order, self.text_lengths, options.text_length.window, options.seed)
         torch.manual_seed(options.seed)
         config = config_of(self.base, options.model)
         check_trainable(config, options)
         model = self._model(config)
         towers = self._towers(model)
         parts = self._parts(model)
-        first, history = load_newest_state(self.scratch, parts)
+        done = load_newest_state(self.scratch, parts)
+        history = done.history
         geometry = Geometry.of(config["preprocess_cfg"])
-        samples = ShardSamples(self.training, geometry, options.augmentation, options.seed, options.feed.cache)
-        draws = order.batches(first, options.steps, rank=world.rank, world_size=world.size)
+        prepared = Preparation(geometry, options.augmentation, options.seed, options.feed.decode)
         tokenizer = tokenizer_of(config, folder_of(self.base))
-        stream = feed(samples, draws, tokenizer, options.feed)
+        stream = self._feed(done, prepared, tokenizer)
         machine = options.machine
         meter = _Meter(stream, options.batch_size, self.flops_per_pair / (machine.teraflops * 1e12 * machine.devices))
         validate = partial(self._validate, geometry=geometry, tokenizer=tokenizer)
         shortens = options.text_length.variable and ignores_padding(config)
-        for step, batch in enumerate(stream, start=first):
+        for step, batch in enumerate(stream, start=done.steps):
             if shortens:
                 batch = replace(batch, tokens=without_padding(batch.tokens, options.text_length.multiple))
             row = self._step(step, batch, towers, parts, geometry)
-            row["epoch"] = order.epoch_of(step)
+            row["epoch"] = stream.epoch_of(step)
             if self._is_due(step, options.checkpoints.validate_every) and self._takes_part:
                 result = self._result(parts, config)
                 row |= validate(result) if world.is_main else {}
@@ -154,8 +155,8 @@ class Trainer:
             else:
                 history.append(row)
             self._report(row, meter)
-            if self._is_due(step, options.checkpoints.every) and self._takes_part and step + 1 < options.steps:
-                self._save(step + 1, parts, history)
+            if self._is_due(step, options.checkpoints.every) and step + 1 < options.steps:
+                self._save(Progress(step + 1, history, world.merged(stream.position)), parts)
         n_skipped, best = int(world.total(stream.n_skipped)), best_step(history)
         kept = None if best is None else (best, best_path(self.scratch, best))
         return Outcome(self._result(parts, config).eval(), config, history, n_skipped, kept)
@@ -165,19 +166,36 @@ class Trainer:
         model = create(config).to(self.world.device)
         model.load_state_dict(dict(state))
         geometry = Geometry.of(config["preprocess_cfg"])
-        tokenizer = tokenizer_of(config, folder_of(self.base))
-        return validate(model, self.validation, self.options, geometry=geometry, tokenizer=tokenizer)
+        return self._validate(model, geometry=geometry, tokenizer=tokenizer_of(config, folder_of(self.base)))
 
     @property
     def _takes_part(self) -> bool:
         """Whether this process does something where weights are measured or saved: gather shares, or the work."""
         return self.world.is_main or self._is_sharded
 
-    def _save(self, steps_done: int, parts: Trainable, history: list[dict[str, Any]]) -> None:
+    def _feed(self, done: Progress, preparation: Preparation, tokenizer: TextTokenizer) -> Feed:
+        """This process's batches of the steps that are left."""
+        options, world = self.options, self.world
+        steps, share = (done.steps, options.steps), (world.rank, world.size)
+        if isinstance(self.training, StreamedSamples):
+            return self.training.feed(
+                preparation, tokenizer, options.feed, steps=steps, position=done.position, share=share
+            )
+        order: SampleOrder | LengthBuckets = SampleOrder(self.training.weight, options.batch_size, options.seed)
+        if options.text_length.window > 1 and self.text_lengths is not None:
+            order = LengthBuckets(order, self.text_lengths, options.text_length.window, options.seed)
+        draws = order.batches(*steps, rank=world.rank, world_size=world.size)
+        found = feed(ShardSamples(self.training, preparation, options.feed.cache), draws, tokenizer, options.feed)
+        found.epoch_of = order.epoch_of
+        return found
+
+    def _save(self, progress: Progress, parts: Trainable) -> None:
+        if not self._takes_part:
+            return
         state = capture(parts)
         if self.world.is_main:
-            save_state(self.scratch, steps_done, state, history, keep=self.options.checkpoints.keep)
-            forget_old_best(self.scratch, best_step(history))
+            save_state(self.scratch, progress, state, keep=self.options.checkpoints.keep)
+            forget_old_best(self.scratch, best_step(progress.history))
 
     def _result(self, parts: Trainable, config: dict[str, Any]) -> ClipModel:
         """The weights that are measured and saved, whole."""
@@ -278,7 +296,18 @@ class Trainer:
         return torch.autocast(self.world.device.type, dtype=torch.bfloat16)
 
     def _validate(self, model: ClipModel, *, geometry: Geometry, tokenizer: TextTokenizer) -> dict[str, float]:
-        return validate(model, self.validation, self.options, geometry=geometry, tokenizer=tokenizer)
+        return validate(model, self._held_out(Preparation(geometry), tokenizer), geometry)
+
+    def _held_out(self, preparation: Preparation, tokenizer: TextTokenizer) -> Iterable[Batch]:
+        options, count = self.options, self.options.checkpoints.validation_samples
+        if isinstance(self.validation, Places):
+            draws = [Draw(0, index) for index in range(min(len(self.validation), count))]
+            size = options.batch_size
+            batches = [draws[first : first + size] for first in range(0, len(draws), size)]
+            return feed(ShardSamples(self.validation, preparation), batches, tokenizer, options.feed)
+        if self._kept_out is None:
+            self._kept_out = held_out(self.validation, options.stream, preparation, tokenizer, count=count)
+        return self._kept_out
 
     def _is_due(self, step: int, every: int) -> bool:
         return (step + 1) % every == 0 or step + 1 == self.options.steps
@@ -287,13 +316,23 @@ class Trainer:
         if not self.world.is_main:
             return
         speed = meter.tick()
-        self.log.log({**{k: v for k, v in row.items() if k != "step"}, **speed}, step=row["step"])
+        streamed = self._streamed(row["step"] + 1, meter.stream)
+        self.log.log({**{k: v for k, v in row.items() if k != "step"}, **speed, **streamed}, step=row["step"])
         if meter.is_time_for_a_line() or row["step"] + 1 == self.options.steps:
             logger.info(
                 "training: step %d of %d, loss %.3f, %.0f pairs/s, waiting for data %.0f %%",
                 row["step"] + 1, self.options.steps, row["loss"], speed["feed/pairs_per_second"],
                 100 * speed["feed/wait_fraction"],
             )  # fmt: skip
+
+    def _streamed(self, steps: int, stream: Feed) -> dict[str, float]:
+        """Samples seen of each source by all processes, and what became of what this one read."""
+        if not isinstance(self.training, StreamedSamples):
+            return {}
+        tally = stream.tally
+        read = {"read": tally.read, "left_out": tally.left_out, "rejected": tally.rejected.total()}
+        seen = {f"seen/{name}": count for name, count in self.training.seen(steps).items()}
+        return {f"feed/{name}": float(count) for name, count in {**read, **seen}.items()}
 
 
 def best_step(history: Sequence[Mapping[str, Any]]) -> int | None:
@@ -306,18 +345,10 @@ def _recall(row: Mapping[str, Any]) -> float:
     return mean_recall({name: value for name, value in row.items() if name.startswith("validation/")})
 
 
-def validate(
-    model: ClipModel, places: Places, options: TrainOptions, *, geometry: Geometry, tokenizer: TextTokenizer
-) -> dict[str, float]:
-    """Validation retrieval of a model; empty when the split has fewer than two samples."""
-    n_samples = min(len(places), options.checkpoints.validation_samples)
-    if n_samples < 2:
-        return {}
-    draws = [Draw(0, index) for index in range(n_samples)]
-    batches = [draws[first : first + options.batch_size] for first in range(0, n_samples, options.batch_size)]
-    samples = ShardSamples(places, geometry)
-    stream = feed(samples, batches, tokenizer, options.feed)
-    scores = retrieval(*encode(model, stream, geometry))
+def validate(model: ClipModel, batches: Iterable[Batch], geometry: Geometry) -> dict[str, float]:
+    """Validation retrieval of a model; empty when there are fewer than two samples."""
+    image_NE, text_NE = encode(model, batches, geometry)
+    scores = retrieval(image_NE, text_NE) if len(image_NE) > 1 else {}
     return {f"validation/{name}": value for name, value in scores.items()}
 
 

@@ -24,7 +24,7 @@ def encode(model: ClipModel, batches: Iterable[Batch], geometry: Geometry) -> tu
     """Features of all pairs of the batches.
 
     Returns:
-        Image features and text features, float32 (N, E), L2-normalized.
+        Image features and text features, float32 (N, E), L2-normalized; (0, 0) of no batches.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -35,6 +35,8 @@ def encode(model: ClipModel, batches: Iterable[Batch], geometry: Geometry) -> tu
             images.append(model.encode_image(normalize(batch.images.to(device), geometry), normalize=True))
             texts.append(model.encode_text(batch.tokens.to(device), normalize=True))
     model.train(was_training)
+    if not images:
+        return torch.empty(0, 0), torch.empty(0, 0)
     return torch.cat(images).float(), torch.cat(texts).float()
 
 

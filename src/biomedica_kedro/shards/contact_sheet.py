@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -40,22 +42,33 @@ def contact_sheet(shards: BatchFolder, metadata: BatchFolder, options: SheetOpti
         metadata: `dataset_metadata`.
         options: how many images, and the seed.
     """
+    rows = _draw(metadata, options)
+    samples = (read_sample(shards.path / row["shard"], row["offset"], row["n_bytes"]) for row in rows)
+    titles = [f"{row['primary_label'] or 'unlabeled'}\n{row['license_code']}" for row in rows]
+    return sheet_of([(sample.image, title, sample.caption) for sample, title in zip(samples, titles, strict=True)])
+
+
+def sheet_of(shown: Sequence[tuple[bytes, str, str]]) -> Figure:
+    """Draw images with a title above and their caption below.
+
+    Args:
+        shown: an image file's bytes, title and caption of each; one that does not open is an empty place.
+    """
     from matplotlib.figure import Figure
 
-    drawn = _draw(metadata, options)
-    n_rows = -(-len(drawn) // _COLUMNS)
+    n_rows = max(1, -(-len(shown) // _COLUMNS))
     figure = Figure(figsize=(2.4 * _COLUMNS, 2.5 * n_rows))
     axes = figure.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
     figure.subplots_adjust(0.01, 0.04, 0.99, 0.96, wspace=0.08, hspace=0.5)
     for ax in axes:
         ax.axis("off")
-    for ax, row in zip(axes, drawn, strict=False):
-        sample = read_sample(shards.path / row["shard"], row["offset"], row["n_bytes"])
-        thumbnail = decode_image(sample.image, _EDGE)
-        thumbnail.thumbnail((_EDGE, _EDGE))
-        ax.imshow(thumbnail)
-        ax.set_title(f"{row['primary_label'] or 'unlabeled'}\n{row['license_code']}", fontsize=8)
-        caption = textwrap.shorten(_printable(row["caption"]), 110)
+    for ax, (image, title, text) in zip(axes, shown, strict=False):
+        with contextlib.suppress(OSError):
+            thumbnail = decode_image(image, _EDGE)
+            thumbnail.thumbnail((_EDGE, _EDGE))
+            ax.imshow(thumbnail)
+        ax.set_title(title, fontsize=8)
+        caption = textwrap.shorten(_printable(text), 110)
         ax.text(0.5, -0.03, textwrap.fill(caption, 38), fontsize=6, ha="center", va="top", transform=ax.transAxes)
     return figure
 

@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from fsspec.core import url_to_fs
+import pyarrow.compute as pc
 
-from biomedica_kedro.records import DATASET_METADATA
-from biomedica_kedro.shards.writer import SUFFIX
+from biomedica_kedro.records import DATASET_METADATA, Split
+from biomedica_kedro.shards.places import (
+    DEFAULT_ACCESS,
+    SUFFIX,
+    SUFFIXES,
+    Access,
+    Url,
+    file_system,
+    list_files,
+    list_shards,
+    patiently,
+)
+from biomedica_kedro.shards.reader import Reading, ShardError, read_entries
+from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.stages import BatchFolder
 
 if TYPE_CHECKING:
@@ -33,26 +43,51 @@ SHARD_CONTENTS = DATASET_METADATA.append(pa.field("content", pa.string()))
 # Folders of shards and of metadata: as published, and as the pipeline leaves them.
 LAYOUTS = (("shards", "metadata"), ("dataset_shards", "dataset_metadata"))
 
-Url = str | Path
-
+REPACK = "read it sequentially, or repack it with `python -m biomedica_kedro.shards convert`"
 _ROWS_A_BATCH = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
-    """Where chosen samples lie; small, and cheap to send to a worker.
+    """Where chosen samples lie: arrays, so that 24 million rows fit in memory and are cheap to send to a worker.
 
     Attributes:
-        shards: URLs.
+        shards: URLs, or paths.
         shard: for each sample which of `shards` holds it.
         offset: first byte of its run of members.
         n_bytes: length of the run.
+        weight: expected appearances in an epoch; 1 when not given.
     """
 
     shards: list[str]
     shard: npt.NDArray[np.int32]
     offset: npt.NDArray[np.int64]
     n_bytes: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shards", [str(shard) for shard in self.shards])
+        if len(self.weight) != len(self.shard):
+            object.__setattr__(self, "weight", np.ones(len(self.shard), np.float32))
+
+    @classmethod
+    def of(cls, manifest: pa.Table, split: Split, shards: Url) -> Places:
+        """The samples of a split of a training manifest.
+
+        Args:
+            manifest: with the columns shard (without its suffix), offset, n_bytes, split and weight.
+            split: train or validation.
+            shards: folder of the tar files.
+        """
+        rows = manifest.filter(pc.equal(manifest["split"], split.value))
+        names = rows["shard"].combine_chunks().dictionary_encode()
+        return cls(
+            [f"{str(shards).rstrip('/')}/{name}{SUFFIX}" for name in names.dictionary.to_pylist()],
+            names.indices.to_numpy(zero_copy_only=False).astype(np.int32),
+            rows["offset"].to_numpy(),
+            rows["n_bytes"].to_numpy(),
+            rows["weight"].to_numpy().astype(np.float32),
+        )
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -66,26 +101,32 @@ class Places:
         return digest.hexdigest()[:32]
 
 
-def locate(urls: Url | Sequence[Url], *, metadata: Url | None = None, where: str | None = None) -> Places:
+def locate(
+    urls: Url | Sequence[Url],
+    *,
+    metadata: Url | None = None,
+    where: str | None = None,
+    access: Access = DEFAULT_ACCESS,
+) -> Places:
     """Find the samples to read, in order of shard and offset.
 
     Args:
         urls: a folder that holds shards and their metadata (see `LAYOUTS`); a folder of shards, with `metadata`; or
-            shards one by one, which are then scanned once for their samples. Anything fsspec opens.
-        metadata: folder of the metadata table.
+            shards one by one or by a pattern, which are then read once for their samples; see `places.list_shards`.
+        metadata: folder of the metadata table, or of the index that `python -m biomedica_kedro.shards index` made.
         where: SQL condition on the columns of the metadata table.
+        access: how the places are reached.
     Raises:
         FileNotFoundError: when there are no shards, or no metadata for `where`.
         ValueError: when the condition is not valid.
     """
     if isinstance(urls, str | Path):
-        shards, table = (str(urls), str(metadata)) if metadata is not None else _layout(str(urls))
-        if table is not None:
-            return _select(shards, table, where)
-        urls = _glob(shards, f"*{SUFFIX}")
+        found = table_of(str(urls), access) if metadata is None else (str(urls), str(metadata))
+        if found is not None:
+            return _select(*found, where, access)
     if where is not None:
         raise FileNotFoundError("a condition needs the metadata table: give its folder as `metadata`")
-    return _scan([str(url) for url in urls])
+    return _scan(list_shards(urls, access), access)
 
 
 def select_samples(metadata: BatchFolder | Url, where: str | None = None, columns: Sequence[str] = ()) -> pa.Table:
@@ -99,19 +140,23 @@ def select_samples(metadata: BatchFolder | Url, where: str | None = None, column
         FileNotFoundError: when the folder holds no table.
         ValueError: when the condition is not valid; names the columns there are.
     """
-    return _query(metadata, where, columns).read_all()
+    return _query(metadata, where, columns, DEFAULT_ACCESS).read_all()
 
 
-def _query(metadata: BatchFolder | Url, where: str | None, columns: Sequence[str]) -> pa.RecordBatchReader:
+def _query(
+    metadata: BatchFolder | Url, where: str | None, columns: Sequence[str], access: Access
+) -> pa.RecordBatchReader:
     """The rows, batch by batch."""
     import duckdb
 
     url = str(metadata.path if isinstance(metadata, BatchFolder) else metadata)
-    files = _glob(url, "*.parquet")
+    files = list_files(url, "*.parquet", access)
+    if not files:
+        raise FileNotFoundError(f"{url} holds no *.parquet: give the folder of the metadata table")
     connection = duckdb.connect()
     with contextlib.suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets there is no bar to silence
         connection.execute("SET enable_progress_bar = false")
-    rows = connection.from_arrow(_remote_table(files)) if "://" in url else connection.read_parquet(files)
+    rows = connection.from_arrow(_remote_table(files, access)) if "://" in url else connection.read_parquet(files)
     try:
         chosen = rows if where is None else rows.filter(f"({where})")
         projected = chosen.project(", ".join(f'"{name}"' for name in columns or rows.columns))
@@ -121,20 +166,20 @@ def _query(metadata: BatchFolder | Url, where: str | None, columns: Sequence[str
     return reader
 
 
-def _remote_table(files: list[str]) -> pyarrow.dataset.Dataset:
+def _remote_table(files: list[str], access: Access) -> pyarrow.dataset.Dataset:
     """A table DuckDB pushes columns and conditions down to, over any file system of fsspec."""
     import pyarrow.dataset
 
-    system = url_to_fs(files[0])[0]
+    system = file_system(files[0], access)[0]
     return pyarrow.dataset.dataset(
         [system._strip_protocol(file) for file in files], format="parquet", filesystem=system
     )
 
 
-def _select(shards: str, metadata: str, where: str | None) -> Places:
+def _select(shards: str, metadata: str, where: str | None, access: Access) -> Places:
     numbers: dict[str, int] = {}
     parts: list[tuple[Any, Any, Any]] = []
-    for batch in _query(metadata, where, ["shard", "offset", "n_bytes"]):
+    for batch in _query(metadata, where, ["shard", "offset", "n_bytes"], access):
         names = batch["shard"].dictionary_encode()
         known = [numbers.setdefault(name, len(numbers)) for name in names.dictionary.to_pylist()]
         shard = np.array(known, dtype=np.int32)[names.indices.to_numpy()]
@@ -146,43 +191,30 @@ def _select(shards: str, metadata: str, where: str | None) -> Places:
     shard, offset, n_bytes = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
     shard = rank[shard]
     order = np.lexsort((offset, shard))
-    urls = [f"{shards.rstrip('/')}/{name}" for name in listed]
+    # An index of shards in several folders holds whole URLs.
+    urls = [name if "/" in name else f"{shards.rstrip('/')}/{name}" for name in listed]
     return Places(urls, shard[order], offset[order], n_bytes[order])
 
 
-def _scan(urls: list[str]) -> Places:
-    """Places from the headers of the tars alone."""
-    if not urls:
-        raise FileNotFoundError("no shards were given")
+def _scan(urls: list[str], access: Access) -> Places:
+    """Places of the samples that can be used, from one pass over the shards."""
     rows: list[tuple[int, int, int]] = []
     for number, url in enumerate(urls):
-        with fsspec.open(url, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            start: int | None = None
-            for member in tar:
-                start = member.offset if start is None else start
-                if member.name.partition(".")[2] == "json":
-                    end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-                    rows.append((number, start, end - start))
-                    start = None
+        for entry in read_entries(url, Reading(columns=()), access):
+            if not entry.is_place:
+                raise ShardError(f"{url} is compressed, or its members lie apart: {REPACK}")
+            if isinstance(entry.value, Sample):
+                rows.append((number, entry.place.offset, entry.place.n_bytes))
     columns: Any = np.array(rows, dtype=np.int64).reshape(-1, 3).T
     return Places(urls, columns[0].astype(np.int32), columns[1], columns[2])
 
 
-def _layout(url: str) -> tuple[str, str | None]:
-    if url.endswith(SUFFIX) or "*" in url:
-        return url, None
-    system, path = url_to_fs(url)
+def table_of(url: str, access: Access = DEFAULT_ACCESS) -> tuple[str, str] | None:
+    """Folders of the shards and of the metadata below a folder; None when it is no data set of ours."""
+    if url.lower().endswith(SUFFIXES) or "*" in url or "{" in url:
+        return None
+    system, path = file_system(url, access)
     for shards, metadata in LAYOUTS:
-        if system.isdir(f"{path.rstrip('/')}/{shards}"):
+        if patiently(access, system.isdir, f"{path.rstrip('/')}/{shards}"):
             return f"{url.rstrip('/')}/{shards}", f"{url.rstrip('/')}/{metadata}"
-    return url, None
-
-
-def _glob(url: str, pattern: str) -> list[str]:
-    """Files of a folder, or that a pattern names, sorted, as URLs."""
-    system, path = url_to_fs(url)
-    is_pattern = "*" in path or path.endswith(SUFFIX)
-    found = sorted(system.glob(path if is_pattern else f"{path.rstrip('/')}/{pattern}"))
-    if not found:
-        raise FileNotFoundError(f"{url} holds no {pattern}: give the folder of the shards or of the metadata table")
-    return [system.unstrip_protocol(file) for file in found] if "://" in url else found
+    return None

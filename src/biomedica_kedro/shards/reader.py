@@ -6,125 +6,162 @@ Nothing is ever unpickled or executed: a member is an image's bytes, UTF-8 text,
 from __future__ import annotations
 
 import io
-import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import fsspec
-import orjson
+from biomedica_kedro.records import DataError, Reject, RejectReason
+from biomedica_kedro.shards.body import open_shard
+from biomedica_kedro.shards.members import (
+    DEFAULT_FORMAT,
+    Group,
+    Part,
+    ShardError,
+    ShardFormat,
+    groups_of,
+    has_caption,
+    read_members,
+    sample_of,
+)
+from biomedica_kedro.shards.places import DEFAULT_ACCESS, Access, file_system, local_path
+from biomedica_kedro.shards.samples import Place, Sample
 
-from biomedica_kedro.shards.samples import Sample
+__all__ = ["Entry", "Reading", "ShardError", "parse_sample", "read_entries", "read_sample", "read_shard"]
+
+STAGE = "read_shards"
 
 
-class ShardError(Exception):
-    """A shard does not hold what its index says."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is wanted of the samples of a shard.
+
+    Attributes:
+        form: how they lie.
+        columns: fields of the record that are wanted; None gives all, an empty tuple none.
+        has_records: samples have a `.json`: where members lie apart, those without it wait for it.
+    """
+
+    form: ShardFormat = DEFAULT_FORMAT
+    columns: tuple[str, ...] | None = None
+    has_records: bool = False
+
+    def is_whole(self, group: Group) -> bool:
+        """Whether a group has all members that its sample needs."""
+        needed = {Part.IMAGE, Part.CAPTION if self.form.caption_field is None else Part.RECORD}
+        if self.has_records and self.columns != ():
+            needed.add(Part.RECORD)
+        return needed <= group.parts.keys()
+
+
+DEFAULT_READING = Reading()
+
+
+class Entry(NamedTuple):
+    """A sample, or why it cannot be used.
+
+    Attributes:
+        value: one of the two.
+        place: of its first member, up to the end of its last one.
+        names: extensions of all its members.
+        is_place: reading from `place.offset` on gives this and all later entries: false in compressed shards, and
+            once members lie apart.
+    """
+
+    value: Sample | Reject
+    place: Place
+    names: list[str]
+    is_place: bool
+
+
+def read_entries(
+    url: str | Path, reading: Reading = DEFAULT_READING, access: Access = DEFAULT_ACCESS, *, start: int = 0
+) -> Iterator[Entry]:
+    """Every sample of a shard of any origin, in one sequential pass; what cannot be used is a reject, not an error.
+
+    Args:
+        url: a path or any URL; see `body.open_shard`.
+        reading: what is wanted.
+        access: how its place is reached.
+        start: an `offset` of an earlier entry, to begin there.
+    Raises:
+        FileNotFoundError: when it is not there.
+        ShardError: when it is not a whole tar; names it.
+    """
+    name = str(url).rpartition("/")[2]
+    with open_shard(url, access, start=start) as (file, has_places):
+        groups = groups_of(read_members(file, start=start), reading.form, needed=reading.is_whole)
+        try:
+            for group in groups:
+                place = Place(group.key, group.offset, group.end - group.offset)
+                is_place = has_places and group.can_restart
+                yield Entry(_value(group, reading, name), place, group.names, is_place)
+        except ShardError as error:
+            raise ShardError(f"{url}: {error}") from error
+
+
+def read_shard(path: str | Path, form: ShardFormat = DEFAULT_FORMAT) -> Iterator[Sample]:
+    """Every sample of a shard, in order, in one sequential pass; captions as they are, empty ones too.
+
+    Raises:
+        ShardError: when the shard is not whole, or a sample cannot be used.
+    """
+    for entry in read_entries(path, Reading(form.model_copy(update={"no_caption": ()}))):
+        if isinstance(entry.value, Reject):
+            raise ShardError(f"{entry.value.source}: {entry.value.reason}: {entry.value.detail}")
+        yield entry.value
 
 
 def read_sample(path: str | Path, offset: int, n_bytes: int) -> Sample:
     """Read one sample without touching the rest of its shard.
 
     Args:
-        path: a shard's path, or any URL that fsspec opens.
+        path: a shard's path, or any URL.
         offset: where the sample's run of members begins.
         n_bytes: length of the run.
     Raises:
         ShardError: when the bytes there are not one whole sample.
     """
-    url = str(path)
     # The built-in file costs a tenth of fsspec's, once a sample.
-    with Path(url).open("rb") if "://" not in url else fsspec.open(url, "rb") as file:
-        file.seek(offset)
-        run = file.read(n_bytes)
+    local = local_path(path)
+    if local is not None:
+        with local.open("rb") as file:
+            file.seek(offset)
+            run = file.read(n_bytes)
+    else:
+        system, inside = file_system(path)
+        run = system.cat_file(inside, offset, offset + n_bytes)
     try:
-        return parse_sample(run)
-    except ShardError as error:
+        return parse_sample(run, n_bytes=n_bytes)
+    except (ShardError, DataError) as error:
         raise ShardError(f"{path} at byte {offset}: {error}") from error
 
 
-def parse_sample(run: bytes, columns: Sequence[str] | None = None) -> Sample:
+def parse_sample(run: bytes, reading: Reading = DEFAULT_READING, *, n_bytes: int | None = None) -> Sample:
     """A sample from the bytes of its run of members.
 
     Args:
         run: the bytes.
-        columns: fields of the record that are wanted; None gives all, and with none the JSON is not parsed.
+        reading: what is wanted.
+        n_bytes: how many bytes they should be.
     Raises:
         ShardError: when the bytes are not one whole sample.
+        DataError: when a sample lacks its image or its caption, or its record is not JSON.
     """
-    (key, extension, image), (text_key, text, caption), (json_key, json, record) = _three_members(run)
-    if (text, json) != ("txt", "json") or not key == text_key == json_key:
-        raise ShardError(
-            f"expected the members {key}.<image>, {key}.txt, {key}.json; "
-            f"found {key}.{extension}, {text_key}.{text}, {json_key}.{json}"
-        )
-    return Sample(key, image, extension, caption.decode(), _fields(record, columns))
+    if n_bytes is not None and len(run) != n_bytes:
+        raise ShardError(f"expected {n_bytes} bytes, found {len(run)}: the shard is shorter than its index says")
+    groups = list(groups_of(read_members(io.BytesIO(run), is_run=True), reading.form))
+    if len(groups) != 1:
+        found = [f"{group.key}.{name}" for group in groups for name in group.names]
+        raise ShardError(f"expected the members of one sample, found {', '.join(found) or 'none'}")
+    return sample_of(groups[0], reading.form, reading.columns)
 
 
-def read_shard(path: str | Path) -> Iterator[Sample]:
-    """Every sample of a shard, in order, in one sequential pass.
-
-    Raises:
-        ShardError: when a sample is cut short.
-    """
-    with fsspec.open(str(path), "rb") as file, tarfile.open(fileobj=file, mode="r|") as tar:
-        members: list[tuple[str, str, bytes]] = []
-        for member in tar:
-            content = tar.extractfile(member)
-            key, _, extension = member.name.partition(".")
-            members.append((key, extension, content.read() if content else b""))
-            if extension == "json":
-                yield _sample(members)
-                members = []
-    if members:
-        raise ShardError(f"{path} ends within sample {members[0][0]!r}: the shard was cut short")
-
-
-def _sample(members: list[tuple[str, str, bytes]]) -> Sample:
-    contents = {extension: content for _, extension, content in members}
-    images = [extension for _, extension, _ in members if extension not in ("txt", "json")]
-    key = members[-1][0]
-    if len(images) != 1 or len(contents) != 3 or {name for name, _, _ in members} != {key}:
-        raise ShardError(f"sample {key!r} should be an image, a .txt and a .json; found {sorted(contents)}")
-    return Sample(key, contents[images[0]], images[0], contents["txt"].decode(), orjson.loads(contents["json"]))
-
-
-def _fields(record: bytes, columns: Sequence[str] | None) -> dict[str, Any]:
-    if columns is None:
-        parsed: dict[str, Any] = orjson.loads(record)
-        return parsed
-    if not columns:
-        return {}
-    parsed = orjson.loads(record)
-    return {name: parsed[name] for name in columns if name in parsed}
-
-
-def _three_members(run: bytes) -> list[tuple[str, str, bytes]]:
+def _value(group: Group, reading: Reading, shard: str) -> Sample | Reject:
     try:
-        members = _members(run)
-    except tarfile.TarError as error:
-        raise ShardError(f"not a run of tar members: {error}") from error
-    if len(members) != 3:
-        raise ShardError(f"expected three members, found {[f'{key}.{extension}' for key, extension, _ in members]}")
-    return members
-
-
-def _members(run: bytes) -> list[tuple[str, str, bytes]]:
-    """Members of a run; headers are parsed by the standard library, without the cost of a `TarFile` a sample."""
-    members = []
-    position = 0
-    while position < len(run):
-        header = tarfile.TarInfo.frombuf(run[position : position + tarfile.BLOCKSIZE], "utf-8", "strict")
-        if header.type == tarfile.GNUTYPE_LONGNAME:
-            with tarfile.open(fileobj=io.BytesIO(run), mode="r:") as tar:
-                return [_member(run, member.name, member.offset_data, member.size) for member in tar]
-        start = position + tarfile.BLOCKSIZE
-        members.append(_member(run, header.name, start, header.size))
-        position = start + -(-header.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-    return members
-
-
-def _member(run: bytes, name: str, start: int, size: int) -> tuple[str, str, bytes]:
-    if start + size > len(run):
-        raise ShardError(f"member {name} is cut short")
-    key, _, extension = name.partition(".")
-    return key, extension, run[start : start + size]
+        sample = sample_of(group, reading.form, reading.columns)
+        if not has_caption(sample.caption, reading.form):
+            raise DataError(RejectReason.NO_CAPTION, f"the caption is {sample.caption!r}")
+    except DataError as error:
+        return Reject(f"{shard}:{group.key}", STAGE, error.reason, error.detail)
+    return sample

@@ -1,13 +1,14 @@
-"""One image-caption sample as it lies in a shard: `{key}.{extension}`, `{key}.txt` and `{key}.json`.
+"""One image-caption sample as we write it into a shard: `{key}.{extension}`, `{key}.txt` and `{key}.json`.
 
-The three members of a sample follow each other, so one read of `n_bytes` at `offset` gives the whole of it.
+The three members of a sample follow each other, so one read of `n_bytes` at `offset` gives the whole of it. Samples of
+other origin have freer names and members; see `members`.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EXTENSION = re.compile(r"[a-z0-9]+")
@@ -20,11 +21,11 @@ class Sample:
     """An image with its caption and everything known about it.
 
     Attributes:
-        key: only `[A-Za-z0-9_-]`: readers split member names at the first dot.
+        key: name of its members up to the dot; in shards of ours only `[A-Za-z0-9_-]`.
         image: the image file's bytes.
         extension: "jpg", "png", ..., without the dot.
         caption: text of the caption.
-        record: the JSON record; see `shards.fields`.
+        record: the JSON record; see `shards.fields`; empty where there is none.
     """
 
     key: str
@@ -33,8 +34,13 @@ class Sample:
     caption: str
     record: dict[str, Any]
 
-    def __post_init__(self) -> None:
-        check_names(self.key, self.extension)
+
+class Place(NamedTuple):
+    """Where a sample's run of tar members lies in its shard."""
+
+    key: str
+    offset: int
+    n_bytes: int
 
 
 def check_names(key: str, extension: str) -> None:

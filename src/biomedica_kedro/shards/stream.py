@@ -4,72 +4,119 @@ Example:
     >>> for sample in stream("data/05_model_input", where="primary_label = 'Microscopy'", seed=1):  # doctest: +SKIP
     ...     sample.image, sample.caption, sample.record
 
-Nothing is decoded and nothing is executed: an image stays bytes until `resize.decode_image`.
+With a table of places (our metadata, or an index) samples are read in any order and what fails the condition is never
+read: `Stream`. Without one, shards are read from start to end, many at a time, and the condition is asked of the
+samples as they pass: `LaneStream`. Nothing is decoded and nothing is executed: an image stays bytes.
 """
 
 from __future__ import annotations
 
-import os
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Self
 
-import fsspec
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
-
-from biomedica_kedro.shards.index import Places, Url, locate
-from biomedica_kedro.shards.order import Rows, Shuffle, deal, read_order
-from biomedica_kedro.shards.reader import ShardError, parse_sample
+from biomedica_kedro.records import DataError, Reject
+from biomedica_kedro.shards.index import Places, locate, table_of
+from biomedica_kedro.shards.lanes import Lane, LaneReader, LaneState, Tally, lay_lanes
+from biomedica_kedro.shards.order import Rows, Shuffle, deal, read_order, share
+from biomedica_kedro.shards.places import DEFAULT_ACCESS, SUFFIX, Access, Url, list_shards, local_path
+from biomedica_kedro.shards.ranges import RunReader
+from biomedica_kedro.shards.reader import STAGE, Reading, ShardError, parse_sample
 from biomedica_kedro.shards.samples import Sample
+from biomedica_kedro.shards.sources import Source, StreamOptions, open_source
 
-_OPEN_FILES = 64
 _BLOCKS_AHEAD = 2
+_ORDER = 2  # raised when the same seed gives another order than before
 
 
 class ResumeError(ValueError):
     """A state belongs to another stream."""
 
 
+class Uneven(StrEnum):
+    """What becomes of the last blocks, where ranks would get unequal numbers of them.
+
+    KEEP: ranks get what there is. DROP: all get as many as the least. PAD: all get as many as the most, some samples
+    twice.
+    """
+
+    KEEP = "keep"
+    DROP = "drop"
+    PAD = "pad"
+
+
 def stream(
-    urls: Url | Sequence[Url],
+    urls: Url | Source | Sequence[Url | Source],
     *,
     metadata: Url | None = None,
     where: str | None = None,
     columns: Sequence[str] | None = None,
     shuffle: Shuffle | str = Shuffle.SAMPLES,
     seed: int = 0,
-    epoch: int = 0,
+    epoch: int | None = 0,
     rank: int = 0,
     world_size: int = 1,
     block: int = 64,
+    options: StreamOptions | None = None,
     resume: Mapping[str, Any] | None = None,
-) -> Stream:
+) -> Stream | LaneStream:
     """Stream samples.
 
     Args:
-        urls: a folder with shards and metadata, a folder of shards, or shards one by one; local or any URL that fsspec
-            opens (http, s3, hf); see `index.locate`.
-        metadata: folder of the metadata table, when it is not beside the shards.
-        where: SQL condition on the columns of `dataset_metadata`; shards and samples that fail it are never read.
+        urls: a folder with shards and metadata, a folder of shards, shards one by one or by a pattern, local or any
+            URL (http, s3, gs, az, hf): see `index.locate` and `places.list_shards`; or a `Source` or several, which
+            say where their captions are and are always read sequentially.
+        metadata: folder of the metadata table or of an index, when it is not beside the shards.
+        where: SQL condition on the columns of `dataset_metadata`, or, without a table, on the fields of the records.
         columns: fields of the record that are wanted; None gives all, an empty list none.
-        shuffle: "samples", "shards" or "none"; see `Shuffle`.
+        shuffle: "samples", "shards" or "none"; see `Shuffle`. Without a table: any but "none" is random shards and
+            windows.
         seed: of the shuffle.
-        epoch: every epoch has an order of its own.
+        epoch: every epoch has an order of its own; None reads on for ever, where there is no table.
         rank: which of `world_size` readers this is; together they read every sample once.
         world_size: number of readers.
         block: samples that are read together, and dealt to one rank; the batch size is a good choice.
+        options: lanes, window and patience of sequential reading.
         resume: `state()` of an earlier stream, to go on after the last sample it gave.
     Raises:
-        FileNotFoundError: when there are no shards or no metadata.
-        ValueError: when the condition or the rank is not valid.
+        FileNotFoundError: when there are no shards.
+        ValueError: when the condition or the rank is not valid, or no sample can be used.
         ResumeError: when `resume` is the state of another stream.
     """
-    dealt = Deal(Shuffle(shuffle), seed=seed, epoch=epoch, rank=rank, world_size=world_size, block=block)
-    started = Stream(locate(urls, metadata=metadata, where=where), dealt, columns)
+    options = options or StreamOptions()
+    given = list(urls) if isinstance(urls, Sequence) and not isinstance(urls, str) else [urls]
+    started: Stream | LaneStream
+    access = options.access(Source(url=""))
+    sources = _sources(given, where, has_table=metadata is not None, access=access)
+    if sources is None:
+        if epoch is None:
+            raise ValueError("epoch=None reads on for ever, which needs a sequential stream: give the urls as `Source`")
+        dealt = Deal(Shuffle(shuffle), seed=seed, epoch=epoch, rank=rank, world_size=world_size, block=block)
+        table_urls: Any = given[0] if len(given) == 1 else given
+        started = Stream(locate(table_urls, metadata=metadata, where=where, access=access), dealt, columns, access)
+    else:
+        sets = [open_source(source, options, columns) for source in sources]
+        lanes = lay_lanes(sets, options.lanes, seed=seed, window=options.window, epoch=epoch)
+        started = LaneStream(lanes, rank, world_size)
     return started if resume is None else started.resumed(resume)
+
+
+def _sources(
+    given: Sequence[Url | Source], where: str | None, *, has_table: bool, access: Access
+) -> list[Source] | None:
+    """What is read sequentially; None where there is a table of places, or where one is quickly made."""
+    if any(isinstance(url, Source) for url in given):
+        return [url if isinstance(url, Source) else Source(url=str(url), where=where) for url in given]
+    urls = [str(url) for url in given]
+    if has_table or (len(urls) == 1 and table_of(urls[0], access) is not None):
+        return None
+    shards = list_shards(urls, access)
+    if where is None and all(local_path(shard) is not None and shard.endswith(SUFFIX) for shard in shards):
+        return None
+    return [Source(url=shards, where=where)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,40 +129,69 @@ class Deal:
     rank: int = 0
     world_size: int = 1
     block: int = 64
+    uneven: Uneven = Uneven.KEEP
 
     def rows(self, places: Places) -> Rows:
         """The rank's rows of `places`, in reading order."""
         order = read_order(places, self.shuffle, seed=self.seed, epoch=self.epoch)
+        rest = len(order) % (self.block * self.world_size)
+        if self.world_size > 1 and rest and self.uneven is Uneven.DROP:
+            order = order[:-rest]
+        if self.world_size > 1 and rest and self.uneven is Uneven.PAD:
+            order = order.take(range(len(order) + self.block * self.world_size - rest), mode="wrap")
         return deal(order, block=self.block, player=self.rank, players=self.world_size)
 
 
 class Stream(Iterator[Sample]):
-    """An iterator over samples that knows where it stands."""
+    """Samples by a table of places; knows where it stands.
 
-    def __init__(self, places: Places, dealt: Deal, columns: Sequence[str] | None = None) -> None:
+    Attributes:
+        places: of the chosen samples.
+        deal: order and share.
+        position: rows passed so far.
+        tally: of what was read; samples that cannot be used are passed over and counted.
+    """
+
+    def __init__(
+        self, places: Places, dealt: Deal, columns: Sequence[str] | None = None, access: Access = DEFAULT_ACCESS
+    ) -> None:
         self.places = places
         self.deal = dealt
-        self.columns = columns
+        self.reading = Reading(columns=None if columns is None else tuple(columns))
+        self.access = access
         self.position = 0
+        self.tally = Tally()
         self._rows = dealt.rows(places)
-        self._samples: Iterator[Sample] | None = None
+        self._samples: Iterator[Sample | Reject] | None = None
 
     def __len__(self) -> int:
         return len(self._rows) - self.position
 
     def __next__(self) -> Sample:
         if self._samples is None:
-            self._samples = read_rows(self.places, self._rows[self.position :], self.deal.block, self.columns)
-        sample = next(self._samples)
-        self.position += 1
-        return sample
+            self._samples = self.read(self._rows[self.position :])
+        for found in self._samples:
+            self.position += 1
+            self.tally.read += 1
+            if isinstance(found, Sample):
+                return found
+            self.tally.reject(found)
+        raise StopIteration
+
+    def read(self, rows: Rows) -> Iterator[Sample | Reject]:
+        """Samples in the order of rows; remote blocks are fetched ahead, a bounded number of them.
+
+        Raises:
+            ShardError: names the shard and the byte that do not hold a sample.
+        """
+        return read_rows(RunReader(self.places, self.access), rows, self.deal.block, self.reading)
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs to go on after the sample given last; plain JSON values."""
         d = self.deal
         return {
-            "samples": self.places.digest(), "shuffle": str(d.shuffle), "seed": d.seed, "epoch": d.epoch,
-            "rank": d.rank, "world_size": d.world_size, "block": d.block, "position": self.position,
+            "order": _ORDER, "samples": self.places.digest(), "shuffle": str(d.shuffle), "seed": d.seed,
+            "epoch": d.epoch, "rank": d.rank, "world_size": d.world_size, "block": d.block, "position": self.position,
         }  # fmt: skip
 
     def resumed(self, state: Mapping[str, Any]) -> Self:
@@ -124,73 +200,130 @@ class Stream(Iterator[Sample]):
         Raises:
             ResumeError: when the state is not of this stream; names the first difference.
         """
-        for name, mine in self.state().items():
-            if name != "position" and state.get(name) != mine:
-                raise ResumeError(
-                    f"cannot resume: {name} is {mine!r} here but {state.get(name)!r} in the state; "
-                    "stream the same samples with the same seed, epoch and ranks"
-                )
+        _check_same(self.state(), state, but="position")
         self.position = int(state["position"])
         self._samples = None
         return self
 
     def at_epoch(self, epoch: int) -> Stream:
         """The same samples in the order of another epoch, from the start."""
-        return Stream(self.places, replace(self.deal, epoch=epoch), self.columns)
+        return self.dealt(replace(self.deal, epoch=epoch))
+
+    def dealt(self, dealt: Deal) -> Stream:
+        """The same samples, dealt in another way, from the start."""
+        return Stream(self.places, dealt, self.reading.columns, self.access)
 
 
-def read_rows(places: Places, rows: Rows, block: int, columns: Sequence[str] | None) -> Iterator[Sample]:
+class LaneStream(Iterator[Sample]):
+    """Samples of shards read sequentially, one from each lane in turn; knows where it stands.
+
+    Attributes:
+        lanes: all there are, by number.
+        rank: which reader this is.
+        world_size: of how many.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], rank: int = 0, world_size: int = 1) -> None:
+        self.lanes = lanes
+        self.rank = rank
+        self.world_size = world_size
+        own = share(len(lanes), player=rank, players=world_size)
+        self._states: dict[int, LaneState] = {}
+        self._turn = deque(own)
+        self._reader: LaneReader | None = None
+
+    @property
+    def tally(self) -> Tally:
+        """What became of all that was read so far."""
+        return self._reader.tally if self._reader is not None else Tally()
+
+    def __next__(self) -> Sample:
+        if self._reader is None:
+            self._reader = LaneReader({number: self.lanes[number] for number in self._turn}, self._states)
+        while self._turn:
+            number = self._turn[0]
+            sample = self._reader.take(number)
+            if sample is not None:
+                self._turn.rotate(-1)
+                return sample
+            self._turn.popleft()
+        self._reader.close()
+        raise StopIteration
+
+    def state(self) -> dict[str, Any]:
+        """What `resume` needs to go on after the sample given last; plain JSON values."""
+        states = dict(self._states)
+        if self._reader is not None:
+            states |= {number: self._reader.state(number) for number in self._turn}
+        return {
+            **identity(self.lanes), "rank": self.rank, "world_size": self.world_size,
+            "lanes": [[number, *states.get(number, LaneState()).to_json()] for number in self._turn],
+        }  # fmt: skip
+
+    def resumed(self, state: Mapping[str, Any]) -> Self:
+        """This stream from a state on.
+
+        Raises:
+            ResumeError: when the state is not of this stream; names the first difference.
+        """
+        _check_same(self.state(), state, but="lanes")
+        self._turn = deque(int(values[0]) for values in state["lanes"])
+        self._states = {int(values[0]): LaneState.of(values[1:]) for values in state["lanes"]}
+        self._reader = None
+        return self
+
+    def at_epoch(self, epoch: int | None) -> LaneStream:
+        """The same shards in the order of another epoch, from the start."""
+        return LaneStream([replace(lane, epoch=epoch) for lane in self.lanes], self.rank, self.world_size)
+
+
+def identity(lanes: Sequence[Lane]) -> dict[str, Any]:
+    """What must be the same for the states of lanes to be of use."""
+    first = lanes[0]
+    labels = [f"{lane.shards.source.label} where {lane.shards.source.where}" for lane in lanes]
+    return {
+        "order": _ORDER, "n_lanes": len(lanes), "sources": list(dict.fromkeys(labels)), "seed": first.seed,
+        "window": first.window, "epoch": first.epoch, "shards": sorted({len(lane.shards.shards) for lane in lanes}),
+    }  # fmt: skip
+
+
+def read_rows(runs: RunReader, rows: Rows, block: int, reading: Reading) -> Iterator[Sample | Reject]:
     """Read samples in the order of `rows`; remote blocks are fetched ahead, a bounded number of them.
 
     Raises:
         ShardError: names the shard and the byte that do not hold a sample.
     """
-    blocks = (rows[start : start + block] for start in range(0, len(rows), block))
-    is_local = all(isinstance(url_to_fs(url)[0], LocalFileSystem) for url in places.shards[:1])
-    runs = _local_runs(places, blocks) if is_local else _remote_runs(places, blocks)
-    for row, run in runs:
+    blocks = (rows[start : start + block].tolist() for start in range(0, len(rows), block))
+    found = ((row, run) for own in blocks for row, run in zip(own, runs.read(own), strict=True))
+    for row, run in found if runs.is_local else _read_ahead(runs, blocks):
         try:
-            yield parse_sample(run, columns)
+            yield parse_sample(run, reading)
+        except DataError as error:
+            yield Reject(runs.where(row), STAGE, error.reason, error.detail)
         except ShardError as error:
-            url = places.shards[places.shard[row]]
-            raise ShardError(f"{url} at byte {places.offset[row]}: {error}") from error
+            raise ShardError(f"{runs.where(row)}: {error}") from error
 
 
-def _local_runs(places: Places, blocks: Iterator[Rows]) -> Iterator[tuple[int, bytes]]:
-    descriptors: OrderedDict[int, int] = OrderedDict()
-    try:
-        for rows in blocks:
-            for row in rows.tolist():
-                shard = int(places.shard[row])
-                if shard not in descriptors:
-                    if len(descriptors) >= _OPEN_FILES:
-                        os.close(descriptors.popitem(last=False)[1])
-                    descriptors[shard] = os.open(places.shards[shard].removeprefix("file://"), os.O_RDONLY)
-                yield row, os.pread(descriptors[shard], int(places.n_bytes[row]), int(places.offset[row]))
-    finally:
-        for descriptor in descriptors.values():
-            os.close(descriptor)
-
-
-def _remote_runs(places: Places, blocks: Iterator[Rows]) -> Iterator[tuple[int, bytes]]:
-    system = url_to_fs(places.shards[0])[0]
+def _read_ahead(runs: RunReader, blocks: Iterator[list[int]]) -> Iterator[tuple[int, bytes]]:
     with ThreadPoolExecutor(_BLOCKS_AHEAD) as pool:
-        waiting: list[tuple[Rows, Future[list[bytes]]]] = []
-        for rows in blocks:
-            waiting.append((rows, pool.submit(_fetch, system, places, rows)))
+        waiting: deque[tuple[list[int], Future[list[bytes]]]] = deque()
+        for own in blocks:
+            waiting.append((own, pool.submit(_read_all, runs, own)))
             if len(waiting) > _BLOCKS_AHEAD:
-                yield from _fetched(*waiting.pop(0))
-        for entry in waiting:
-            yield from _fetched(*entry)
+                own, fetched = waiting.popleft()
+                yield from zip(own, fetched.result(), strict=True)
+        for own, fetched in waiting:
+            yield from zip(own, fetched.result(), strict=True)
 
 
-def _fetched(rows: Rows, runs: Future[list[bytes]]) -> Iterator[tuple[int, bytes]]:
-    yield from zip(rows.tolist(), runs.result(), strict=True)
+def _read_all(runs: RunReader, rows: list[int]) -> list[bytes]:
+    return list(runs.read(rows))
 
 
-def _fetch(system: fsspec.AbstractFileSystem, places: Places, rows: Rows) -> list[bytes]:
-    starts = places.offset[rows]
-    urls = [system._strip_protocol(places.shards[shard]) for shard in places.shard[rows]]
-    ends = (starts + places.n_bytes[rows]).tolist()
-    runs: list[bytes] = system.cat_ranges(urls, starts.tolist(), ends, on_error="raise")
-    return runs
+def _check_same(mine: Mapping[str, Any], state: Mapping[str, Any], *, but: str) -> None:
+    for name, value in mine.items():
+        if name != but and state.get(name) != value:
+            raise ResumeError(
+                f"cannot resume: {name} is {value!r} here but {state.get(name)!r} in the state; "
+                "stream the same samples with the same seed, epoch and ranks"
+            )

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Protocol, Self
+from typing import BinaryIO, Protocol, Self
 
 import orjson
 
 from biomedica_kedro.pmc.tar import END, header_of, padding_of
+from biomedica_kedro.shards.places import SUFFIX as SUFFIX
+from biomedica_kedro.shards.samples import Place as Place
 from biomedica_kedro.shards.samples import Sample, check_names
 from biomedica_kedro.shards.targets import atomic_target
-
-SUFFIX = ".tar"
 
 
 class Writable(Protocol):
@@ -22,14 +22,6 @@ class Writable(Protocol):
     def write(self, content: bytes, /) -> int:
         """Append bytes."""
         ...
-
-
-class Place(NamedTuple):
-    """Where a sample's run of tar members lies in its shard."""
-
-    key: str
-    offset: int
-    n_bytes: int
 
 
 class ShardWriter:

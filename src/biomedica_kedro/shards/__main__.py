@@ -1,0 +1,136 @@
+"""Look at shards of any origin, and make them ready to stream.
+
+python -m biomedica_kedro.shards inspect URL                first samples as a table, and with --sheet as a picture
+python -m biomedica_kedro.shards lint URL                   what is wrong, with counts; exit status 1 when something is
+python -m biomedica_kedro.shards index URL --to FOLDER      one pass; then any order and SQL: stream(URL, metadata=...)
+python -m biomedica_kedro.shards convert URL --to FOLDER    shards of ours with the original bytes, and their index
+
+URL is a folder, a shard, or a pattern such as data-{000000..000123}.tar; local, http(s), s3, gs, az or hf.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from biomedica_kedro.pmc.patience import PATIENCE
+from biomedica_kedro.records import Reject
+from biomedica_kedro.shards import tools
+from biomedica_kedro.shards.members import KeySplit, ShardError
+from biomedica_kedro.shards.places import Access, list_shards
+from biomedica_kedro.shards.reader import Entry, Reading
+from biomedica_kedro.shards.sources import Source, StreamOptions, first_entries, open_source
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 1 when shards are wrong, 2 when they cannot be read."""
+    given = _parser().parse_args(arguments)
+    console = Console(soft_wrap=True, highlight=False)
+    source = Source(url=given.url, caption=given.caption, split=given.split)
+    try:
+        status: int = given.command(given, source, console)
+    except (OSError, ValueError, ShardError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"{given.name}: {error}", style="red", markup=False)
+        return 2
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m biomedica_kedro.shards", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, dest="name")
+    for name, command in (("inspect", _inspect), ("lint", _lint), ("index", _index), ("convert", _convert)):
+        one = commands.add_parser(name)
+        one.set_defaults(command=command)
+        one.add_argument("url", nargs="+")
+        one.add_argument("--caption", default="txt", help="extension of the caption's member, or json:FIELD")
+        one.add_argument("--split", type=KeySplit, default=KeySplit.FIRST, help="keys end at the first or the last dot")
+        if name in ("index", "convert"):
+            one.add_argument("--to", required=True, help="folder to write to, local or a URL")
+    commands.choices["inspect"].add_argument("--samples", type=int, default=12)
+    commands.choices["inspect"].add_argument("--sheet", type=Path, help="write a picture of them (.png)")
+    commands.choices["index"].add_argument("--columns", nargs="*", default=[], help="fields of the records to keep")
+    commands.choices["convert"].add_argument("--per-shard", type=int, default=10_000)
+    commands.choices["convert"].add_argument("--prefix", default="samples")
+    return parser
+
+
+def _inspect(given: argparse.Namespace, source: Source, console: Console) -> int:
+    access = Access(source.storage, PATIENCE)
+    shards = list_shards(source.url, access)
+    entries = first_entries(shards, Reading(source.form()), access, given.samples)
+    console.print(f"{len(shards)} shards, the first is {shards[0]}", markup=False)
+    table = Table("key", "members", "bytes", "caption, or why it cannot be used", "fields of the record")
+    for entry in entries:
+        table.add_row(*_described(entry))
+    console.print(table)
+    if given.sheet is not None:
+        _draw(entries, given.sheet)
+        console.print(f"drew {given.sheet}", markup=False)
+    return 0
+
+
+def _described(entry: Entry) -> tuple[str, ...]:
+    if isinstance(entry.value, Reject):
+        text, fields = f"REJECTED {entry.value.reason}: {entry.value.detail}", ""
+    else:
+        text, fields = entry.value.caption, ", ".join(entry.value.record)
+    cells = (entry.place.key, " ".join(entry.names), f"{entry.place.n_bytes:,}", text, fields)
+    return tuple(textwrap.shorten(cell, 160).replace("[", r"\[") for cell in cells)
+
+
+def _draw(entries: Sequence[Entry], path: Path) -> None:
+    from biomedica_kedro.shards.contact_sheet import sheet_of
+
+    samples = [entry.value for entry in entries if not isinstance(entry.value, Reject)]
+    figure = sheet_of([(sample.image, textwrap.shorten(sample.key, 40), sample.caption) for sample in samples])
+    figure.savefig(path, dpi=110)
+
+
+def _lint(given: argparse.Namespace, source: Source, console: Console) -> int:
+    access = Access(source.storage, PATIENCE)
+    shards = list_shards(source.url, access)
+    findings = tools.lint(shards, Reading(source.form()), access)
+    console.print(f"{len(shards)} shards, {findings.samples:,} samples that can be used", markup=False)
+    if not findings.counts:
+        console.print("nothing is wrong")
+        return 0
+    table = Table("finding", "count", "for example")
+    for what, count in findings.counts.most_common():
+        examples = "\n".join(textwrap.shorten(example, 160) for example in islice(findings.examples[what], 3))
+        table.add_row(what, f"{count:,}", examples.replace("[", r"\["))
+    console.print(table)
+    return 1
+
+
+def _index(given: argparse.Namespace, source: Source, console: Console) -> int:
+    shards = open_source(source, StreamOptions())
+    count, rejected = tools.write_index(shards, given.to, given.columns)
+    console.print(
+        f"indexed {count:,} samples of {len(shards.shards)} shards in {given.to}{_left(rejected)}", markup=False
+    )
+    return 0
+
+
+def _convert(given: argparse.Namespace, source: Source, console: Console) -> int:
+    shards = open_source(source, StreamOptions())
+    count, rejected = tools.convert(shards, given.to, per_shard=given.per_shard, prefix=given.prefix)
+    console.print(f"wrote {count:,} samples to {given.to}{_left(rejected)}", markup=False)
+    return 0
+
+
+def _left(rejected: dict[str, int]) -> str:
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejected.items()))
+    return f"; left out: {counts}" if counts else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
