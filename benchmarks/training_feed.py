@@ -72,7 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pythons = dict.fromkeys(("ours", "ours again", "decode"), sys.executable)
         pythons |= {name: environment((given.peers or Path(folder)) / name, PEERS[name]) for name in PEERS}
-        kinds = {"full": images, "resized": [resize_image(image, "jpg", 256, 90)[0] for image in images]}
+        kinds = {"full": images, "resized": [resize_image(image, 256, 90) or image for image in images]}
         distinct = len(set(images))
         record = {"images": f"{distinct} {'given' if given.images else 'synthetic'}", "rounds": given.rounds}
         with running({name: Arm(python, name.partition(" ")[0]) for name, python in pythons.items()}) as arms:

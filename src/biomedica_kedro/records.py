@@ -67,6 +67,7 @@ class RejectReason(StrEnum):
     MANUSCRIPT = "manuscript"
     HISTORICAL_OCR = "historical_ocr"
     LICENSE_GROUP = "license_group"
+    NO_LICENSE = "no_license"
     JOURNAL = "journal"
     DATE = "date"
     NO_MEDIA = "no_media"
@@ -181,10 +182,10 @@ SHARD_INDEX = _schema(shard=_S, license_group=_S, split=_S, rows=_I64, n_bytes=_
 
 DATASET_METADATA = _schema(
     key=_S, shard=_S, offset=_I64, n_bytes=_I64, split=_S, article_id=_S, pmcid=_S, pmid=_S, doi=_S, journal=_S,
-    publication_date=_S, article_type=_S, language=_S, license_code=_S, license_group=_S, redistributable=_B, kind=_S,
-    label=_S, caption=_S, caption_length=_I32, n_mentions=_I32, image_name=_S, image_format=_S, width=_I32, height=_I32,
-    image_bytes=_I64, sha256=_S, phash=_S, cluster_id=_I32, panel_type=_S, panel_subtype=_S, primary_label=_S,
-    primary_labels=_STRINGS, secondary_labels=_STRINGS, label_confidence=_F32,
+    publication_date=_S, article_type=_S, language=_S, license_code=_S, license_group=_S, redistributable=_B,
+    attribution=_S, kind=_S, label=_S, caption=_S, caption_length=_I32, n_mentions=_I32, image_name=_S, image_format=_S,
+    image_mode=_S, width=_I32, height=_I32, image_bytes=_I64, sha256=_S, phash=_S, cluster_id=_I32, panel_type=_S,
+    panel_subtype=_S, primary_label=_S, primary_labels=_STRINGS, secondary_labels=_STRINGS, label_confidence=_F32,
 )  # fmt: skip
 
 SCORES = _schema(

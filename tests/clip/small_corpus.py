@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from engine import commit, finish
 from PIL import Image
 
 from biomedica_kedro.clip.checkpoints import BaseModel
@@ -18,6 +18,9 @@ from biomedica_kedro.records import DATASET_METADATA, to_table
 from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.shards.writer import write_shard
 from biomedica_kedro.stages import BatchFolder
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for processes of their own
+from engine import commit, finish
 
 COLORS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "white": (240, 240, 240)}
 SPLITS = ("train", "train", "train", "train", "train", "train", "validation", "test")

@@ -12,8 +12,10 @@ from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from PIL import Image
 
+from biomedica_kedro.datasets.sources import EmbeddedCorpus
 from biomedica_kedro.hooks.places import PlaceHooks
 from biomedica_kedro.pipelines.serialization import create_pipeline
+from biomedica_kedro.pmc.source import INVENTORY
 from biomedica_kedro.shards.card import CardOptions
 from biomedica_kedro.shards.contact_sheet import SheetOptions
 from biomedica_kedro.shards.export import ExportOptions
@@ -46,6 +48,8 @@ def made(tmp_path_factory):
     catalog = DataCatalog.from_config(loader["catalog"])
     for name, folder in Corpus(figures(range(30)), retracted={3}).write(root / "upstream").items():
         catalog[name] = folder
+    catalog["article_source"] = EmbeddedCorpus(str(root))
+    catalog["article_inventory"] = INVENTORY.empty_table()
     parameters = loader["parameters"]["serialization"]
     assert parameters.keys() == MODELS.keys()
     for node, model in MODELS.items():
@@ -78,7 +82,8 @@ def test_audit_adds_up(catalog):
 def test_card_has_a_header_for_the_hub_and_the_counts(catalog):
     _, header, body = catalog.load("dataset_card").split("---\n", 2)
     header = yaml.safe_load(header)
-    assert [config["config_name"] for config in header["configs"]] == ["commercial", "noncommercial"]
+    assert [config["config_name"] for config in header["configs"]] == ["commercial", "noncommercial", "metadata"]
+    assert "synthetic" in header["tags"]
     assert "87 images with captions" in body
     assert "| Microscopy | " in body
     assert "| retracted | 3 |" in body

@@ -5,16 +5,21 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from engine import finish, run_node
 from PIL import Image
 
+from biomedica_kedro.datasets.sources import EmbeddedCorpus
 from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
 from biomedica_kedro.pmc.identifiers import batch_names, batch_of, pair_key
+from biomedica_kedro.pmc.source import INVENTORY
 from biomedica_kedro.records import ARTICLES, IMAGE_CAPTION_PAIRS, IMAGE_LABELS, to_table
+from biomedica_kedro.shards.card import CardOptions
 from biomedica_kedro.shards.export import ExportOptions
+from biomedica_kedro.shards.hub import HubOptions
 from biomedica_kedro.shards.layout import ShardOptions
 from biomedica_kedro.shards.selection import SampleOptions
 from biomedica_kedro.stages import BatchFolder
@@ -23,9 +28,10 @@ BATCHES = 3
 SAMPLES, SHARDS, IMAGES = SampleOptions(), ShardOptions(samples_per_shard=8), ExportOptions()
 
 
-def picture(seed: int) -> bytes:
+def picture(seed: int, image_format: str = "PNG", mode: str = "RGB") -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (48 + seed % 7, 32), (seed * 37 % 256, seed * 91 % 256, seed * 13 % 256)).save(file, "PNG")
+    image = Image.new("RGB", (48 + seed % 7, 32), (seed * 37 % 256, seed * 91 % 256, seed * 13 % 256))
+    image.convert("L").convert(mode).save(file, image_format) if mode != "RGB" else image.save(file, image_format)
     return file.getvalue()
 
 
@@ -36,8 +42,11 @@ class Figure:
     caption: str = ""
     redistributable: bool = True
     license_group: str = "commercial"
+    license_code: str | None = "CC BY"
     in_archive: bool = True
     label: str | None = "Microscopy"
+    image_format: str = "PNG"
+    mode: str = "RGB"
 
     @property
     def article_id(self) -> str:
@@ -45,7 +54,11 @@ class Figure:
 
     @property
     def file_name(self) -> str:
-        return f"fig{self.number}.png"
+        return f"fig{self.number}.{self.image_format.lower()}"
+
+    @property
+    def image(self) -> bytes:
+        return picture(self.article * 10 + self.number, self.image_format, self.mode)
 
     @property
     def key(self) -> str:
@@ -70,8 +83,7 @@ class Corpus:
             with ArchiveWriter(place) as archive:
                 for figure in figures:
                     if figure.in_archive:
-                        image = picture(figure.article * 10 + figure.number)
-                        archive.add(figure.article_id, figure.file_name, image, kind="media")
+                        archive.add(figure.article_id, figure.file_name, figure.image, kind="media")
             tables = {
                 "image_caption_pairs": to_table([pair(figure) for figure in figures], IMAGE_CAPTION_PAIRS),
                 "articles": to_table(self.articles(figures), ARTICLES),
@@ -86,12 +98,13 @@ class Corpus:
 
     def articles(self, figures: Sequence[Figure]) -> list[dict]:
         numbers = sorted({figure.article for figure in figures})
-        groups = {figure.article: figure.license_group for figure in figures}
+        of = {figure.article: figure for figure in figures}
         return [
             {
                 "article_id": f"PMC{n}.1", "pmcid": f"PMC{n}", "pmid": str(n), "title": f"Article {n}",
                 "journal": "J", "publication_date": f"20{n % 25:02d}-05", "abstract": "About it.",
-                "license_code": "CC BY", "license_group": groups[n], "is_retracted": n in self.retracted,
+                "license_code": of[n].license_code, "license_group": of[n].license_group,
+                "is_retracted": n in self.retracted,
                 "paragraphs": [{"index": 0, "section": "s", "text": "Text one."}, {"index": 1, "text": "Two."}],
                 "references": [{"id": "r1", "pmid": "7", "doi": None, "text": "Ref 7"}], "citation": "J 1",
             }
@@ -105,13 +118,15 @@ def commit(folder: BatchFolder, batch: str, table: pa.Table, *others: Path) -> N
 
 
 def pair(figure: Figure) -> dict:
-    image = picture(figure.article * 10 + figure.number)
+    image = figure.image
     return {
         "key": figure.key, "article_id": figure.article_id, "figure_id": f"F{figure.number}", "image_id": "i",
         "position": figure.number, "kind": "figure", "label": f"Figure {figure.number}",
         "caption": figure.caption or f"Caption of {figure.key}.", "mentions": [f"See Fig. {figure.number}."],
-        "license_code": "CC BY", "license_group": figure.license_group, "redistributable": figure.redistributable,
-        "file_name": figure.file_name, "format": "PNG", "width": 48, "height": 32, "mode": "RGB",
+        "license_code": figure.license_code, "license_group": figure.license_group,
+        "redistributable": figure.redistributable,
+        "file_name": figure.file_name, "format": figure.image_format, "mode": figure.mode,
+        "width": 48 + (figure.article * 10 + figure.number) % 7, "height": 32,
         "n_bytes": len(image), "sha256": hashlib.sha256(image).hexdigest(), "phash": "0f",
     }  # fmt: skip
 
@@ -127,6 +142,44 @@ def label(figure: Figure) -> dict:
 def figures(articles: range, per_article: int = 3) -> list[Figure]:
     groups = ("commercial", "noncommercial")
     return [Figure(a, n, license_group=groups[a % 2]) for a in articles for n in range(per_article)]
+
+
+def published(corpus: Corpus, root: Path, **options: Any) -> tuple[dict[str, BatchFolder], Path]:
+    """A corpus serialized below `root` and published to the folder `root / "published"`; both."""
+    samples = options.get("samples", SAMPLES)
+    found = serialize_corpus(corpus, root, **options)
+    given = {
+        "prepare_samples": samples,
+        "write_dataset_card": CardOptions(url=str(root / "published")),
+        "push_to_hub": HubOptions(url=str(root / "published")),
+    }
+    found["article_source"] = EmbeddedCorpus(str(root))
+    found["article_inventory"] = INVENTORY.empty_table()
+    for name in ("audit_shards", "summarize_audit", "write_dataset_card", "push_to_hub"):
+        found |= run_node(name, root, options=given, **found)
+    return found, root / "published"
+
+
+def mixed(articles: range) -> list[Figure]:
+    """Figures of all the formats and modes PMC has, with and without labels and dates, in two subsets."""
+    kinds = [
+        ("PNG", "RGB"),
+        ("JPEG", "RGB"),
+        ("PNG", "L"),
+        ("PNG", "RGBA"),
+        ("PNG", "I;16"),
+        ("TIFF", "L"),
+        ("GIF", "P"),
+    ]
+    groups = [("commercial", "CC BY"), ("noncommercial", "CC BY-NC-ND")]
+    return [
+        Figure(
+            a, n, image_format=kinds[(a + n) % 7][0], mode=kinds[(a + n) % 7][1], license_group=groups[a % 2][0],
+            license_code=groups[a % 2][1], label="Microscopy" if (a + n) % 3 else None,
+        )
+        for a in articles
+        for n in range(3)
+    ]  # fmt: skip
 
 
 Serialize = Callable[..., dict[str, BatchFolder]]

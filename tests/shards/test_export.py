@@ -51,10 +51,10 @@ def test_every_pair_is_published_or_excluded_for_a_reason(serialize, tmp_path):
 def test_sample_holds_the_published_bytes_and_the_25_published_fields(serialize, tmp_path):
     folders = serialize(Corpus(figures(range(6))), tmp_path)
     sample, row = sample_of(folders, "PMC3_1-F1-0")
-    assert (sample.image, sample.extension) == (picture(31), "png")
+    assert (sample.image, sample.extension) == (picture(31), "jpg")
     assert list(PUBLISHED_FIELDS) == [name for name in PUBLISHED_FIELDS if name in sample.record]
     assert sample.record["article_text"] == "Text one.\nTwo."
-    assert sample.record["image_context"]["fig1"] == ["See Fig. 1."]
+    assert sample.record["image_context"][1] == {"image_id": "fig1", "mentions": ["See Fig. 1."]}
     assert [entry["image_id"] for entry in sample.record["image_set"]] == ["fig0", "fig1", "fig2"]
     assert sample.record["article_date"] == "1051747200"
     assert (row["primary_label"], row["cluster_id"], row["journal"]) == ("Microscopy", 3, "J")

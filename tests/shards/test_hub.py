@@ -1,47 +1,126 @@
-from types import SimpleNamespace
-
 import huggingface_hub
+import pyarrow.parquet as pq
 import pytest
 
 from biomedica_kedro.shards.hub import HubOptions, publish_folders
+from biomedica_kedro.shards.publication import lay_out
+from biomedica_kedro.shards.releases import compare
 from biomedica_kedro.shards.stream import stream
 
-from .conftest import Corpus, figures
-
-
-class Hub:
-    """Stands for the network: keeps what would be uploaded."""
-
-    def __init__(self, endpoint):
-        self.endpoint = endpoint
-
-    def create_repo(self, repository, **options):
-        Hub.created = (self.endpoint, repository, options)
-
-    def upload_folder(self, *, folder_path, **options):
-        Hub.files = sorted(str(path.relative_to(folder_path)) for path in folder_path.rglob("*") if path.is_file())
-        Hub.keys = {sample.key for sample in stream(folder_path)}
-        return SimpleNamespace(oid="abc")
+from .conftest import Corpus, Figure, figures
+from .hub_server import Hub, serve
 
 
 def push(f, options):
     folders = {"shards": f["dataset_shards"], "metadata": f["dataset_metadata"], "articles": f["article_texts"]}
-    return publish_folders(folders, "# Card", {"name": "x"}, options)
+    reasons = {row["key"]: row["reason"] for row in f["withdrawn_samples"].table().to_pylist()}
+    return publish_folders(folders, "# Card", {"name": "x"}, options, reasons)
 
 
-def test_published_folder_streams_by_itself_and_leaves_empty_tables_out(serialize, tmp_path, monkeypatch):
-    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub on this machine, without repository."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    held = Hub()
+    server = serve(held)
+    yield held
+    server.shutdown()
+
+
+def to(hub, **options):
+    return HubOptions(repository="someone/pairs", endpoint=hub.url, files_per_commit=3, **options)
+
+
+def actions(receipt):
+    return {(row["subset"], row["action"]): row["files"] for row in receipt["changes"]}
+
+
+def test_dry_run_tells_files_and_bytes_by_license_and_sends_nothing(serialize, tmp_path, hub):
     f = serialize(Corpus(figures(range(6))), tmp_path)
-    options = HubOptions(repository="someone/pairs", endpoint="http://127.0.0.1:9")
-    assert push(f, options) == {"repository": "someone/pairs", "commit": "abc", "url": None}
-    assert Hub.created == (
-        "http://127.0.0.1:9",
-        "someone/pairs",
-        {"repo_type": "dataset", "private": True, "exist_ok": True},
+    receipt = push(f, to(hub, dry_run=True))
+    # a shard and its table each; card, Croissant and two attribution files
+    assert actions(receipt) == {("commercial", "add"): 4, ("noncommercial", "add"): 4, ("all", "add"): 4}
+    assert sum(row["bytes"] for row in receipt["changes"]) > 10_000
+    assert (hub.files, hub.commits) == (None, [])
+
+
+def test_push_sends_the_folder_in_parts_the_card_last_and_tags_the_release(serialize, tmp_path, hub):
+    f = serialize(Corpus(figures(range(6))), tmp_path)
+    push(f, to(hub, release="2026-11-26"))
+    assert [len(paths) for paths in hub.commits[:-1]] == [3] * (len(hub.commits) - 1)
+    assert {path.split("/")[0] for path in hub.commits[0]} == {"shards"}
+    assert "README.md" not in [path for paths in hub.commits[:3] for path in paths]
+    assert hub.tags == ["2026-11-26"]
+    for path, content in hub.files.items():
+        (tmp_path / "got" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "got" / path).write_bytes(content)
+    assert {sample.key for sample in stream(tmp_path / "got")} == {figure.key for figure in figures(range(6))}
+
+
+def test_push_that_was_cut_off_goes_on_and_sends_nothing_twice(serialize, tmp_path, hub):
+    f = serialize(Corpus(figures(range(6))), tmp_path)
+    hub.fail_after = 2
+    with pytest.raises(huggingface_hub.errors.HfHubHTTPError):
+        push(f, to(hub))
+    assert len(hub.files) == 6
+    hub.fail_after = None
+    assert actions(push(f, to(hub)))["commercial", "keep"] > 0
+    sent = [path for paths in hub.commits for path in paths]
+    assert len(sent) == len(set(sent)) == len(hub.files) == 12
+    commits = list(hub.commits)
+    assert {action for _, action in actions(push(f, to(hub)))} == {"keep"}
+    assert hub.commits == commits
+
+
+def test_update_sends_only_what_changed_and_deletes_only_what_is_ours(serialize, tmp_path, hub):
+    push(serialize(Corpus(figures(range(20))), tmp_path), to(hub))
+    hub.files |= {"shards/stale.tar": b"old", "notes.md": b"the owner's"}
+    before, commits = dict(hub.files), len(hub.commits)
+    changed = figures(range(20))
+    changed[0] = Figure(0, 0, caption="A better caption.")
+    f = serialize(Corpus(changed), tmp_path)
+    push(f, to(hub))
+    sent = [path for paths in hub.commits[commits:] for path in paths]
+    rows = f["dataset_metadata"].table().to_pylist()
+    touched = {row["shard"].removesuffix(".tar") for row in rows if row["article_id"] == "PMC0.1"}
+    assert {path for path in sent if not path.startswith("metadata/")} == {
+        "shards/stale.tar", *(f"shards/{name}.tar" for name in touched)
+    }  # fmt: skip
+    assert {path[9:-8] for path in sent if path.startswith("metadata/")} <= touched
+    assert hub.files["notes.md"] == before["notes.md"]
+
+
+def test_release_says_what_changed_and_is_never_written_over(serialize, tmp_path):
+    first, second = str(tmp_path / "2026-10"), str(tmp_path / "2026-11")
+    push(serialize(Corpus(figures(range(20))), tmp_path), HubOptions(url=first, release="2026-10-01"))
+    later = figures(range(1, 21))
+    later[0] = Figure(1, 0, license_group="noncommercial", caption="A better caption.")
+    f = serialize(Corpus(later, retracted={2}), tmp_path)
+    push(f, HubOptions(url=second, release="2026-11-01", previous=first))
+    changes = compare(first, second).to_pylist()
+    assert {(row["key"].split("_")[0], row["change"]) for row in changes} == {
+        ("PMC0", "withdrawn"), ("PMC1", "changed"), ("PMC2", "withdrawn"), ("PMC20", "added"),
+    }  # fmt: skip
+    assert [row["columns"] for row in changes if row["change"] == "changed"] == [["caption"]]
+    assert (tmp_path / "2026-11/CHANGELOG.md").read_text() == (
+        "## 2026-11-01\n\n3 added, 1 changed, 6 withdrawn\n\n## 2026-10-01\n\nfirst release\n\n"
     )
-    assert {"README.md", "croissant.json"} < set(Hub.files)
-    assert {name.split("/")[0] for name in Hub.files if "/" in name} == {"shards", "metadata"}
-    assert Hub.keys == {figure.key for figure in figures(range(6))}
+    tombstones = pq.read_table(tmp_path / "2026-11/tombstones.parquet").to_pylist()
+    assert {(row["key"], row["reason"], row["release"]) for row in tombstones} == {
+        (f"PMC{n}_1-F{i}-0", reason, "2026-11-01")
+        for n, reason in ((0, "not_found"), (2, "retracted"))
+        for i in range(3)
+    }
+    with pytest.raises(ValueError, match="holds the release '2026-10-01', which is never written over"):
+        push(f, HubOptions(url=first, release="2026-11-01"))
+
+
+def test_folder_of_more_files_than_the_hub_allows_is_refused(serialize, tmp_path, monkeypatch):
+    monkeypatch.setattr("biomedica_kedro.shards.publication.MAX_FILES", 2)
+    f = serialize(Corpus(figures(range(20))), tmp_path)
+    with pytest.raises(ValueError, match=r"shards/ would hold \d+ files, the hub allows 2 a folder"):
+        lay_out(tmp_path, {"shards": f["dataset_shards"], "metadata": f["dataset_metadata"]}, "", {})
 
 
 def test_without_a_repository_no_client_is_made(serialize, tmp_path, monkeypatch):

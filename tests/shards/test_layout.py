@@ -36,7 +36,7 @@ def prepared(contents):
     return pa.Table.from_pylist(
         [
             {
-                "key": key, "article_id": "PMC1.1", "license_group": "commercial", "split": "train", "extension": "png",
+                "key": key, "article_id": "PMC1.1", "subset": "commercial", "split": "train", "license_code": "CC BY",
                 "content": content, "image_offset": 0, "image_bytes": 10, "caption_offset": 0, "caption_bytes": 1,
                 "record_bytes": 1, "article_offset": 0, "article_bytes": 1,
             }

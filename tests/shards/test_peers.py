@@ -1,15 +1,12 @@
-"""Our shards in other people's readers.
+"""Our shards in other people's readers, one by one; test_published has the whole folder.
 
-webdataset and open_clip are dependencies. HF datasets, and the older webdataset that open_clip's training loader needs,
-live in environments that benchmarks/streaming.py makes; without them those tests are skipped.
+webdataset and open_clip are dependencies. The older webdataset that open_clip's training loader needs, and HF datasets,
+live in environments of their own; see `peers`.
 """
 
 import io
-import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -20,8 +17,8 @@ from biomedica_kedro.shards.writer import write_shard
 from biomedica_kedro.stages import BatchFolder
 
 from .conftest import Corpus, figures
+from .peers import overlay, peer, read_by
 
-PEERS = Path(os.environ.get("BIOMEDICA_PEERS", Path.home() / ".cache/biomedica-kedro/peers"))
 SAMPLES = [
     Sample(
         f"PMC{n}_1-F{n}-0", bytes([n]) * (500 * n + 1), extension, f"Caption {n} — é 🧬", {"schema_version": 1, "n": n}
@@ -76,21 +73,6 @@ def picture(n):
     return file.getvalue()
 
 
-def peer(name):
-    python = PEERS / name / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"needs the environment {name!r}, which benchmarks/streaming.py makes in {PEERS}")
-    return python
-
-
-def read_by(python, script, *arguments, secure="1"):
-    env = {**os.environ, "WDS_SECURE": secure, "HF_HUB_OFFLINE": "1"}
-    command = [python, "-c", script, *map(str, arguments)]
-    read = subprocess.run(command, env=env, capture_output=True, check=False, text=True)
-    assert read.returncode == 0, read.stderr
-    return json.loads(read.stdout.splitlines()[-1])
-
-
 def test_webdataset_reads_keys_bytes_captions_and_records_in_its_secure_mode(shard):
     script = """
 import sys, json, webdataset
@@ -110,24 +92,24 @@ def test_tar_extracts_the_members(shard, tmp_path):
 
 def test_open_clips_evaluation_loader_reads_images_and_captions(pictures):
     # webdataset 1.0 opens no local file for it in the secure mode
-    captions, shapes = read_by(sys.executable, OPEN_CLIP, "evaluation", pictures, 4, secure="0")
+    captions, shapes = read_by(sys.executable, OPEN_CLIP, "evaluation", pictures, 4, WDS_SECURE="0")
     assert captions == [f"Caption {n}" for n in range(4)]
     assert shapes == [[3, 32, 32]] * 4
 
 
 def test_open_clips_training_loader_reads_images_and_captions(pictures):
-    captions, shapes = read_by(peer("open_clip"), OPEN_CLIP, "train", pictures, 4)
+    captions, shapes = read_by(sys.executable, OPEN_CLIP, "train", pictures, 4, PYTHONPATH=overlay("webdataset_before"))
     assert captions == [f"Caption {n}" for n in range(4)]
     assert shapes == [[3, 32, 32]] * 4
 
 
 def test_hugging_face_webdataset_builder_reads_shards(pictures):
-    rows = read_by(peer("hf_datasets"), HUGGING_FACE, "webdataset", pictures)
+    rows = read_by(peer("datasets_newest"), HUGGING_FACE, "webdataset", pictures)
     assert rows == [[f"s{n}", f"Caption {n}", {"schema_version": 1}] for n in range(4)]
 
 
 def test_hugging_face_parquet_builder_reads_the_metadata_table(serialize, tmp_path):
     metadata: BatchFolder = serialize(Corpus(figures(range(4))), tmp_path)["dataset_metadata"]
-    rows = read_by(peer("hf_datasets"), HUGGING_FACE, "parquet", metadata.path / "*.parquet")
+    rows = read_by(peer("datasets_newest"), HUGGING_FACE, "parquet", metadata.path / "*.parquet")
     wanted = metadata.table(columns=["key", "caption", "primary_labels", "offset"]).to_pylist()
     assert sorted(rows) == sorted(list(row.values()) for row in wanted)

@@ -91,7 +91,10 @@ class ModelChoice(Options):
     def _is_complete(self) -> Self:
         brings_weights = self.architecture.startswith(("hf-hub:", "local-dir:"))
         if self.source is ModelSource.OPEN_CLIP and not (self.architecture and (self.weights or brings_weights)):
-            raise ValueError(f"model {self.id!r}: source open_clip needs `architecture` and `weights`")
+            raise ValueError(
+                f"model {self.id!r}: source open_clip needs `architecture` and `weights`, or an `architecture` that "
+                "names a folder (local-dir:path) or a repository (hf-hub:organization/name)"
+            )
         if self.source is ModelSource.MLFLOW and not self.weights:
             raise ValueError(f"model {self.id!r}: source mlflow needs its URI as `weights`")
         return self

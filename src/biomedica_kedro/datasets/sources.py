@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +24,7 @@ from biomedica_kedro.pmc.inventory import with_removed
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.packages import PackagesSource
 from biomedica_kedro.pmc.patience import Patience
-from biomedica_kedro.pmc.source import INVENTORY, Source
+from biomedica_kedro.pmc.source import INVENTORY, Origin, Source
 from biomedica_kedro.stages.files import atomic_path
 
 
@@ -137,6 +137,7 @@ class EmbeddedCorpus(MirrorSource):
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
+    origin: ClassVar[Origin] = Origin.EMBEDDED
 
     def list_articles(self, pmcids: Collection[str] | None = None) -> pa.Table:
         """See `Source`; the corpus is drawn now if it is absent, unfinished, of other options or of other code."""

@@ -12,6 +12,7 @@ import html
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 from urllib.parse import quote, urlencode
 from weakref import WeakKeyDictionary
 
@@ -21,7 +22,7 @@ from biomedica_kedro.pmc.bounded import run_bounded
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID
 from biomedica_kedro.pmc.inventory import REPORTS, newest_stamp, parse_manifest, read_inventory
 from biomedica_kedro.pmc.patience import PATIENCE, Patience, get_patiently
-from biomedica_kedro.pmc.source import SourceError, checked_key, inventory_table
+from biomedica_kedro.pmc.source import Origin, SourceError, checked_key, inventory_table
 from biomedica_kedro.records import DataError, RejectReason
 
 ENDPOINT = "https://pmc-oa-opendata.s3.amazonaws.com"
@@ -49,6 +50,7 @@ class CloudSource:
     endpoint: str = ENDPOINT
     requests_in_flight: int = 64
     patience: Patience = PATIENCE
+    origin: ClassVar[Origin] = Origin.CLOUD
 
     @property
     def articles_in_flight(self) -> int:

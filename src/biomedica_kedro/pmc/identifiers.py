@@ -20,6 +20,15 @@ def pmcid_of(article_id: str) -> str:
     return article_id.partition(".")[0]
 
 
+def known_pmcid(article_id: str) -> str | None:
+    """PMCID under which PMC knows the article; None for an id that stands in for one: "PMC0123456789.1".
+
+    No PMCID of PMC's begins with a zero, so that is how articles are named whose package states none.
+    """
+    pmcid = pmcid_of(article_id)
+    return None if pmcid.startswith("PMC0") else pmcid
+
+
 def batch_of(article_id: str, count: int) -> str:
     """Name of the batch an article falls in: its PMCID's sha256 modulo `count`, as four or more digits."""
     return f"{_hash(pmcid_of(article_id)) % count:04d}"

@@ -15,7 +15,7 @@ import pyarrow as pa
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID, pmcid_of
 from biomedica_kedro.pmc.inventory import REPORTS, newest_stamp, parse_manifest, read_inventory
 from biomedica_kedro.pmc.metadata import metadata_name
-from biomedica_kedro.pmc.source import SourceError, checked_key, inventory_table
+from biomedica_kedro.pmc.source import Origin, SourceError, checked_key, inventory_table
 from biomedica_kedro.records import DataError, RejectReason
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class MirrorSource:
 
     url: str
     articles_in_flight: ClassVar[int] = 16
+    origin: ClassVar[Origin] = Origin.MIRROR
 
     def list_articles(self, pmcids: Collection[str] | None = None) -> pa.Table:
         """See `Source`."""

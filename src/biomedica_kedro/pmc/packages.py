@@ -30,7 +30,7 @@ from biomedica_kedro.pmc.file_names import is_thumbnail_folder
 from biomedica_kedro.pmc.front import Front, articles_in, read_front
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID, pmcid_of
 from biomedica_kedro.pmc.metadata import metadata_name
-from biomedica_kedro.pmc.source import BUCKET, IMAGE_SUFFIXES, SourceError, checked_key, inventory_table
+from biomedica_kedro.pmc.source import BUCKET, IMAGE_SUFFIXES, Origin, SourceError, checked_key, inventory_table
 from biomedica_kedro.pmc.unpack import ARCHIVE_SUFFIXES, read_members
 from biomedica_kedro.records import DataError, RejectReason
 
@@ -53,6 +53,7 @@ class PackagesSource:
 
     path: Path
     articles_in_flight: ClassVar[int] = 2
+    origin: ClassVar[Origin] = Origin.PACKAGES
 
     def list_articles(self, pmcids: Collection[str] | None = None) -> pa.Table:
         """See `Source`. An article found twice is listed once; what does not open is listed under an id of its own."""

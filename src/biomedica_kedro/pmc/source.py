@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -30,6 +31,15 @@ INVENTORY = pa.schema(
 )  # fmt: skip
 
 _FILE_NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,255}")
+
+
+class Origin(StrEnum):
+    """What kind of source articles come from: what a published data set says of itself follows from it."""
+
+    EMBEDDED = "embedded"
+    CLOUD = "cloud"
+    MIRROR = "mirror"
+    PACKAGES = "packages"
 
 
 class SourceError(Exception):
@@ -74,6 +84,11 @@ class Source(Protocol):
     def open_article(self, article_id: str, location: str) -> ArticleFiles:
         """Handle on the files of an article; nothing is read yet."""
         ...
+
+
+def origin_of(source: object) -> Origin:
+    """The kind of a source; one of somebody's own class counts as a mirror unless it says otherwise."""
+    return Origin(getattr(source, "origin", Origin.MIRROR))
 
 
 def checked_key(article_id: str, name: str) -> str:

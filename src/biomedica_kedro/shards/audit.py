@@ -6,8 +6,9 @@ A shard is read as any reader would, sequentially with the standard library, and
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ import pyarrow.compute as pc
 
 from biomedica_kedro.images.decode import ANY_SIZE, open_image
 from biomedica_kedro.records import DataError
-from biomedica_kedro.shards.fields import LONG_FIELDS, PUBLISHED_FIELDS, Row, problems_of_record
+from biomedica_kedro.shards.fields import Row, problems_of_record
 from biomedica_kedro.shards.reader import ShardError, read_sample, read_shard
-from biomedica_kedro.shards.samples import Sample
-from biomedica_kedro.shards.selection import Profile
+from biomedica_kedro.shards.samples import IMAGE, Sample
+from biomedica_kedro.shards.selection import Profile, record_schema
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import sha256_of
+
+logger = logging.getLogger(__name__)
 
 SHARD_AUDIT = pa.schema(
     {"shard": pa.string(), "samples": pa.int64(), "n_bytes": pa.int64(), "n_problems": pa.int64(),
@@ -79,12 +82,15 @@ def summarize(
     if problems:
         found = pc.sum(audit["n_problems"]).as_py()
         raise AuditError(f"the audit of the shards found {found} problems:\n" + "\n".join(problems[:_PROBLEMS_LISTED]))
+    reasons = dict(sorted(Counter(excluded["reason"].to_pylist()).items()))
+    told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "nothing"
+    logger.info("published %s of %s image-caption pairs; left out: %s", f"{len(published):,}", f"{n_pairs:,}", told)
     return {
         "shards": audit.num_rows,
         "bytes": pc.sum(audit["n_bytes"]).as_py() or 0,
         "image_caption_pairs": n_pairs,
         "published": len(published),
-        "excluded": dict(sorted(Counter(excluded["reason"].to_pylist()).items())),
+        "excluded": reasons,
         "withdrawn": withdrawn.num_rows,
         "problems": 0,
     }
@@ -123,18 +129,12 @@ def _problems(sample: Sample, row: Row, path: Path, profile: Profile) -> Iterato
         yield str(error)
     if sample.caption != row["caption"]:
         yield "the caption is not the one in the index"
-    if profile is not Profile.TRAINING and hashlib.sha256(sample.image).hexdigest() != row["sha256"]:
+    if sample.extension != IMAGE:
+        yield f"the image's member is named .{sample.extension}, expected .{IMAGE}"
+    if hashlib.sha256(sample.image).hexdigest() != row["sha256"]:
         yield "the image's sha256 is not the one in the index"
     yield from image_problems(sample.image)
-    yield from problems_of_record(sample.record, required_fields(profile))
-
-
-def required_fields(profile: Profile) -> Iterable[str]:
-    """The published fields that a record of this profile holds."""
-    if profile is Profile.FULL:
-        return PUBLISHED_FIELDS
-    kept = [name for name in PUBLISHED_FIELDS if name not in LONG_FIELDS]
-    return kept if profile is Profile.COMPACT else [name for name in kept if name.startswith("image_")]
+    yield from problems_of_record(sample.record, record_schema(profile))
 
 
 def image_problems(image: bytes) -> Iterator[str]:

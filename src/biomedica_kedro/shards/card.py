@@ -1,19 +1,22 @@
-"""What is published beside the shards: the card (README), Croissant metadata, and the counts both are made from.
-
-Layout of the published folder: `shards/*.tar`, `metadata/*.parquet` (one row a sample), `index/*.parquet` (one row a
-shard), `articles/*.parquet` (compact profile), `README.md`, `croissant.json`.
-"""
+"""The card (README) of the published data set, and the counts it is made from; all of it follows from the run."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from biomedica_kedro.records import DATASET_METADATA, LicenseGroup, Options, Split
+from biomedica_kedro.pmc.source import Origin
+from biomedica_kedro.records import DATASET_METADATA, LicenseGroup, Options
+from biomedica_kedro.shards.attribution import CHANGED, forbids_derivatives
+from biomedica_kedro.shards.configurations import configurations
 from biomedica_kedro.shards.fields import PUBLISHED_FIELDS
+from biomedica_kedro.shards.publication import folder_of, subset_of_file
+from biomedica_kedro.shards.selection import subset_of
 from biomedica_kedro.stages import BatchFolder
 
 if TYPE_CHECKING:
@@ -26,24 +29,146 @@ LICENSES = {
        ("BY", "BY-SA", "BY-ND", "BY-NC", "BY-NC-SA", "BY-NC-ND")},
 }  # fmt: skip
 
+_TITLES = {
+    Origin.EMBEDDED: "BIOMEDICA embedded corpus", Origin.CLOUD: "Figures of PubMed Central Open Access",
+    Origin.MIRROR: "Figures of a mirror of PubMed Central", Origin.PACKAGES: "Figures of article packages",
+}  # fmt: skip
+_SUMMARIES = {
+    Origin.EMBEDDED: "Synthetic articles and figures that the project draws itself, in the format of the real data "
+    "set. No figure shows a patient, and no article was written by its authors.",
+    Origin.CLOUD: "Image-caption pairs from the open access subset of PubMed Central, with the sentences that mention "
+    "each figure and the metadata of the article.",
+    Origin.MIRROR: "Image-caption pairs from articles in a mirror of PubMed Central, with the sentences that mention "
+    "each figure and the metadata of the article.",
+    Origin.PACKAGES: "Image-caption pairs from packages of articles in JATS, with the sentences that mention each "
+    "figure and the metadata of the article.",
+}
+_DRAWN = re.compile(r"\b(?:embedded corpus|synthetic)\b", re.I)
+
+_HOW_TO = """With Hugging Face datasets (`streaming=True` reads without a copy):
+
+```python
+from datasets import load_dataset
+
+samples = load_dataset("{url}", "{subset}", split="{split}", streaming=True)
+sample = next(iter(samples))
+sample["{image}"], sample["{caption}"]
+```
+
+With this project, chosen by a condition on the metadata:
+
+```python
+from biomedica_kedro.shards.stream import stream
+
+for sample in stream("{folder}", where="license_group = '{subset}' and width >= 32", seed=1):
+    sample.image, sample.caption, sample.record
+```
+
+With webdataset; set `WDS_SECURE=1` before, as it otherwise runs commands that a URL asks for:
+
+```python
+import webdataset
+
+for sample in webdataset.WebDataset("{shard}", shardshuffle=False).decode("pil"):
+    sample["__key__"], sample["jpg"], sample["txt"], sample["json"]
+```
+
+The table alone, with DuckDB:
+
+```python
+import duckdb
+
+duckdb.sql("select license_code, count(*) from '{metadata}' group by all").fetchall()
+```
+
+In the shards the image's member is named `.jpg` whatever its format, which `image_format` in the record names."""
+
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"),
           (10**7, "1M<n<10M"), (10**8, "10M<n<100M"))  # fmt: skip
 
 
 class CardOptions(Options):
-    """What the card says of the data set.
+    """What the card says of the data set beyond what follows from the run.
 
     Attributes:
-        title: shown as the heading.
-        summary: one paragraph.
-        url: where the data set is published.
+        title: shown as the heading; None gives the title of the source.
+        summary: one paragraph; None says where the articles come from.
+        url: where the data set is published: a folder, a URL, or "organization/name" on the Hugging Face hub.
         version: of the published data set.
+    """
+
+    title: str | None = None
+    summary: str | None = None
+    url: str = "path/of/this/folder"
+    version: str = "1.0.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a run says of its data set.
+
+    Attributes:
+        title: heading.
+        summary: one paragraph.
+        url: where it is published.
+        version: of the data set.
+        origin: where the articles come from.
+        has_parquet: whether the samples are written as Parquet with images, too.
+        record: fields of every record.
+        languages: of the articles, as ISO 639 codes.
     """
 
     title: str
     summary: str
     url: str
-    version: str = "1.0.0"
+    version: str
+    origin: Origin
+    has_parquet: bool
+    record: pa.Schema
+    languages: Sequence[str] = ("en",)
+
+
+def facts_of(
+    options: CardOptions,
+    origin: Origin,
+    listed: str | None,
+    *,
+    record: pa.Schema,
+    has_parquet: bool,
+    languages: Sequence[str] = ("en",),
+) -> Facts:
+    """What may be said of a data set from this source.
+
+    Args:
+        options: title, summary, address.
+        origin: of the articles.
+        listed: date of the newest change among the articles listed, if the source knows it.
+        record: fields of every record.
+        has_parquet: whether the samples are written as Parquet, too.
+        languages: of the articles.
+    Raises:
+        ValueError: when title or summary call real articles embedded or synthetic, or embedded ones nothing of it.
+    """
+    title, summary = options.title or _TITLES[origin], options.summary or _SUMMARIES[origin]
+    is_called_drawn = bool(_DRAWN.search(f"{title} {summary}"))
+    if is_called_drawn is not (origin is Origin.EMBEDDED):
+        said = f"serialization.write_dataset_card says {title!r}: {summary!r}"
+        if origin is Origin.EMBEDDED:
+            raise ValueError(f"{said} but the corpus is drawn by the project: say that it is synthetic")
+        raise ValueError(f"{said} but the articles come from a real source ({origin}): set title and summary to null")
+    if listed and origin is not Origin.EMBEDDED:
+        summary += f" Articles as the source listed them, the newest changed on {listed[:10]}."
+    return Facts(
+        title=title, summary=summary, url=options.url, version=options.version, origin=origin,
+        has_parquet=has_parquet, record=record, languages=languages,
+    )  # fmt: skip
+
+
+def languages_of(metadata: BatchFolder) -> list[str]:
+    """Languages of the articles, sorted, as far as they are codes that the hub knows ("en", "pt-BR" as "pt")."""
+    found = pc.unique(metadata.table(columns=["language"])["language"]).to_pylist()
+    codes = {re.split("[-_]", language.lower())[0] for language in found if language}
+    return sorted(code for code in codes if re.fullmatch("[a-z]{2,3}", code))
 
 
 def count_concepts(metadata: BatchFolder) -> pd.DataFrame:
@@ -59,46 +184,58 @@ def count_concepts(metadata: BatchFolder) -> pd.DataFrame:
 
 
 def report_licenses(metadata: BatchFolder) -> pd.DataFrame:
-    """Articles, images and bytes per license and split."""
-    columns = ["license_group", "license_code", "split", "article_id", "image_bytes"]
+    """Articles, images and bytes per subset, license and split."""
+    columns = ["license_group", "license_code", "split", "article_id", "image_bytes", "attribution"]
     table = metadata.table(columns=columns).to_pandas()
-    table["license_code"] = table["license_code"].fillna("(none)")
-    groups = table.groupby(["license_group", "license_code", "split"])
+    table["license_code"] = table["license_code"].fillna("")
+    pairs = zip(table["license_code"], table["license_group"], strict=True)
+    table["subset"] = [str(subset_of(code, group)) for code, group in pairs]
+    table["license_code"] = table["license_code"].replace("", "(none)")
+    table["resized"] = table["attribution"].str.endswith(CHANGED)
+    groups = table.groupby(["subset", "license_code", "split"])
     report: pd.DataFrame = groups.agg(
-        articles=("article_id", "nunique"), images=("article_id", "size"), image_bytes=("image_bytes", "sum")
+        articles=("article_id", "nunique"),
+        images=("article_id", "size"),
+        image_bytes=("image_bytes", "sum"),
+        resized=("resized", "sum"),
     ).reset_index()
     report["license_url"] = report["license_code"].map(LICENSES).fillna("")
     return report
 
 
-def card_text(options: CardOptions, audit: Mapping[str, Any], licenses: pd.DataFrame, concepts: pd.DataFrame) -> str:
+def card_text(
+    facts: Facts, audit: Mapping[str, Any], shard_index: pa.Table, licenses: pd.DataFrame, concepts: pd.DataFrame
+) -> str:
     """The README of the published data set: a YAML header for the hub, then text and tables.
 
     Args:
-        options: title, summary, address.
+        facts: what the run says of itself.
         audit: `audit_summary`.
+        shard_index: a row a shard.
         licenses: from `report_licenses`.
         concepts: from `count_concepts`.
     """
     import yaml
 
-    header = yaml.safe_dump(_header(options, audit, licenses), sort_keys=False, allow_unicode=True)
-    by_group = licenses.groupby("license_group")[["articles", "images"]].sum().reset_index()
+    header = _header(facts, audit) | configurations(shard_index, facts.record, has_parquet=facts.has_parquet)
+    by_group = licenses.groupby("subset")[["articles", "images"]].sum().reset_index()
     excluded = [{"reason": reason, "images": count} for reason, count in audit["excluded"].items()]
     sections = [
-        f"# {options.title}",
-        options.summary,
+        f"# {facts.title}",
+        facts.summary,
         f"{audit['published']:,} images with captions in {audit['shards']:,} shards, {audit['bytes']:,} bytes. Every "
         "shard was read back: checksums, keys, records and images agree with the index.",
         "## How to read it",
-        _HOW_TO.format(url=options.url),
+        how_to_read(facts, _first(shard_index)),
         "## Licenses",
-        "Each sample names the license of its article (`license_code`, `article_license`). The three subsets may be "
-        "used alone.",
+        "Each sample names the license of its article (`license_code`, `article_license`) and whom to name when it is "
+        "used (`attribution`; all of a subset in `ATTRIBUTION-*.txt`). The subsets may be used alone. `ND` licenses "
+        "do not let anybody share changed copies: crops and resized copies included.",
         _markdown(by_group),
         _markdown(licenses.drop(columns="image_bytes")),
+        _derivatives_text(licenses),
         "## Concepts",
-        "Labels were given to clusters of images by people and hold for the cluster, not for each image.",
+        _labels_text(facts, concepts),
         _markdown(concepts),
         "## What was left out",
         f"{sum(audit['excluded'].values()):,} of {audit['image_caption_pairs']:,} image-caption pairs are not published"
@@ -106,101 +243,66 @@ def card_text(options: CardOptions, audit: Mapping[str, Any], licenses: pd.DataF
         "more, and readers that go by it skip them.",
         _markdown_rows(excluded, ["reason", "images"]),
         "## Fields of a record",
-        "The field names of the published BIOMEDICA data: " + ", ".join(f"`{name}`" for name in PUBLISHED_FIELDS) + ".",
+        "The field names of the published BIOMEDICA data: " + ", ".join(f"`{name}`" for name in PUBLISHED_FIELDS) + ". "
+        "What is not known is an empty text, an empty list, or -1, never null.",
         "## Columns of the metadata table",
         ", ".join(f"`{name}`" for name in DATASET_METADATA.names) + ".",
     ]
-    return f"---\n{header}---\n\n" + "\n\n".join(section for section in sections if section) + "\n"
+    text = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
+    return f"---\n{text}---\n\n" + "\n\n".join(section for section in sections if section) + "\n"
 
 
-def croissant(options: CardOptions, shard_index: pa.Table, licenses: pd.DataFrame) -> dict[str, Any]:
-    """Croissant metadata (MLCommons): where the files lie, their checksums, and the columns.
+def how_to_read(facts: Facts, first: str) -> str:
+    """The snippets of the card, each whole in itself.
 
     Args:
-        options: title, summary, address.
-        shard_index: a row a shard.
-        licenses: from `report_licenses`.
+        facts: the address, and what there is.
+        first: file name of a shard.
     """
-    import mlcroissant as mlc
-
-    shards = [
-        mlc.FileObject(
-            id=row["shard"], name=row["shard"], content_url=f"shards/{row['shard']}", sha256=row["sha256"],
-            content_size=f"{row['n_bytes']} B", encoding_formats=["application/x-tar"],
-        )
-        for row in shard_index.to_pylist()
-    ]  # fmt: skip
-    # The digest of a folder that changes is not known: Croissant's own placeholder for repositories.
-    repository = mlc.FileObject(
-        id="repository", name="repository", content_url=options.url, encoding_formats=["git+https"],
-        sha256="https://github.com/mlcommons/croissant/issues/80",
+    is_repository = bool(re.fullmatch(r"[\w.-]+/[\w.-]+", facts.url)) and facts.url != CardOptions().url
+    folder = f"hf://datasets/{facts.url}" if is_repository else facts.url
+    subset = subset_of_file(first)
+    shard = f"{folder}/{folder_of(subset, 'shards')}/{first}"
+    metadata = f"{folder}/{folder_of(subset, 'metadata')}/*.parquet"
+    columns = ("image", "caption") if facts.has_parquet else ("jpg", "txt")
+    return _HOW_TO.format(
+        url=facts.url, folder=folder, subset=subset, split=first.split("-")[2], shard=shard, metadata=metadata,
+        image=columns[0], caption=columns[1],
     )  # fmt: skip
-    table = mlc.FileSet(
-        id="metadata", name="metadata", contained_in=["repository"], includes=["metadata/*.parquet"],
-        encoding_formats=["application/x-parquet"],
-    )  # fmt: skip
-    fields = [
-        mlc.Field(
-            id=f"samples/{name}", name=name, data_types=[_croissant_type(mlc, field.type)],
-            repeated=pa.types.is_list(field.type) or None,
-            source=mlc.Source(file_set="metadata", extract=mlc.Extract(column=name)),
-        )
-        for name, field in zip(DATASET_METADATA.names, DATASET_METADATA, strict=True)
-    ]  # fmt: skip
-    metadata = mlc.Metadata(
-        name=options.title, description=options.summary, url=options.url, version=options.version,
-        license=sorted({url for url in licenses["license_url"] if url}), distribution=[repository, table, *shards],
-        record_sets=[mlc.RecordSet(id="samples", name="samples", fields=fields)],
-        cite_as="BIOMEDICA, arXiv:2501.07171",
-    )  # fmt: skip
-    described: dict[str, Any] = json.loads(json.dumps(metadata.to_json(), default=str))
-    return described
 
 
-_HOW_TO = """```python
-from biomedica_kedro.shards.stream import stream
-
-for sample in stream("{url}", where="primary_label = 'Microscopy' and license_group = 'commercial'", seed=1):
-    sample.image, sample.caption, sample.record
-```
-
-The shards are WebDataset tars (`.jpg|.png|...`, `.txt`, `.json`): webdataset, HF datasets, open_clip and plain tar read
-them too."""
+def _labels_text(facts: Facts, concepts: pd.DataFrame) -> str:
+    if not set(concepts["concept"]) - {UNLABELED}:
+        return "No image is labeled."
+    given = "Labels were given to clusters of images and hold for the cluster, not for each image."
+    return given + (" The votes they follow from are simulated." if facts.origin is Origin.EMBEDDED else "")
 
 
-def _header(options: CardOptions, audit: Mapping[str, Any], licenses: pd.DataFrame) -> dict[str, Any]:
-    present = {(row.license_group, row.split) for row in licenses.itertuples()}
+def _derivatives_text(licenses: pd.DataFrame) -> str:
+    """How many images under ND licenses were resized after all, because the user answers for it."""
+    resized = licenses[[forbids_derivatives(code) for code in licenses["license_code"]]]["resized"].sum()
+    if not resized:
+        return "No image under an ND license was changed."
+    return f"{resized:,} images under ND licenses were resized: whoever published this data set answers for it."
+
+
+def _first(shard_index: pa.Table) -> str:
+    name: str = min(shard_index["shard"].to_pylist())
+    return name
+
+
+def _header(facts: Facts, audit: Mapping[str, Any]) -> dict[str, Any]:
     size = next((name for limit, name in _SIZES if audit["published"] < limit), "100M<n<1B")
+    origin = ["synthetic"] if facts.origin is Origin.EMBEDDED else ["pubmed-central"]
     return {
-        "pretty_name": options.title,
+        "pretty_name": facts.title,
         "license": "other",
         "license_name": "per-sample",
-        "language": ["en"],
+        "language": list(facts.languages),
         "task_categories": ["zero-shot-image-classification", "image-to-text", "text-to-image"],
-        "tags": ["biology", "medical", "webdataset", "pubmed-central"],
+        "tags": ["biology", "medical", "webdataset", *origin],
         "size_categories": [size],
-        "configs": [
-            {
-                "config_name": str(group),
-                "data_files": [
-                    {"split": str(split), "path": f"shards/biomedica-{group}-{split}-*.tar"}
-                    for split in Split
-                    if (group, split) in present
-                ],
-            }
-            for group in LicenseGroup
-            if any(group == other for other, _ in present)
-        ],
     }
-
-
-def _croissant_type(mlc: Any, column: pa.DataType) -> Any:
-    value = column.value_type if pa.types.is_list(column) else column
-    if pa.types.is_boolean(value):
-        return mlc.DataType.BOOL
-    if pa.types.is_integer(value):
-        return mlc.DataType.INTEGER
-    return mlc.DataType.FLOAT if pa.types.is_floating(value) else mlc.DataType.TEXT
 
 
 def _markdown(frame: pd.DataFrame) -> str:

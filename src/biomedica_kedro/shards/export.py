@@ -1,8 +1,9 @@
-"""Write one shard from the archive and the prepared records, and its rows of the index in the same pass."""
+"""Write one shard from the archive and the prepared records; its Parquet form and its index in the same pass."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections import OrderedDict
 from pathlib import Path
@@ -11,14 +12,18 @@ from typing import Any, BinaryIO, Self
 
 import orjson
 import pyarrow as pa
+from PIL import Image
 from pydantic import Field
 
 from biomedica_kedro.pmc.archive import ARCHIVE
 from biomedica_kedro.records import SHARD_INDEX, Options, to_table
+from biomedica_kedro.shards.attribution import CHANGED, forbids_derivatives
+from biomedica_kedro.shards.embedded import EmbeddedWriter
 from biomedica_kedro.shards.fields import Row, metadata_row
 from biomedica_kedro.shards.index import SHARD_CONTENTS
 from biomedica_kedro.shards.layout import LAYOUT
 from biomedica_kedro.shards.resize import resize_image
+from biomedica_kedro.shards.samples import IMAGE
 from biomedica_kedro.shards.selection import RECORDS
 from biomedica_kedro.shards.writer import SUFFIX, Place, ShardWriter
 from biomedica_kedro.stages import BatchFolder
@@ -33,14 +38,26 @@ class ExportOptions(Options):
     Attributes:
         edge: shorter edge of images in pixels; None keeps the published bytes.
         quality: JPEG quality of resized images.
+        resize_no_derivatives: resize figures under ND licenses too. A smaller copy is an adaptation that these licenses
+            do not let anybody share: who sets this answers for it.
+        parquet: write the samples as Parquet with embedded images as well.
+        rows_per_group: samples of a row group of that Parquet.
     """
 
     edge: int | None = Field(default=None, ge=16)
     quality: int = Field(default=92, ge=1, le=100)
+    resize_no_derivatives: bool = False
+    parquet: bool = False
+    rows_per_group: int = Field(default=100, ge=1)
 
 
 def write_shard(
-    shard: str, members: pa.Table, file: BinaryIO, sources: SampleSources, options: ExportOptions
+    shard: str,
+    members: pa.Table,
+    file: BinaryIO,
+    sources: SampleSources,
+    options: ExportOptions,
+    embedded: EmbeddedWriter | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """Write one shard, and index it in the same pass.
 
@@ -50,6 +67,7 @@ def write_shard(
         file: the tar is written to it.
         sources: where images and records are read.
         options: how images are written.
+        embedded: takes the samples as well.
     Returns:
         `SHARD_INDEX` (one row) and `SHARD_CONTENTS` (a row a sample).
     """
@@ -58,18 +76,42 @@ def write_shard(
     writer = ShardWriter(hashed)
     for member in members.to_pylist():
         if member["batch"] is not None:
-            image, caption, record, article = sources.read(member)
-            image, extension = resize_image(image, member["extension"], options.edge, options.quality)
-            place = writer.add_encoded(member["key"], {extension: image}, caption, _joined(record, article))
-            rows.append(_contents_row(shard, member, place, orjson.loads(record), caption))
+            image, caption, encoded, article = sources.read(member)
+            record = orjson.loads(encoded)
+            smaller = _resized(image, member["license_code"], options)
+            if smaller is not None:
+                image, record = smaller, record | _facts_of_copy(smaller, record)
+                encoded = orjson.dumps(record)
+            place = writer.add_encoded(member["key"], {IMAGE: image}, caption, _joined(encoded, article))
+            rows.append(_contents_row(shard, member, place, record, caption))
+            if embedded is not None:
+                embedded.add(member["key"], image, caption.decode(), record | orjson.loads(article))
     writer.finish()
-    group, split = shard.split("-")[1:3]
+    subset, split = shard.split("-")[1:3]
     index = {
-        "shard": shard + SUFFIX, "license_group": group, "split": split, "rows": len(rows),
+        "shard": shard + SUFFIX, "license_group": subset, "split": split, "rows": len(rows),
         "n_bytes": writer.n_bytes, "sha256": hashed.sha256.hexdigest(),
     }  # fmt: skip
     layout = (members.schema.metadata or {}).get(LAYOUT, b"")
     return to_table([index], SHARD_INDEX), to_table(rows, SHARD_CONTENTS.with_metadata({LAYOUT: layout}))
+
+
+def _resized(image: bytes, license_code: str | None, options: ExportOptions) -> bytes | None:
+    """A smaller copy, where one is wanted and allowed."""
+    if options.edge is None or (forbids_derivatives(license_code) and not options.resize_no_derivatives):
+        return None
+    return resize_image(image, options.edge, options.quality)
+
+
+def _facts_of_copy(copy: bytes, record: Row) -> dict[str, Any]:
+    """What a record says of a resized image; `image_source_hash` still names the original."""
+    with Image.open(io.BytesIO(copy)) as opened:
+        width, height = opened.size
+    return {
+        "image_hash": hashlib.sha256(copy).hexdigest(), "image_size": [width, height], "image_format": "JPEG",
+        "image_mode": "RGB", "width": width, "height": height, "image_bytes": len(copy),
+        "attribution": record["attribution"] + CHANGED,
+    }  # fmt: skip
 
 
 def _contents_row(shard: str, member: Row, place: Place, record: Row, caption: bytes) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from biomedica_kedro.records import DATASET_METADATA, Split
+from biomedica_kedro.shards.hints import check_values, hint_of_error
 from biomedica_kedro.shards.places import (
     DEFAULT_ACCESS,
     SUFFIX,
@@ -35,6 +36,7 @@ from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.stages import BatchFolder
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow.dataset
 
 # What a shard holds, withdrawn samples included, with the digest of each sample's content.
@@ -150,20 +152,27 @@ def _query(
     import duckdb
 
     url = str(metadata.path if isinstance(metadata, BatchFolder) else metadata)
+    rows = _open(url, access)
+    try:
+        chosen = rows if where is None else rows.filter(f"({where})")
+        projected = chosen.project(", ".join(f'"{name}"' for name in columns or rows.columns))
+        reader: pa.RecordBatchReader = projected.to_arrow_reader(_ROWS_A_BATCH)
+    except duckdb.Error as error:
+        raise ValueError(f"condition {where!r}: {error}\n{hint_of_error(str(error), rows.columns)}") from error
+    return reader
+
+
+def _open(url: Any, access: Access) -> duckdb.DuckDBPyRelation:
+    """The metadata table."""
+    import duckdb
+
     files = list_files(url, "*.parquet", access)
     if not files:
         raise FileNotFoundError(f"{url} holds no *.parquet: give the folder of the metadata table")
     connection = duckdb.connect()
     with contextlib.suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets there is no bar to silence
         connection.execute("SET enable_progress_bar = false")
-    rows = connection.from_arrow(_remote_table(files, access)) if "://" in url else connection.read_parquet(files)
-    try:
-        chosen = rows if where is None else rows.filter(f"({where})")
-        projected = chosen.project(", ".join(f'"{name}"' for name in columns or rows.columns))
-        reader: pa.RecordBatchReader = projected.to_arrow_reader(_ROWS_A_BATCH)
-    except duckdb.Error as error:
-        raise ValueError(f"condition {where!r}: {error}\ncolumns are {', '.join(rows.columns)}") from error
-    return reader
+    return connection.from_arrow(_remote_table(files, access)) if "://" in url else connection.read_parquet(files)
 
 
 def _remote_table(files: list[str], access: Access) -> pyarrow.dataset.Dataset:
@@ -184,6 +193,8 @@ def _select(shards: str, metadata: str, where: str | None, access: Access) -> Pl
         known = [numbers.setdefault(name, len(numbers)) for name in names.dictionary.to_pylist()]
         shard = np.array(known, dtype=np.int32)[names.indices.to_numpy()]
         parts.append((shard, batch["offset"].to_numpy(), batch["n_bytes"].to_numpy()))
+    if where is not None and not numbers:
+        check_values(_open(metadata, access), where)
     listed = sorted(numbers)
     rank = np.empty(len(listed), dtype=np.int32)
     rank[[numbers[name] for name in listed]] = np.arange(len(listed), dtype=np.int32)

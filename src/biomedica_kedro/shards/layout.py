@@ -1,6 +1,6 @@
 """Which sample goes into which shard: a global shuffle by hash, and an update that only adds.
 
-Within a license group and split, samples are ordered by a hash of seed and key, then cut into shards. Once written, a
+Within a license subset and split, samples are ordered by a hash of seed and key, then cut into shards. Once written, a
 shard stays: later samples go into further shards, and samples that left the corpus are listed as withdrawn. A shard is
 written again only when the content of a sample changed that is still published; it then loses its withdrawn samples.
 """
@@ -24,7 +24,7 @@ from biomedica_kedro.stages import WHOLE, BatchFolder
 from biomedica_kedro.stages.folder import read_rows
 from biomedica_kedro.stages.identity import digest_of
 
-NAME = "biomedica-{license_group}-{split}-{index:06d}"
+NAME = "biomedica-{subset}-{split}-{index:06d}"
 LAYOUT = b"biomedica.layout"
 
 _S = pa.string()
@@ -133,7 +133,7 @@ def shuffled(keys: Sequence[str], seed: int) -> np.ndarray:
 
 
 def first_indices(shards: Iterable[str]) -> dict[str, int]:
-    """For each `biomedica-{license_group}-{split}` the number that follows those in use."""
+    """For each `biomedica-{subset}-{split}` the number that follows those in use."""
     following: defaultdict[str, int] = defaultdict(int)
     for shard in shards:
         stem, _, index = shard.rpartition("-")
@@ -142,12 +142,10 @@ def first_indices(shards: Iterable[str]) -> dict[str, int]:
 
 
 def _cut(samples: pa.Table, options: ShardOptions, following: dict[str, int]) -> dict[str, pa.Table]:
-    groups = samples.group_by(["license_group", "split"]).aggregate([]).to_pylist()
+    groups = samples.group_by(["subset", "split"]).aggregate([]).to_pylist()
     shards: dict[str, pa.Table] = {}
     for group in groups:
-        mask = pc.and_(
-            pc.equal(samples["license_group"], group["license_group"]), pc.equal(samples["split"], group["split"])
-        )
+        mask = pc.and_(pc.equal(samples["subset"], group["subset"]), pc.equal(samples["split"], group["split"]))
         members = samples.filter(mask)
         members = members.take(shuffled(members["key"].to_pylist(), options.seed))
         first = following.get(NAME.format(**group, index=0).rpartition("-")[0], 0)
@@ -175,8 +173,8 @@ def _keep(shard: str, written: pa.Table, samples: pa.Table, row_of: dict[str, in
     """Members of a shard that was written before; without batch those that are published no more."""
     keys = written["key"].to_pylist()
     now = samples.take(pa.array([row_of.get(key) for key in keys], pa.int64()))
-    group, split = shard.split("-")[1:3]
-    stays = pc.and_(pc.equal(now["license_group"], group), pc.equal(now["split"], split)).fill_null(False)
+    subset, split = shard.split("-")[1:3]
+    stays = pc.and_(pc.equal(now["subset"], subset), pc.equal(now["split"], split)).fill_null(False)
     if pc.any(pc.and_(stays, pc.not_equal(now["content"], written["content"]))).as_py():
         return _named(now.filter(stays), shard)
     columns = {name: pc.if_else(stays, now[name], pa.scalar(None, now[name].type)) for name in now.column_names}

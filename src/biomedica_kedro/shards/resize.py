@@ -16,32 +16,29 @@ from biomedica_kedro.records import DataError
 logger = logging.getLogger(__name__)
 
 
-def resize_image(image: bytes, extension: str, edge: int | None, quality: int) -> tuple[bytes, str]:
+def resize_image(image: bytes, edge: int, quality: int) -> bytes | None:
     """Shrink an image until its shorter edge is `edge` pixels.
 
     Args:
         image: an image file's bytes.
-        extension: its file extension.
-        edge: wanted shorter edge; None changes nothing.
+        edge: wanted shorter edge.
         quality: JPEG quality of the copy.
     Returns:
-        The bytes and their file extension; images that are smaller, or that cannot be read, as they are.
+        A JPEG in RGB; None for images that are smaller, or that cannot be read.
     """
-    if edge is None:
-        return image, extension
     try:
         opened = open_image(image)
     except DataError as error:
         logger.warning("kept an image of %d bytes at its size: it cannot be resized (%s)", len(image), error)
-        return image, extension
+        return None
     if min(opened.size) <= edge:
-        return image, extension
+        return None
     scale = edge / min(opened.size)
     size = (round(opened.width * scale), round(opened.height * scale))
     resized = as_rgb(opened).resize(size, Image.Resampling.LANCZOS)
     file = io.BytesIO()
     resized.save(file, "JPEG", quality=quality)
-    return file.getvalue(), "jpg"
+    return file.getvalue()
 
 
 def decode_image(image: bytes, edge: int | None = None) -> Image.Image:

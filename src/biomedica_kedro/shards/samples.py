@@ -1,7 +1,9 @@
-"""One image-caption sample as we write it into a shard: `{key}.{extension}`, `{key}.txt` and `{key}.json`.
+"""One image-caption sample as it lies in a shard: `{key}.jpg`, `{key}.txt` and `{key}.json`.
 
-The three members of a sample follow each other, so one read of `n_bytes` at `offset` gives the whole of it. Samples of
-other origin have freer names and members; see `members`.
+The image's member is named .jpg whatever the format of its bytes (the record's `image_format` says which): readers that
+go by names, HF datasets first of all, then see the same members in every sample. Decoders go by the bytes.
+The three members of a sample follow each other, so one read of `n_bytes` at `offset` gives the whole of it.
+Samples of other origin have freer names and members; see `members`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EXTENSION = re.compile(r"[a-z0-9]+")
 _TAKEN_EXTENSIONS = {"txt", "json"}
-_EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}
+IMAGE = "jpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,3 @@ def check_names(key: str, extension: str) -> None:
         )
     if not _EXTENSION.fullmatch(extension) or extension in _TAKEN_EXTENSIONS:
         raise ValueError(f"image extension {extension!r} of sample {key!r} must be a-z and 0-9, not 'txt' or 'json'")
-
-
-def extension_of(image_format: str) -> str:
-    """File extension for an image format as Pillow names it: "JPEG" -> "jpg"."""
-    return _EXTENSIONS.get(image_format.upper(), image_format.lower())

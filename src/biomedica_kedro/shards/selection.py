@@ -19,20 +19,44 @@ from pydantic import Field
 
 from biomedica_kedro.pmc.identifiers import split_of
 from biomedica_kedro.records import DataError, LicenseGroup, Options, RejectReason
-from biomedica_kedro.shards.fields import LONG_FIELDS, Row, caption_variants, image_part
-from biomedica_kedro.shards.samples import extension_of
+from biomedica_kedro.shards.fields import (
+    ARTICLE_FIELDS,
+    CAPTIONS,
+    IMAGE_FIELDS,
+    LONG_FIELDS,
+    Row,
+    caption_variants,
+    image_part,
+    without_nulls,
+)
 
 RECORDS = "records.bin"
 
 _S, _I64 = pa.string(), pa.int64()
 PREPARED_SAMPLES = pa.schema(
     {
-        "key": _S, "article_id": _S, "license_group": _S, "split": _S, "extension": _S, "content": _S,
+        "key": _S, "article_id": _S, "subset": _S, "split": _S, "license_code": _S, "content": _S,
         "image_offset": _I64, "image_bytes": _I64, "caption_offset": _I64, "caption_bytes": _I64,
         "record_bytes": _I64, "article_offset": _I64, "article_bytes": _I64,
     }
 )  # fmt: skip
 ARTICLE_TEXTS = pa.schema({"article_id": _S, "license_group": _S, "record": _S})
+
+
+class Subset(StrEnum):
+    """Parts of the data set that are published apart, by what may be done with them.
+
+    OTHER: the license is stated, but neither of the two groups. UNLICENSED: the article states none.
+    """
+
+    COMMERCIAL = "commercial"
+    NONCOMMERCIAL = "noncommercial"
+    OTHER = "other"
+    UNLICENSED = "unlicensed"
+
+
+# Published unless other subsets are named; the others lie in folders of their own.
+OPEN_SUBSETS = (Subset.COMMERCIAL, Subset.NONCOMMERCIAL)
 
 
 class Profile(StrEnum):
@@ -52,7 +76,7 @@ class SampleOptions(Options):
 
     Attributes:
         profile: see `Profile`.
-        license_groups: groups that are published.
+        license_groups: subsets that are published; "other" and "unlicensed" only when they are named here.
         include_retracted: publish figures of retracted articles.
         include_not_redistributable: publish figures that are under other rights than their article.
         validation: share of articles in the validation split.
@@ -60,11 +84,34 @@ class SampleOptions(Options):
     """
 
     profile: Profile = Profile.FULL
-    license_groups: tuple[LicenseGroup, ...] = tuple(LicenseGroup)
+    license_groups: tuple[Subset, ...] = OPEN_SUBSETS
     include_retracted: bool = False
     include_not_redistributable: bool = False
     validation: float = Field(default=0.05, ge=0, lt=1)
     test: float = Field(default=0.05, ge=0, lt=1)
+
+
+def subset_of(license_code: str | None, group: str) -> Subset:
+    """The subset a figure is published in."""
+    if group == LicenseGroup.OTHER and not license_code:
+        return Subset.UNLICENSED
+    return Subset(group)
+
+
+def record_schema(profile: Profile) -> pa.Schema:
+    """Fields of every record of a profile, in their order."""
+    captions = [CAPTIONS] if profile is Profile.TRAINING else []
+    return pa.schema([*IMAGE_FIELDS, *captions, *article_schema(profile)])
+
+
+def article_schema(profile: Profile) -> pa.Schema:
+    """The article's part of a record of a profile."""
+    kept = {
+        Profile.FULL: ARTICLE_FIELDS.names,
+        Profile.COMPACT: [name for name in ARTICLE_FIELDS.names if name not in LONG_FIELDS],
+        Profile.TRAINING: ["article_accession_id"],
+    }[profile]
+    return pa.schema([ARTICLE_FIELDS.field(name) for name in kept])
 
 
 def exclude(pair: Row, article: Row | None, options: SampleOptions) -> None:
@@ -79,8 +126,10 @@ def exclude(pair: Row, article: Row | None, options: SampleOptions) -> None:
         raise DataError(RejectReason.RETRACTED, pair["article_id"])
     if pair["redistributable"] is False and not options.include_not_redistributable:
         raise DataError(RejectReason.NOT_REDISTRIBUTABLE, f"license {pair['license_code']!r}, or other rights")
-    if pair["license_group"] not in options.license_groups:
-        raise DataError(RejectReason.NOT_REDISTRIBUTABLE, f"license group {pair['license_group']!r} is not selected")
+    subset = subset_of(pair["license_code"], pair["license_group"])
+    if subset not in options.license_groups:
+        reason = RejectReason.NO_LICENSE if subset is Subset.UNLICENSED else RejectReason.LICENSE_GROUP
+        raise DataError(reason, f"license {pair['license_code']!r}: subset {subset!s} is not selected")
     if not (pair["caption"] or "").strip():
         raise DataError(RejectReason.NO_CAPTION, pair["key"])
 
@@ -99,7 +148,7 @@ class SampleLayout:
 
     def add_article(self, article: Row, shared: Mapping[str, Any], figures: Sequence[tuple[Row, Row]]) -> None:
         """Add the figures of an article, each with its label; `shared` is the article's part of their records."""
-        article_record = orjson.dumps(self._short(shared))
+        article_record = orjson.dumps(without_nulls(shared, article_schema(self._options.profile)))
         article_offset = self._write(article_record)
         for pair, label in figures:
             split = split_of(pair["article_id"], validation=self._options.validation, test=self._options.test)
@@ -112,9 +161,9 @@ class SampleLayout:
                 {
                     "key": pair["key"],
                     "article_id": pair["article_id"],
-                    "license_group": pair["license_group"],
+                    "subset": subset_of(pair["license_code"], pair["license_group"]),
                     "split": split,
-                    "extension": extension_of(pair["format"]),
+                    "license_code": pair["license_code"],
                     "content": _digest([pair["sha256"].encode(), caption, record, article_record]),
                     "image_offset": image_offset,
                     "image_bytes": image_bytes,
@@ -125,13 +174,6 @@ class SampleLayout:
                     "article_bytes": len(article_record),
                 }
             )
-
-    def _short(self, shared: Mapping[str, Any]) -> dict[str, Any]:
-        if self._options.profile is Profile.FULL:
-            return dict(shared)
-        if self._options.profile is Profile.COMPACT:
-            return {name: value for name, value in shared.items() if name not in LONG_FIELDS}
-        return {"article_accession_id": shared["article_accession_id"]}
 
     def _write(self, content: bytes) -> int:
         offset = self._file.tell()

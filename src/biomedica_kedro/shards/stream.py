@@ -19,12 +19,13 @@ from enum import StrEnum
 from typing import Any, Self
 
 from biomedica_kedro.records import DataError, Reject
+from biomedica_kedro.shards.hints import check_columns
 from biomedica_kedro.shards.index import Places, locate, table_of
 from biomedica_kedro.shards.lanes import Lane, LaneReader, LaneState, Tally, lay_lanes
 from biomedica_kedro.shards.order import Rows, Shuffle, deal, read_order, share
 from biomedica_kedro.shards.places import DEFAULT_ACCESS, SUFFIX, Access, Url, list_shards, local_path
 from biomedica_kedro.shards.ranges import RunReader
-from biomedica_kedro.shards.reader import STAGE, Reading, ShardError, parse_sample
+from biomedica_kedro.shards.reader import STAGE, Reading, ShardError, parse_sample, read_sample
 from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.shards.sources import Source, StreamOptions, open_source
 
@@ -83,7 +84,7 @@ def stream(
         resume: `state()` of an earlier stream, to go on after the last sample it gave.
     Raises:
         FileNotFoundError: when there are no shards.
-        ValueError: when the condition or the rank is not valid, or no sample can be used.
+        ValueError: when the condition, a column or the rank is not valid, or no sample can be used.
         ResumeError: when `resume` is the state of another stream.
     """
     options = options or StreamOptions()
@@ -96,7 +97,11 @@ def stream(
             raise ValueError("epoch=None reads on for ever, which needs a sequential stream: give the urls as `Source`")
         dealt = Deal(Shuffle(shuffle), seed=seed, epoch=epoch, rank=rank, world_size=world_size, block=block)
         table_urls: Any = given[0] if len(given) == 1 else given
-        started = Stream(locate(table_urls, metadata=metadata, where=where, access=access), dealt, columns, access)
+        places = locate(table_urls, metadata=metadata, where=where, access=access)
+        if columns and len(places):
+            first = read_sample(places.shards[places.shard[0]], int(places.offset[0]), int(places.n_bytes[0]))
+            check_columns(columns, first.record)
+        started = Stream(places, dealt, columns, access)
     else:
         sets = [open_source(source, options, columns) for source in sources]
         lanes = lay_lanes(sets, options.lanes, seed=seed, window=options.window, epoch=epoch)

@@ -54,7 +54,7 @@ def publish(root: Path, url: str, checksums: Mapping[str, str]) -> int:
         How many files were copied.
     """
     target = url.rstrip("/")
-    known = _known(f"{target}/{CHECKSUMS}")
+    known = known_checksums(target)
     stale = [name for name, sha256 in checksums.items() if known.get(name) != sha256]
     for name in stale:
         with (root / name).open("rb") as source, atomic_target(f"{target}/{name}") as copy:
@@ -66,8 +66,9 @@ def publish(root: Path, url: str, checksums: Mapping[str, str]) -> int:
     return len(stale)
 
 
-def _known(url: str) -> dict[str, str]:
-    system, path = url_to_fs(url)
+def known_checksums(url: str) -> dict[str, str]:
+    """sha256 of what was published to a URL before, by path; empty when nothing was."""
+    system, path = url_to_fs(f"{url.rstrip('/')}/{CHECKSUMS}")
     if not system.exists(path):
         return {}
     known: dict[str, str] = json.loads(system.cat_file(path))

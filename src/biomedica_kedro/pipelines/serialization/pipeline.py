@@ -42,7 +42,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 write_shards,
                 cut=members_of_shards,
                 tools=["prepared_samples", "article_archive"],
-                makes=["dataset_shards", "shard_index", "shard_contents"],
+                makes=["dataset_shards", "shard_index", "shard_contents", "dataset_parquet"],
             ),
             batch_node(list_samples, each=["shard_contents"], cut=withdrawn_by_shard, makes=["dataset_metadata"]),
             batch_node(
@@ -64,7 +64,17 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             report_node(
                 write_dataset_card,
-                inputs=["dataset_metadata", "shard_index", "audit_summary", "params:serialization.write_dataset_card"],
+                inputs=[
+                    "dataset_metadata",
+                    "shard_index",
+                    "dataset_parquet",
+                    "audit_summary",
+                    "article_source",
+                    "article_inventory",
+                    "params:serialization.write_dataset_card",
+                    "params:serialization.prepare_samples",
+                ],
+                tools=["article_inventory"],
                 outputs=["dataset_card", "croissant_metadata", "license_report", "concept_counts"],
             ),
             report_node(
@@ -81,9 +91,11 @@ def create_pipeline(**_: object) -> Pipeline:
                 push_to_hub,
                 inputs=[
                     "dataset_shards",
+                    "dataset_parquet",
                     "dataset_metadata",
                     "shard_index",
                     "article_texts",
+                    "withdrawn_samples",
                     "dataset_card",
                     "croissant_metadata",
                     "params:serialization.push_to_hub",

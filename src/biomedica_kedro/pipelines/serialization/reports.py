@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from biomedica_kedro.pmc.source import Source, origin_of
 from biomedica_kedro.shards import audit, card, contact_sheet, hub
 from biomedica_kedro.shards.card import CardOptions
 from biomedica_kedro.shards.contact_sheet import SheetOptions
+from biomedica_kedro.shards.croissant import croissant
 from biomedica_kedro.shards.hub import HubOptions
+from biomedica_kedro.shards.selection import SampleOptions, record_schema
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.stage import stage
 
@@ -34,14 +40,27 @@ def summarize_audit(
     )
 
 
-@stage(version=1)
+@stage(version=2)
 def write_dataset_card(
-    dataset_metadata: BatchFolder, shard_index: BatchFolder, audit_summary: dict[str, Any], options: CardOptions
+    dataset_metadata: BatchFolder,
+    shard_index: BatchFolder,
+    dataset_parquet: BatchFolder,
+    audit_summary: dict[str, Any],
+    article_source: Source,
+    article_inventory: pa.Table,
+    options: CardOptions,
+    samples: SampleOptions,
 ) -> tuple[str, dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Describe the audited data set: card, Croissant metadata, and the counts by license and concept."""
     licenses, concepts = card.report_licenses(dataset_metadata), card.count_concepts(dataset_metadata)
-    text = card.card_text(options, audit_summary, licenses, concepts)
-    return text, card.croissant(options, shard_index.table(), licenses), licenses, concepts
+    index = shard_index.table()
+    has_parquet = any(dataset_parquet.file(batch).is_file() for batch in dataset_parquet.names()[:1])
+    facts = card.facts_of(
+        options, origin_of(article_source), pc.max(article_inventory["last_modified"]).as_py(),
+        record=record_schema(samples.profile), has_parquet=has_parquet, languages=card.languages_of(dataset_metadata),
+    )  # fmt: skip
+    text = card.card_text(facts, audit_summary, index, licenses, concepts)
+    return text, croissant(facts, index, licenses), licenses, concepts
 
 
 @stage(version=1)
@@ -52,12 +71,14 @@ def draw_contact_sheet(
     return contact_sheet.contact_sheet(dataset_shards, dataset_metadata, options)
 
 
-@stage(version=1)
+@stage(version=2)
 def push_to_hub(
     dataset_shards: BatchFolder,
+    dataset_parquet: BatchFolder,
     dataset_metadata: BatchFolder,
     shard_index: BatchFolder,
     article_texts: BatchFolder,
+    withdrawn_samples: BatchFolder,
     dataset_card: str,
     croissant_metadata: dict[str, Any],
     options: HubOptions,
@@ -65,8 +86,10 @@ def push_to_hub(
     """Publish the data set, when a repository or a URL is named."""
     folders = {
         "shards": dataset_shards,
+        "parquet": dataset_parquet,
         "metadata": dataset_metadata,
         "index": shard_index,
         "articles": article_texts,
     }
-    return hub.publish_folders(folders, dataset_card, croissant_metadata, options)
+    reasons = {row["key"]: row["reason"] for row in withdrawn_samples.table().to_pylist()}
+    return hub.publish_folders(folders, dataset_card, croissant_metadata, options, reasons)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from biomedica_kedro.records import DATASET_METADATA, DataError, RejectReason, to_table
 from biomedica_kedro.shards.audit import SHARD_AUDIT, audit_shard
+from biomedica_kedro.shards.embedded import SUFFIX as PARQUET
+from biomedica_kedro.shards.embedded import EmbeddedWriter
 from biomedica_kedro.shards.export import ExportOptions, SampleSources, write_shard
 from biomedica_kedro.shards.fields import Row, article_part
 from biomedica_kedro.shards.layout import ShardOptions, assign_samples, with_batch, written_shards
@@ -25,7 +29,7 @@ from biomedica_kedro.shards.writer import SUFFIX
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 
 
-@stage(version=1)
+@stage(version=2)
 def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
     """Choose the figures that may be published and lay out their captions and records.
 
@@ -66,7 +70,7 @@ def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
     }
 
 
-@stage(version=1)
+@stage(version=2)
 def assign_shards(batch: Batch, options: ShardOptions) -> Tables:
     """Shuffle the samples into shards, keeping the shards there are."""
     prepared = batch.inputs["prepared_samples"]
@@ -76,17 +80,23 @@ def assign_shards(batch: Batch, options: ShardOptions) -> Tables:
     return {"shard_assignments": assignments, "withdrawn_samples": withdrawn}
 
 
-@stage(version=1)
+@stage(version=2)
 def write_shards(batch: Batch, options: ExportOptions) -> Tables:
-    """Copy images, captions and records into shards, and index them in the same pass."""
+    """Copy images, captions and records into shards, and into Parquet if wanted, and index them in the same pass."""
     members = batch.inputs["members"].rows()
     sources = SampleSources(batch.inputs["article_archive"], batch.inputs["prepared_samples"])
-    with batch.open("dataset_shards", SUFFIX) as file, sources:
-        index, contents = write_shard(batch.name, members, file, sources, options)
+    with ExitStack() as open_files:
+        file = open_files.enter_context(batch.open("dataset_shards", SUFFIX))
+        open_files.enter_context(sources)
+        embedded = None
+        if options.parquet:
+            path = open_files.enter_context(batch.create("dataset_parquet", PARQUET))
+            embedded = open_files.enter_context(EmbeddedWriter(path, options.rows_per_group))
+        index, contents = write_shard(batch.name, members, file, sources, options, embedded)
     return {"shard_index": index, "shard_contents": contents}
 
 
-@stage(version=1)
+@stage(version=2)
 def list_samples(batch: Batch) -> Tables:
     """List every published sample with its place; what was withdrawn since its shard was written is left out."""
     contents = batch.table("shard_contents", DATASET_METADATA.names)
@@ -94,7 +104,7 @@ def list_samples(batch: Batch) -> Tables:
     return {"dataset_metadata": contents.filter(pc.invert(gone)).replace_schema_metadata(None)}
 
 
-@stage(version=1)
+@stage(version=2)
 def audit_shards(batch: Batch, options: SampleOptions) -> Tables:
     """Read every shard back and compare it with its index."""
     path = batch.inputs["dataset_shards"].file(batch.name, SUFFIX)

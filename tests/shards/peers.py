@@ -1,0 +1,74 @@
+"""Environments of other people's readers, made once by the tests that need them, below the project and outside git."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+FOLDER = Path(__file__).resolve().parents[2] / ".venv-peers"
+# Newest first, then the last of the major version before; raise them with their releases
+REQUIREMENTS = {
+    "datasets_newest": ["datasets==5.2.0", "pillow"],
+    "datasets_before": ["datasets==4.8.5", "pillow"],
+}
+# Laid over this environment: what open_clip's training loader needs, without another torch
+OVERLAYS = {"webdataset_before": ["webdataset==0.2.86", "braceexpand"]}
+_UNREACHABLE = ("error sending request", "dns error", "Connect", "client error", "timed out")
+
+
+@cache
+def peer(name: str) -> Path:
+    """The Python of an environment; the test is skipped when no package index answers."""
+    python = FOLDER / name / "bin" / "python"
+    with _made_once(name, REQUIREMENTS[name]) as is_there:
+        if not is_there:
+            _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(FOLDER / name))
+            _uv("pip", "install", "--quiet", "--python", str(python), *REQUIREMENTS[name])
+    return python
+
+
+@cache
+def overlay(name: str) -> Path:
+    """A folder to be put first on the path of this Python; see `peer`."""
+    with _made_once(name, OVERLAYS[name]) as is_there:
+        if not is_there:
+            wanted = ["--no-deps", "--target", str(FOLDER / name), *OVERLAYS[name]]
+            _uv("pip", "install", "--quiet", "--python", sys.executable, *wanted)
+    return FOLDER / name
+
+
+@contextmanager
+def _made_once(name: str, requirements: list[str]) -> Iterator[bool]:
+    """Whether an environment of these requirements is there; it is, when the block succeeds."""
+    made = FOLDER / name / "made.json"
+    FOLDER.mkdir(exist_ok=True)
+    with FileLock(FOLDER / f"{name}.lock"):
+        is_there = made.exists() and json.loads(made.read_text()) == requirements
+        yield is_there
+        made.write_text(json.dumps(requirements))
+
+
+def read_by(python: Path | str, script: str, *arguments: object, **environment: object) -> object:
+    """The last line a script prints, as JSON, when a Python runs it with arguments and variables."""
+    env = {**os.environ, "WDS_SECURE": "1", "HF_HUB_OFFLINE": "1"}
+    env |= {name: str(value) for name, value in environment.items()}
+    command = [str(python), "-c", script, *map(str, arguments)]
+    read = subprocess.run(command, env=env, capture_output=True, check=False, text=True)
+    assert read.returncode == 0, read.stderr[-3000:]
+    return json.loads(read.stdout.splitlines()[-1])
+
+
+def _uv(*arguments: str) -> None:
+    beside = Path(sys.executable).with_name("uv")
+    command = [str(beside) if beside.exists() else "uv", *arguments]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    if done.returncode and any(sign in done.stderr for sign in _UNREACHABLE):
+        pytest.skip(f"no package index answers: {done.stderr[-300:]}")
+    assert done.returncode == 0, done.stderr
