@@ -26,7 +26,7 @@ import pyarrow as pa
 from PIL import Image
 from report import machine, write_result
 
-from biomedica_kedro.benchmark.classification import score_classification
+from biomedica_kedro.benchmark.classification import classification_rows
 from biomedica_kedro.benchmark.encode import embed_task, read_embeddings
 from biomedica_kedro.benchmark.prepare import prepare_task, prepare_together
 from biomedica_kedro.benchmark.samples import TaskSamples
@@ -139,7 +139,7 @@ def score_all(tasks: Sequence[Task], samples: Path, vectors: pa.Table, encoder: 
     for task in tasks:
         images, anchors, _ = embed_task_from(task, TaskSamples(samples / task.id), vectors, encoder)
         subject = Subject(model_id="m", task=task.id, domain=task.domain, synthetic=True, dataset_digest="", seed=0)
-        score_classification(task, read_embeddings(images, anchors), subject, ScoreOptions())
+        classification_rows(task, read_embeddings(images, anchors), subject, ScoreOptions())
         answered += images.num_rows
     return answered
 

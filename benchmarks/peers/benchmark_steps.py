@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from biomedica_kedro.benchmark.bootstrap import interval_over_rows, mean_interval
-from biomedica_kedro.benchmark.classification import score_classification
+from biomedica_kedro.benchmark.classification import classification_rows
 from biomedica_kedro.benchmark.encode import TaskEmbeddings
 from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
 from biomedica_kedro.benchmark.publication import BenchmarkRun, TaskMetric
-from biomedica_kedro.benchmark.retrieval import RetrievalOptions, score_retrieval
+from biomedica_kedro.benchmark.retrieval import RetrievalOptions, retrieval_rows
 from biomedica_kedro.benchmark.scores import ScoreOptions, Subject
 from biomedica_kedro.benchmark.task import PAPER_SUITE, Kind, Task, load_tasks
 
@@ -47,7 +47,7 @@ def retrieval() -> Step:
     """Ranks and scores with intervals, image to text and text to image."""
     embedded = embeddings(load_tasks()["biomedflickr"], np.random.default_rng(0))
     text = f"retrieval both ways with intervals, {len(embedded):,} pairs x {DIMENSIONS}"
-    return text, lambda: score_retrieval(embedded, subject("biomedflickr"), RetrievalOptions())
+    return text, lambda: retrieval_rows(embedded, subject("biomedflickr"), RetrievalOptions())
 
 
 def interval() -> Step:
@@ -75,9 +75,9 @@ def metrics() -> Step:
     def score() -> None:
         for task, each in embedded:
             if task.kind is Kind.RETRIEVAL:
-                score_retrieval(each, subject(task.id), RetrievalOptions())
+                retrieval_rows(each, subject(task.id), RetrievalOptions())
             else:
-                score_classification(task, each, subject(task.id), ScoreOptions())
+                classification_rows(task, each, subject(task.id), ScoreOptions())
 
     return f"all metrics of {len(tasks)} tasks from cached embeddings, {n_rows:,} rows, one model", score
 

@@ -45,7 +45,7 @@ def cpu_seconds() -> float:
 
 def ours(folder: Path, threads: int) -> Callable[[], tuple[float, float]]:
     """From the rows of the interchange form to every score with its interval."""
-    from biomedica_kedro.benchmark.classification import score_classification
+    from biomedica_kedro.benchmark.classification import classification_rows
     from biomedica_kedro.benchmark.encode import EmbedOptions, embed_task, read_embeddings
     from biomedica_kedro.benchmark.samples import TaskSamples
     from biomedica_kedro.benchmark.scores import ScoreOptions, Subject
@@ -59,7 +59,7 @@ def ours(folder: Path, threads: int) -> Callable[[], tuple[float, float]]:
 
     def evaluate() -> tuple[float, float]:
         images, anchors, _ = embed_task(task, samples, encoder, EmbedOptions(threads=threads))
-        rows, _ = score_classification(
+        rows, _ = classification_rows(
             task, read_embeddings(images, anchors), subject, ScoreOptions(prompt_set=PROMPT_SET)
         )
         scores = {

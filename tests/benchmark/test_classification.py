@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from biomedica_kedro.benchmark.answers import answer, choose
-from biomedica_kedro.benchmark.classification import score_classification
+from biomedica_kedro.benchmark.classification import classification_rows
 from biomedica_kedro.benchmark.encode import TaskEmbeddings
 from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
 from biomedica_kedro.benchmark.samples import Question
@@ -48,7 +48,7 @@ LABELS = np.tile(np.arange(3), 20)
 
 
 def test_oracle_scores_one_everywhere(color_task: Task) -> None:
-    rows, predictions = score_classification(
+    rows, predictions = classification_rows(
         color_task, _embedded(color_task, np.eye(3)[LABELS], LABELS), SUBJECT, OPTIONS
     )
     for metric in ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision", "above_chance"):
@@ -58,7 +58,7 @@ def test_oracle_scores_one_everywhere(color_task: Task) -> None:
 
 
 def test_anti_oracle_scores_zero(color_task: Task) -> None:
-    rows, _ = score_classification(
+    rows, _ = classification_rows(
         color_task, _embedded(color_task, -np.eye(3)[LABELS] + np.eye(3)[(LABELS + 1) % 3], LABELS), SUBJECT, OPTIONS
     )
     assert _value(rows, "accuracy") == 0.0
@@ -67,7 +67,7 @@ def test_anti_oracle_scores_zero(color_task: Task) -> None:
 
 def test_constant_embeddings_are_ties_and_ties_are_wrong(color_task: Task) -> None:
     same = np.full((len(LABELS), 3), 1 / np.sqrt(3))
-    rows, predictions = score_classification(color_task, _embedded(color_task, same, LABELS), SUBJECT, OPTIONS)
+    rows, predictions = classification_rows(color_task, _embedded(color_task, same, LABELS), SUBJECT, OPTIONS)
     assert _value(rows, "accuracy") == 0.0
     assert _value(rows, "auroc") == 0.5
     assert {row["predicted"] for row in predictions} == {-1}
@@ -75,7 +75,7 @@ def test_constant_embeddings_are_ties_and_ties_are_wrong(color_task: Task) -> No
 
 def test_baselines_show_the_prompts_preference_and_the_majority(color_task: Task) -> None:
     label = np.array([0] * 6 + [1] * 3 + [2])
-    rows, _ = score_classification(color_task, _embedded(color_task, np.eye(3)[label], label), SUBJECT, OPTIONS)
+    rows, _ = classification_rows(color_task, _embedded(color_task, np.eye(3)[label], label), SUBJECT, OPTIONS)
     assert _value(rows, "accuracy", Protocol.MAJORITY) == 0.6
     assert _value(rows, "accuracy", Protocol.BLANK_IMAGE) == 0.0
 
@@ -84,7 +84,7 @@ def test_order_of_rows_does_not_change_scores(color_task: Task) -> None:
     rng = np.random.default_rng(0)
     embedded = _embedded(color_task, rng.normal(size=(60, 3)), LABELS)
     shuffled = embedded.take(rng.permutation(60))
-    first, second = (score_classification(color_task, part, SUBJECT, OPTIONS)[0] for part in (embedded, shuffled))
+    first, second = (classification_rows(color_task, part, SUBJECT, OPTIONS)[0] for part in (embedded, shuffled))
     assert [row["value"] for row in first] == pytest.approx([row["value"] for row in second], abs=1e-12, nan_ok=True)
 
 
@@ -112,7 +112,7 @@ def test_closed_questions_bring_their_own_options(color_task: Task) -> None:
         ],
         texts={"a": axes[0], "b": axes[1], "c": axes[2]},
     )  # fmt: skip
-    rows, _ = score_classification(task, embedded, SUBJECT, OPTIONS)
+    rows, _ = classification_rows(task, embedded, SUBJECT, OPTIONS)
     assert _value(rows, "accuracy") == pytest.approx(2 / 3)
     assert _value(rows, "chance") == pytest.approx((1 / 2 + 1 / 2 + 1 / 3) / 3)
 
@@ -129,7 +129,7 @@ def test_wordings_are_averaged_row_by_row_and_other_protocols_stand_apart(color_
         ],
         texts={"a": axes[0], "b": axes[1], "c": axes[2]},
     )  # fmt: skip
-    rows, predictions = score_classification(color_task, embedded, SUBJECT, OPTIONS)
+    rows, predictions = classification_rows(color_task, embedded, SUBJECT, OPTIONS)
     found = {
         (row["metric"], row["prompt_set"]): (row["value"], row["n"])
         for row in rows
@@ -152,7 +152,7 @@ def test_grouped_samples_widen_the_interval(color_task: Task) -> None:
     grouped = dataclasses.replace(plain, groups=np.repeat(np.arange(30).astype(str), 10))
     widths = []
     for embedded in (plain, grouped):
-        rows, _ = score_classification(color_task, embedded, SUBJECT, OPTIONS)
+        rows, _ = classification_rows(color_task, embedded, SUBJECT, OPTIONS)
         row = next(row for row in rows if row["metric"] == "accuracy" and row["prompt_set"] == "card")
         widths.append(row["ci_high"] - row["ci_low"])
     assert widths[1] > 1.5 * widths[0]
@@ -160,6 +160,6 @@ def test_grouped_samples_widen_the_interval(color_task: Task) -> None:
 
 def test_empty_class_is_left_out_of_the_mean(color_task: Task) -> None:
     label = np.array([0, 0, 1, 1])
-    rows, _ = score_classification(color_task, _embedded(color_task, np.eye(3)[label], label), SUBJECT, OPTIONS)
+    rows, _ = classification_rows(color_task, _embedded(color_task, np.eye(3)[label], label), SUBJECT, OPTIONS)
     assert _value(rows, "balanced_accuracy") == 1.0
     assert {row["detail"] for row in rows if row["metric"] == "recall"} == {"red", "green"}

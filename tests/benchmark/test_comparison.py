@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from biomedica_kedro.benchmark.bootstrap import interval_of, mean_interval
-from biomedica_kedro.benchmark.comparison import SUITE, compare_models, paired_difference, win_tie_loss
+from biomedica_kedro.benchmark.comparison import SUITE, compare_predictions, paired_difference, win_tie_loss
 
 
 def _predictions(task: str, correct: dict[str, np.ndarray], group: np.ndarray | None = None) -> pd.DataFrame:
@@ -27,7 +27,7 @@ def test_better_model_wins_and_equal_models_tie() -> None:
     predictions = pd.concat(
         [_predictions("easy", {"a": strong, "b": weak}), _predictions("same", {"a": strong, "b": strong})]
     )
-    result = compare_models(predictions, {"easy": "real", "same": "real"}, n_resamples=2000).set_index("task")
+    result = compare_predictions(predictions, {"easy": "real", "same": "real"}, n_resamples=2000).set_index("task")
     assert result.loc["easy", "verdict"] == "win"
     assert result.loc["same", ["verdict", "p_value", "difference"]].tolist() == ["tie", 1.0, 0.0]
     assert result.loc[SUITE, "difference"] == pytest.approx(result.loc["easy", "difference"] / 2)
@@ -39,7 +39,7 @@ def test_better_model_wins_and_equal_models_tie() -> None:
 def test_holm_corrects_over_the_tasks() -> None:
     rng = np.random.default_rng(1)
     parts = [_predictions(f"t{at}", {"a": rng.random(80) < 0.6, "b": rng.random(80) < 0.5}) for at in range(12)]
-    result = compare_models(pd.concat(parts), {f"t{at}": "real" for at in range(12)}, n_resamples=2000)
+    result = compare_predictions(pd.concat(parts), {f"t{at}": "real" for at in range(12)}, n_resamples=2000)
     tasks = result[result["task"] != SUITE]
     assert (tasks["p_holm"] >= tasks["p_value"]).all()
 
@@ -57,6 +57,6 @@ def test_pairing_makes_the_interval_narrower_than_two_independent_ones() -> None
 def test_synthetic_tasks_have_a_suite_mean_of_their_own() -> None:
     right, wrong = np.ones(50), np.zeros(50)
     predictions = pd.concat([_predictions("x", {"a": right, "b": wrong}), _predictions("y", {"a": wrong, "b": right})])
-    result = compare_models(predictions, {"x": "real", "y": "synthetic"}, n_resamples=500)
+    result = compare_predictions(predictions, {"x": "real", "y": "synthetic"}, n_resamples=500)
     means = result[result["task"] == SUITE].set_index("samples")["difference"]
     assert means.to_dict() == {"real": 1.0, "synthetic": -1.0}

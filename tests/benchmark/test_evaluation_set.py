@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from biomedica_kedro.benchmark.classification import score_classification
+from biomedica_kedro.benchmark.classification import classification_rows
 from biomedica_kedro.benchmark.encode import embed_task, read_embeddings
 from biomedica_kedro.benchmark.evaluation_set import prepare_evaluation_set, read_contents
 from biomedica_kedro.benchmark.loaders.rows import LoaderError, png_of
@@ -80,7 +80,7 @@ def test_rows_are_scored_by_their_own_options_whatever_the_kind_of_the_task(fold
         task = TASKS[task_id]
         images, anchors, rejects = embed_task(task, TaskSamples(tmp_path / "s" / task_id), ColorEncoder())
         subject = Subject(model_id="m", task=task_id, domain="d", synthetic=False, dataset_digest="d", seed=0)
-        rows, _ = score_classification(task, read_embeddings(images, anchors), subject, ScoreOptions(n_resamples=100))
+        rows, _ = classification_rows(task, read_embeddings(images, anchors), subject, ScoreOptions(n_resamples=100))
         counts = Counter(row["metric"] for row in rows if row["protocol"] == Protocol.ZERO_SHOT)
         assert counts == {"accuracy": 1, "chance": 1, "above_chance": 1}
         assert rejects == []

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from biomedica_kedro.benchmark.classification import score_classification
+from biomedica_kedro.benchmark.classification import classification_rows
 from biomedica_kedro.benchmark.encode import TaskEmbeddings
 from biomedica_kedro.benchmark.prompts import prompt_sets
 from biomedica_kedro.benchmark.scores import ScoreOptions, Subject
@@ -36,7 +36,7 @@ def _embedded(task: Task, images: np.ndarray) -> TaskEmbeddings:
 
 
 def _scores(task: Task, images: np.ndarray) -> dict[str, float]:
-    rows, _ = score_classification(task, _embedded(task, images), SUBJECT, OPTIONS)
+    rows, _ = classification_rows(task, _embedded(task, images), SUBJECT, OPTIONS)
     return {str(row["metric"]): row["value"] for row in rows if not row["detail"]}
 
 
@@ -51,6 +51,6 @@ def test_oracle_anti_oracle_and_constant(findings: Task) -> None:
 
 def test_finding_that_never_occurs_is_left_out(findings: Task) -> None:
     embedded = dataclasses.replace(_embedded(findings, 2.0 * TRUTH - 1), multilabel=TRUTH * [1, 1, 0])
-    rows, _ = score_classification(findings, embedded, SUBJECT, OPTIONS)
+    rows, _ = classification_rows(findings, embedded, SUBJECT, OPTIONS)
     by_finding = {row["detail"]: row["value"] for row in rows if row["metric"] == "finding_auroc"}
     assert by_finding == {"red": 1.0, "green": 1.0, "blue": None}

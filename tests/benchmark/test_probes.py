@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from biomedica_kedro.benchmark.encode import TaskEmbeddings
-from biomedica_kedro.benchmark.probes import ProbeOptions, score_probes
+from biomedica_kedro.benchmark.probes import ProbeOptions, probe_rows
 from biomedica_kedro.benchmark.scores import Subject
 from biomedica_kedro.benchmark.task import Kind, Task
 
@@ -33,14 +33,14 @@ LABELS = np.tile(np.arange(3), 20)
 
 def test_separable_vectors_are_learned_from_folds_and_from_few_shots(color_task: Task) -> None:
     noise = np.random.default_rng(0).normal(0, 0.05, (60, 8))
-    rows = score_probes(color_task, _embedded(LABELS, np.eye(8)[LABELS] + noise), SUBJECT, OPTIONS)
+    rows = probe_rows(color_task, _embedded(LABELS, np.eye(8)[LABELS] + noise), SUBJECT, OPTIONS)
     accuracy = _values(rows, "accuracy")
     assert accuracy["linear_probe"] == accuracy["knn"] == accuracy["few_shotk8"] == 1.0
 
 
 def test_noise_stays_near_chance(color_task: Task) -> None:
     image = np.random.default_rng(1).normal(size=(300, 8))
-    rows = score_probes(color_task, _embedded(np.tile(np.arange(3), 100), image), SUBJECT, OPTIONS)
+    rows = probe_rows(color_task, _embedded(np.tile(np.arange(3), 100), image), SUBJECT, OPTIONS)
     assert _values(rows, "balanced_accuracy")["linear_probe"] == pytest.approx(1 / 3, abs=0.1)
 
 
@@ -52,9 +52,7 @@ def test_folds_never_share_a_group(color_task: Task) -> None:
     label = rng.permutation(np.tile(np.arange(3), 20))[group]
     leaking = _embedded(label, image)
     grouped = dataclasses.replace(leaking, groups=group.astype(str))
-    scores = [
-        _values(score_probes(color_task, each, SUBJECT, OPTIONS), "accuracy")["knn"] for each in (leaking, grouped)
-    ]
+    scores = [_values(probe_rows(color_task, each, SUBJECT, OPTIONS), "accuracy")["knn"] for each in (leaking, grouped)]
     assert scores[0] > 0.9
     assert scores[1] < 0.5
 
@@ -63,10 +61,10 @@ def test_own_train_split_is_the_only_one_fitted(color_task: Task) -> None:
     embedded = dataclasses.replace(
         _embedded(LABELS, np.eye(8)[LABELS]), splits=np.where(np.arange(60) < 30, "train", "test")
     )
-    rows = score_probes(color_task, embedded, SUBJECT, OPTIONS)
+    rows = probe_rows(color_task, embedded, SUBJECT, OPTIONS)
     assert {row["n"] for row in rows if row["metric"] == "accuracy"} == {30}
 
 
 def test_tasks_without_single_classes_are_not_probed(color_task: Task) -> None:
     task = color_task.model_copy(update={"kind": Kind.MULTILABEL})
-    assert score_probes(task, _embedded(LABELS, np.eye(8)[LABELS]), SUBJECT, OPTIONS) == []
+    assert probe_rows(task, _embedded(LABELS, np.eye(8)[LABELS]), SUBJECT, OPTIONS) == []

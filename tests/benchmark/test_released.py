@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biomedica_kedro.benchmark.classification import score_classification
+from biomedica_kedro.benchmark.classification import classification_rows
 from biomedica_kedro.benchmark.encode import embed_task, read_embeddings
 from biomedica_kedro.benchmark.loaders.rows import LoaderError
 from biomedica_kedro.benchmark.prepare import prepare_task, validate_task
-from biomedica_kedro.benchmark.retrieval import RetrievalOptions, score_retrieval
+from biomedica_kedro.benchmark.retrieval import RetrievalOptions, retrieval_rows
 from biomedica_kedro.benchmark.samples import SampleStore, TaskSamples
 from biomedica_kedro.benchmark.scores import ScoreOptions, Subject
 from biomedica_kedro.benchmark.task import PAPER_SUITE, PAPER_TASKS, Kind, load_tasks
@@ -50,9 +50,9 @@ def test_released_layout_is_prepared_validated_and_scored(task_id: str, tmp_path
     subject = Subject(model_id="m", task=task_id, domain=task.domain, synthetic=False, dataset_digest="d", seed=0)
     embedded = read_embeddings(images, anchors)
     if task.kind is Kind.RETRIEVAL:
-        rows = score_retrieval(embedded, subject, RetrievalOptions())
+        rows = retrieval_rows(embedded, subject, RetrievalOptions())
     else:
-        rows, _ = score_classification(task, embedded, subject, ScoreOptions(n_resamples=100, n_resamples_ranked=50))
+        rows, _ = classification_rows(task, embedded, subject, ScoreOptions(n_resamples=100, n_resamples_ranked=50))
     assert {row["n"] for row in rows if row["metric"] in ("accuracy", "i2t_R_at_1")} == {n_rows}
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biomedica_kedro.benchmark.encode import TaskEmbeddings
-from biomedica_kedro.benchmark.retrieval import RetrievalOptions, rank_pairs, score_retrieval
+from biomedica_kedro.benchmark.retrieval import RetrievalOptions, rank_pairs, retrieval_rows
 from biomedica_kedro.benchmark.scores import Subject
 
 SUBJECT = Subject(model_id="m", task="pairs", domain="d", synthetic=True, dataset_digest="x", seed=0)
@@ -80,7 +80,7 @@ def test_scores_of_a_perfect_model_are_one_with_chance_beside_them() -> None:
         groups=np.full(n, ""), splits=np.full(n, "test"), texts={f"caption {row}": axes[row] for row in range(n)},
         blank=axes[0], logit_scale=1.0,
     )  # fmt: skip
-    rows = {row["metric"]: row for row in score_retrieval(embedded, SUBJECT, RetrievalOptions(n_resamples=100))}
+    rows = {row["metric"]: row for row in retrieval_rows(embedded, SUBJECT, RetrievalOptions(n_resamples=100))}
     for name in ("i2t_R_at_1", "t2i_R_at_1", "i2t_exact_pair_R_at_1", "i2t_mrr"):
         assert rows[name]["value"] == 1.0
     assert rows["i2t_chance_R_at_1"]["value"] == pytest.approx(1 / n)

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from biomedica_kedro.benchmark.classification import score_classification
+from biomedica_kedro.benchmark.classification import classification_rows
 from biomedica_kedro.benchmark.encode import EmbedOptions, TaskEmbeddings, embed_task, read_embeddings
 from biomedica_kedro.benchmark.loaders import columns
 from biomedica_kedro.benchmark.loaders.rows import LoaderError
 from biomedica_kedro.benchmark.prepare import prepare_task, prepare_together, validate_images, validate_task
-from biomedica_kedro.benchmark.probes import ProbeOptions, score_probes
+from biomedica_kedro.benchmark.probes import ProbeOptions, probe_rows
 from biomedica_kedro.benchmark.samples import SampleStore, TaskSamples
 from biomedica_kedro.benchmark.scores import Protocol, ScoreOptions, Subject
 from biomedica_kedro.benchmark.shared_vectors import embed_image_set, embed_task_from
@@ -78,7 +78,7 @@ def test_task_validates_and_scores_in_both_wordings(task_id: str, prepared) -> N
     samples, reports = prepared
     problems = [problem for problem in reports[task_id].problems if "were published" not in problem]
     assert problems == []
-    rows, predictions = score_classification(UBENCH[task_id], _embedded(samples, task_id), _subject(task_id), OPTIONS)
+    rows, predictions = classification_rows(UBENCH[task_id], _embedded(samples, task_id), _subject(task_id), OPTIONS)
     accuracy = {
         row["prompt_set"]: row["value"]
         for row in rows
@@ -268,12 +268,12 @@ def test_tasks_prepared_with_others_keep_their_images(tmp_path: Path, released: 
 
 def test_probes_take_their_classes_from_the_rows(prepared) -> None:
     samples, _ = prepared
-    rows = score_probes(
+    rows = probe_rows(
         UBENCH["ubench_acevedo_2020"], _embedded(samples, "ubench_acevedo_2020"), _subject("ubench_acevedo_2020"),
         ProbeOptions(penalties=(0.1,), shots=(1,), repeats=2, n_resamples=100, n_resamples_ranked=50),
     )  # fmt: skip
     assert {row["detail"] for row in rows if row["metric"] == "recall"} == set(ubench.LABELS["acevedo_et_al_2020"])
-    composition = score_probes(
+    composition = probe_rows(
         UBENCH["ubench_stain"], _embedded(samples, "ubench_stain"), _subject("ubench_stain"), ProbeOptions()
     )
     assert composition == []

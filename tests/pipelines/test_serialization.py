@@ -39,7 +39,7 @@ MODELS = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
-    for file in ("catalog/serialization.yml", "parameters/serialization.yml"):
+    for file in ("catalog/root.yml", "catalog/serialization.yml", "parameters/serialization.yml"):
         (root / "conf/base" / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / "conf/base" / file, root / "conf/base" / file)
     (root / "conf/local").mkdir()

@@ -55,11 +55,15 @@ def _made_once(name: str, requirements: list[str]) -> Iterator[bool]:
         made.write_text(json.dumps(requirements))
 
 
+# Threads of a library that reads ahead may fail while the interpreter ends, after all was read.
+_END = "\nimport os, sys\nsys.stdout.flush()\nos._exit(0)\n"
+
+
 def read_by(python: Path | str, script: str, *arguments: object, **environment: object) -> object:
     """The last line a script prints, as JSON, when a Python runs it with arguments and variables."""
     env = {**os.environ, "WDS_SECURE": "1", "HF_HUB_OFFLINE": "1"}
     env |= {name: str(value) for name, value in environment.items()}
-    command = [str(python), "-c", script, *map(str, arguments)]
+    command = [str(python), "-c", script + _END, *map(str, arguments)]
     read = subprocess.run(command, env=env, capture_output=True, check=False, text=True)
     assert read.returncode == 0, read.stderr[-3000:]
     return json.loads(read.stdout.splitlines()[-1])

@@ -131,9 +131,17 @@ def test_condition_that_nothing_meets_gives_an_empty_stream(root):
     assert list(stream(root, where="false")) == []
 
 
-@pytest.mark.parametrize("where", ["primry_label = 'x'", "key like (", "drop table x"])
-def test_condition_that_is_not_valid_names_the_columns(root, where):
-    with pytest.raises(ValueError, match="columns are key, shard"):
+@pytest.mark.parametrize(
+    ("where", "hint"),
+    [
+        ("primry_label = 'x'", "did you mean 'primary_label'"),
+        ("key like (", "columns are key, shard"),
+        ("drop table x", "columns are key, shard"),
+    ],
+    ids=["misspelled", "unfinished", "no condition"],
+)
+def test_condition_that_is_not_valid_says_what_there_is(root, where, hint):
+    with pytest.raises(ValueError, match=hint):
         stream(root, where=where)
 
 

@@ -34,7 +34,7 @@ PREDICTIONS = pa.schema(
 )  # fmt: skip
 
 
-def score_classification(
+def classification_rows(
     task: Task, embedded: TaskEmbeddings, subject: Subject, options: ScoreOptions
 ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     """All zero-shot scores of one model on one classification task, and the predictions they come from.

@@ -26,7 +26,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def compare_models(
+def compare_predictions(
     predictions: pd.DataFrame, samples: Mapping[str, str], *, n_resamples: int = 10_000, seed: int = 0
 ) -> pd.DataFrame:
     """Every pair of models on every task both answered, and on the mean over those tasks.

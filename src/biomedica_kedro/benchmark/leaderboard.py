@@ -63,8 +63,8 @@ def leaderboard_page(table: pd.DataFrame, others: Mapping[str, pd.DataFrame]) ->
     Args:
         table: of `tables.benchmark_table`.
         others: "averages" of `tables.domain_averages`, "recalls" of `tables.recall_by_class`, "probes" of
-            `tables.probe_table`, "comparison" of `comparison.compare_models`, "active" of `activation.active_tasks`,
-            and "published" scores from the literature, with their source and known errors.
+            `tables.probe_table`, "comparison" of `comparison.compare_predictions`, "active" of
+            `activation.active_tasks`, and "published" scores from the literature, with their source and known errors.
     """
     active = others["active"]
     missing = active[active["status"] == "missing"][["task", "domain", "access", "license", "url"]]

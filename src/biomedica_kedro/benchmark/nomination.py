@@ -39,8 +39,8 @@ def nominate(comparison: pd.DataFrame, weights: Mapping[str, str], *, model_id: 
     """Nominate a model by its paired comparisons.
 
     Args:
-        comparison: of `comparison.compare_models`; a win counts only on the mean of a suite, and never beside a loss on
-            the mean of the other kind of samples.
+        comparison: of `comparison.compare_predictions`; a win counts only on the mean of a suite, and never beside a
+            loss on the mean of the other kind of samples.
         weights: model id -> sha256 of the weights, or "untrained".
         model_id: the model.
     """

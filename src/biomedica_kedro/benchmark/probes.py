@@ -63,7 +63,7 @@ class ProbeOptions(Options):
         return ScoreOptions(n_resamples=self.n_resamples, n_resamples_ranked=self.n_resamples_ranked, seed=self.seed)
 
 
-def score_probes(
+def probe_rows(
     task: Task, embedded: TaskEmbeddings, subject: Subject, options: ProbeOptions
 ) -> list[dict[str, object]]:
     """Scores of the linear probe, the neighbors and the few-shot probes on one task.

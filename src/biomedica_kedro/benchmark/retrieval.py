@@ -96,7 +96,7 @@ def rank_pairs(image_NE: Vectors, caption_UE: Vectors, caption_N: npt.NDArray[np
     return Ranks(i2t_N, t2i_N, i2t_exact_N, t2i_exact_N, n_texts)
 
 
-def score_retrieval(embedded: TaskEmbeddings, subject: Subject, options: RetrievalOptions) -> list[dict[str, object]]:
+def retrieval_rows(embedded: TaskEmbeddings, subject: Subject, options: RetrievalOptions) -> list[dict[str, object]]:
     """Recall at k, median rank and mean reciprocal rank, both ways, with intervals.
 
     Args:

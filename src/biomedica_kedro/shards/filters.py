@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from biomedica_kedro.pmc.identifiers import license_group
+from biomedica_kedro.pmc.licenses import license_group
 from biomedica_kedro.shards.samples import Sample
 
 Record = Mapping[str, Any]

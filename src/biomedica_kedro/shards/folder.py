@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from biomedica_kedro.shards.samples import Sample
-from biomedica_kedro.shards.stream import Stream, stream
+from biomedica_kedro.shards.stream import LaneStream, Stream, stream
 from biomedica_kedro.shards.writer import SUFFIX
 from biomedica_kedro.stages import BatchFolder
 
@@ -22,7 +22,7 @@ class ShardFolder(BatchFolder):
 
     __slots__ = ()
 
-    def stream(self, **options: Any) -> Stream:
+    def stream(self, **options: Any) -> Stream | LaneStream:
         """Samples chosen and shuffled; see `shards.stream.stream` for the options."""
         return stream(str(self.path.parent), **options)
 

@@ -56,7 +56,7 @@ def compare_models(
     averages = tables.domain_averages(table, benchmark_tasks)
     recalls = tables.recall_by_class(scores, options.prompt_set)
     kinds = dict(zip(table["task"], table["samples"], strict=True))
-    differences = comparison.compare_models(shown, kinds, seed=options.seed)
+    differences = comparison.compare_predictions(shown, kinds, seed=options.seed)
     leading = models.leading.id
     summary = tables.summary(scores, table, averages, benchmark_tasks, model_id=leading, prompt_set=options.prompt_set)
     return table, averages, recalls, tables.probe_table(scores), differences, summary

@@ -88,7 +88,7 @@ def retrieval_tasks(
 def score_classification(batch: Batch, options: ScoreOptions) -> Tables:
     """Score a model's zero-shot answers to a classification task, and keep the answers."""
     embedded, subject = batch.inputs["embeddings"].read(), replace(batch.inputs["subject"], seed=options.seed)
-    rows, predictions = classification.score_classification(batch.inputs["task"], embedded, subject, options)
+    rows, predictions = classification.classification_rows(batch.inputs["task"], embedded, subject, options)
     return {
         "classification_scores": to_table(rows, SCORE_ROWS),
         "predictions": to_table(predictions, PREDICTIONS),
@@ -99,7 +99,7 @@ def score_classification(batch: Batch, options: ScoreOptions) -> Tables:
 def score_probes(batch: Batch, options: ProbeOptions) -> Tables:
     """Score linear probe, nearest neighbors and few-shot probes on a classification task."""
     embedded, subject = batch.inputs["embeddings"].read(), replace(batch.inputs["subject"], seed=options.seed)
-    rows = probes.score_probes(batch.inputs["task"], embedded, subject, options)
+    rows = probes.probe_rows(batch.inputs["task"], embedded, subject, options)
     return {"probe_scores": to_table(rows, SCORE_ROWS)}
 
 
@@ -107,7 +107,7 @@ def score_probes(batch: Batch, options: ProbeOptions) -> Tables:
 def score_retrieval(batch: Batch, options: RetrievalOptions) -> Tables:
     """Score retrieval both ways on a task of image-caption pairs."""
     embedded, subject = batch.inputs["embeddings"].read(), replace(batch.inputs["subject"], seed=options.seed)
-    return {"retrieval_scores": to_table(retrieval.score_retrieval(embedded, subject, options), SCORE_ROWS)}
+    return {"retrieval_scores": to_table(retrieval.retrieval_rows(embedded, subject, options), SCORE_ROWS)}
 
 
 def tasks_to_check(
