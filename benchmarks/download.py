@@ -37,13 +37,15 @@ import orjson
 from PIL import Image
 from report import machine, write_result
 
+from biomedica_kedro.pipelines.ingestion.stages import fetch_articles
 from biomedica_kedro.pmc.archive import ArchiveWriter
 from biomedica_kedro.pmc.cloud import CloudSource
-from biomedica_kedro.pmc.fetch import FetchOptions, fetch_articles
+from biomedica_kedro.pmc.fetch import FetchOptions
 from biomedica_kedro.pmc.media import cited_images
 from biomedica_kedro.pmc.metadata import parse_metadata
 from biomedica_kedro.pmc.mirror import MirrorSource
-from biomedica_kedro.stages import BatchFolder, plan_batches
+from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.run import Work
 
 HERE = Path(__file__).parent
 HELPERS = HERE.parent / "tests" / "pmc"
@@ -73,19 +75,18 @@ def fetch_ours(url: str, root: Path, out: Path) -> None:
     import aiohttp  # noqa: F401 (the other arms import their clients before they start, too)
 
     articles = MirrorSource(str(root / BUCKET)).list_articles()
-    plan = plan_batches(
-        fetch_articles,
-        stage="fetch_articles",
-        outputs=["article_archive", "failed_downloads"],
-        parameters=FetchOptions(),
-        whole={"article_source": CloudSource(f"{url}/{BUCKET}")},
-        slices={"selected_articles": {"0000": articles}},
+    outputs = {"article_archive": BatchFolder(out / "article_archive")}
+    work = Work(
+        function=fetch_articles,
+        outputs=outputs,
+        options=[FetchOptions()],
+        tools={"article_source": CloudSource(f"{url}/{BUCKET}")},
+        cut={"0000": {"selected_articles": articles}},
     )
     started = time.perf_counter()
-    for output in plan:
-        output.deliver(BatchFolder(out / output.name))
+    work.run()
     _report(started)
-    archive = BatchFolder(out / "article_archive").table()
+    archive = outputs["article_archive"].table()
     _check(archive.num_rows, articles.num_rows)
 
 

@@ -19,25 +19,26 @@ import statistics
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 import webdataset
 from pictures import load_images, make_samples
 from report import machine, write_result
 
-from biomedica_kedro.pipelines.serialization import nodes
-from biomedica_kedro.pmc.archive import ArchiveWriter
+from biomedica_kedro.pipelines.serialization.stages import assign_shards, prepare_samples, write_shards
+from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
 from biomedica_kedro.pmc.identifiers import batch_names, batch_of
 from biomedica_kedro.records import ARTICLES, IMAGE_CAPTION_PAIRS, IMAGE_LABELS, to_table
 from biomedica_kedro.shards.export import ExportOptions
-from biomedica_kedro.shards.layout import ShardOptions
+from biomedica_kedro.shards.layout import ShardOptions, members_of_shards
 from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.shards.selection import SampleOptions
 from biomedica_kedro.shards.writer import write_shard
-from biomedica_kedro.stages import BatchFolder
-from biomedica_kedro.stages.run import BatchOptions
+from biomedica_kedro.stages import BatchFolder, Commit
+from biomedica_kedro.stages.run import Work
 
 BATCHES = 8
 SAMPLES_OF_PMC = 24_000_000
@@ -81,11 +82,14 @@ def write_corpus(root: Path, samples: list[Sample]) -> dict[str, BatchFolder]:
     """The samples as the stages before leave them: archive, articles, pairs, labels."""
     names = ("image_caption_pairs", "articles", "image_labels", "article_archive")
     folders = {name: BatchFolder(root / name) for name in names}
+    commits: dict[str, dict[str, Commit]] = {name: {} for name in names}
     for folder in folders.values():
         folder.reopen()
     for batch in batch_names(BATCHES):
         mine = [s for s in samples if batch_of(s.key.replace("_1", ".1").partition("-")[0], BATCHES) == batch]
-        with ArchiveWriter(folders["article_archive"].file(batch, ".tar")) as archive:
+        place = folders["article_archive"].beside(batch, ARCHIVE)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with ArchiveWriter(place) as archive:
             rows = [_rows(sample, archive) for sample in mine]
         pairs, articles, labels = zip(*rows, strict=True) if rows else ([], [], [])
         tables = {
@@ -95,35 +99,41 @@ def write_corpus(root: Path, samples: list[Sample]) -> dict[str, BatchFolder]:
             "article_archive": archive.index(),
         }
         for name, table in tables.items():
-            folders[name].write_table(batch, table)
-            files = list(folders[name].path.glob(f"{batch}.*"))
-            folders[name].write_commit(batch, inputs="", code="", rows=len(table), files=files)
-    for folder in folders.values():
-        folder.finish(batch_names(BATCHES))
+            files = [folders[name].write_table(batch, table), *([place] if name == "article_archive" else [])]
+            commits[name][batch] = folders[name].write_commit(
+                batch, inputs="", rows=len(table), rejects={}, files=files
+            )
+    for name, folder in folders.items():
+        folder.finish(commits[name])
     return folders
 
 
-def run_stage(root: Path, corpus: dict[str, BatchFolder]) -> dict[str, float]:
-    """CPU seconds of each node from pairs to shards."""
-    f, options, seconds = dict(corpus), BatchOptions(), {}
-    shards = ShardOptions(samples_per_shard=10_000)
-    steps: dict[str, Callable[[], list]] = {
-        "prepare_samples": lambda: nodes.prepare_samples(
-            f["image_caption_pairs"], f["articles"], f["image_labels"], f["article_archive"], SampleOptions(), options
-        ),
-        "assign_shards": lambda: nodes.assign_shards(
-            f["prepared_samples"], f["excluded_samples"], BatchFolder(root / "shard_contents"), shards
-        ),
-        "write_shards": lambda: nodes.write_shards(
-            f["shard_assignments"], f["prepared_samples"], f["article_archive"], ExportOptions(), shards, options
-        ),
-    }
-    for name, step in steps.items():
+def run_stages(root: Path, corpus: dict[str, BatchFolder]) -> dict[str, float]:
+    """CPU seconds of each stage from pairs to shards."""
+    found, seconds = dict(corpus), {}
+    written = {"written_samples": BatchFolder(root / "shard_contents")}
+    each = ("image_caption_pairs", "articles", "image_labels", "article_archive")
+
+    def run(function: Callable[..., Any], makes: Sequence[str], **work: Any) -> None:
+        outputs = {name: BatchFolder(root / name) for name in makes}
         started = time.process_time()
-        for output in step():
-            f[output.name] = BatchFolder(root / output.name)
-            output.deliver(f[output.name])
-        seconds[name] = time.process_time() - started
+        Work(function=function, outputs=outputs, **work).run()
+        seconds[function.__name__] = time.process_time() - started
+        found.update(outputs)
+
+    run(
+        prepare_samples, ["prepared_samples", "article_texts"],
+        each={name: found[name] for name in each}, options=[SampleOptions()],
+    )  # fmt: skip
+    run(
+        assign_shards, ["shard_assignments", "withdrawn_samples"], tools=written,
+        whole={"prepared_samples": found["prepared_samples"]}, options=[ShardOptions(samples_per_shard=10_000)],
+    )  # fmt: skip
+    run(
+        write_shards, ["dataset_shards", "dataset_parquet", "shard_index", "shard_contents"],
+        cut=members_of_shards(found["shard_assignments"]), options=[ExportOptions()],
+        tools={name: found[name] for name in ("prepared_samples", "article_archive")},
+    )  # fmt: skip
     return seconds
 
 
@@ -185,7 +195,7 @@ def main() -> None:
     ]
     root = Path(tempfile.mkdtemp())
     try:
-        stage = run_stage(root, write_corpus(root, samples))
+        stage = run_stages(root, write_corpus(root, samples))
     finally:
         shutil.rmtree(root)
     described = (

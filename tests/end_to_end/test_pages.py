@@ -52,7 +52,7 @@ def test_kedro_viz_shows_six_stages_and_the_layers_in_order(viz, browser):
 
 def test_kedro_viz_previews_what_the_stages_draw(viz):
     ids = {node["name"]: node["id"] for node in asked(f"{viz}/api/main")["nodes"] if node["type"] == "data"}
-    plots = ["licence_plot", "annotation_plots", "training_curves", "leaderboard"]
+    plots = ["license_plot", "annotation_plots", "training_curves", "leaderboard"]
     for name in plots:
         assert asked(f"{viz}/api/nodes/{ids[name]}")["preview"]["data"], name
     for name in ("contact_sheet", "sample_contact_sheet", "reliability_curves"):
