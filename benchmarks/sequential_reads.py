@@ -49,7 +49,9 @@ def main() -> None:
     shutil.rmtree(options.folder, ignore_errors=True)
     (options.folder / "files").mkdir(parents=True)
     (options.folder / "shards").mkdir()
-    samples = [Sample(f"i{n:06d}", image, "jpg", "", {}) for n, image in enumerate(load_images(None, options.samples))]
+    samples = [
+        Sample(f"i{n:06d}", image, "jpg", "An image.", {}) for n, image in enumerate(load_images(None, options.samples))
+    ]
     for sample in samples:
         (options.folder / "files" / f"{sample.key}.jpg").write_bytes(sample.image)
     for start in range(0, len(samples), PER_SHARD):

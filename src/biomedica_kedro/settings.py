@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Any, cast
 
-import yaml
 from kedro.framework.project import LOGGING
+from omegaconf import OmegaConf
 
 from biomedica_kedro.hooks import ArgumentHooks, ConsoleHooks, InputHooks, Journal, PlaceHooks, TrackingHooks
 
@@ -17,7 +18,7 @@ PROJECT_PATH = Path(os.environ.get("BIOMEDICA_PROJECT_PATH", Path(__file__).reso
 # Kedro looks for conf/logging.yml from the working directory only.
 _LOGGING = PROJECT_PATH / "conf" / "logging.yml"
 if Path.cwd() != PROJECT_PATH and "KEDRO_LOGGING_CONFIG" not in os.environ and _LOGGING.is_file():
-    LOGGING.configure(yaml.safe_load(_LOGGING.read_text(encoding="utf-8")))
+    LOGGING.configure(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(_LOGGING))))
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

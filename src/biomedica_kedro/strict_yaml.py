@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
-
-from biomedica_kedro.records import Options
+from pydantic import BaseModel, ValidationError
 
 _MERGE = "tag:yaml.org,2002:merge"
 
-Model = TypeVar("Model", bound=Options)
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class YamlFileError(ValueError):

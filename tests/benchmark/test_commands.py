@@ -18,4 +18,4 @@ def test_commands_say_what_they_did(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["prepare", "pcan", "--source", "x"]) == 2
     assert "did you mean 'pcam'" in capsys.readouterr().err
     assert main(["list"]) == 0
-    assert capsys.readouterr().out.count("\n") == len(load_tasks())
+    assert capsys.readouterr().out.count("\n") == len(load_tasks()) + 1  # a heading

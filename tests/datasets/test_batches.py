@@ -58,7 +58,7 @@ def test_rejects_of_all_data_sets_read_as_one_table(tmp_path):
     rejects = RejectsDataset(filepath=str(tmp_path))
     assert rejects.load()["source"].to_pylist() == ["x", "x"]
     with pytest.raises(DatasetError, match="written by the stages"):
-        rejects.save(None)
+        rejects.save(pa.table({}))
 
 
 def test_receipt_of_work_that_is_not_done_is_refused(tmp_path):

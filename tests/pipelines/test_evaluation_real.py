@@ -112,6 +112,7 @@ def test_users_task_files_and_no_code_measure_real_data(
         stages, "encoder_of", lambda handle: ColorEncoder() if handle.choice.id == "x" else encoder_of(handle)
     )
     (tmp_path / "x.safetensors").touch()
+    (tmp_path / "x.json").write_text('{"model_cfg": {}, "preprocess_cfg": {}}')
     models = [
         {"id": "descriptors", "source": "descriptors"},
         {"id": "x", "source": "untrained", "weights": str(tmp_path / "x.safetensors")},

@@ -9,10 +9,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, RootModel
 
 from biomedica_kedro.records import Options
+from biomedica_kedro.strict_yaml import YamlFileError, read_yaml
 
 
 class SourceError(ValueError):
@@ -69,6 +69,10 @@ class ByHand(_Entry):
 Source = Annotated[UrlSource | HubSource | ByHand, Field(discriminator="kind")]
 
 
+class _Sources(RootModel[dict[str, Source]]):
+    """Every data set by its name."""
+
+
 def load_sources(path: Path | None = None) -> dict[str, UrlSource | HubSource | ByHand]:
     """The data sets that ship with the package, or those of a file of one's own.
 
@@ -77,9 +81,8 @@ def load_sources(path: Path | None = None) -> dict[str, UrlSource | HubSource | 
     """
     place = path or Path(str(resources.files("biomedica_kedro.benchmark") / "fetch" / "sources.yml"))
     try:
-        content = yaml.safe_load(place.read_text(encoding="utf-8"))
-        return TypeAdapter(dict[str, Source]).validate_python(content)
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        return read_yaml(place, _Sources).root
+    except (OSError, YamlFileError) as error:
         raise SourceError(f"{place} is not a list of data sets: {error}") from error
 
 
