@@ -74,7 +74,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "params:serialization.write_dataset_card",
                     "params:serialization.prepare_samples",
                 ],
-                tools=["article_inventory"],
+                tools=["article_source", "article_inventory"],
                 outputs=["dataset_card", "croissant_metadata", "license_report", "concept_counts"],
             ),
             report_node(
