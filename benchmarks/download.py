@@ -4,7 +4,7 @@
 
 A loopback server in the layout of PMC's cloud, whose answers lie ready in memory, runs in a process of its own; each
 arm fetches the same articles (metadata, text, the cited images; not the supplement) in a process of its own, in turn,
-checks every md5 and writes everything to disk. Ours does its whole work: spool, archive, index, commit. There are three
+checks every md5 and writes everything to disk. Ours does its whole work: files, archive, index, commit. There are three
 serial clients: by requests and by http.client with a file for each object, as such scripts do, and by http.client into
 the same kind of tar as ours, so that only the order of requests differs. s3fs is given the three lists of keys
 beforehand, which spares it the waiting for metadata and text of each article, and asks twice for each file (HEAD, GET),

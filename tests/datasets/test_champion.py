@@ -6,7 +6,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from biomedica_kedro.benchmark.nomination import Nomination
+from biomedica_kedro.benchmark.promotion import PromotionCandidate
 from biomedica_kedro.datasets.champion import ALIAS, ChampionDataset
 
 
@@ -28,13 +28,13 @@ def _champion(client: MlflowClient) -> str | None:
 
 def test_alias_moves_only_by_a_won_test(client: MlflowClient, tmp_path: Path) -> None:
     dataset = ChampionDataset(filepath=str(tmp_path / "champion.json"), registered_model="clip")
-    dataset.save(Nomination("a", "one", {}))
+    dataset.save(PromotionCandidate("a", "one", {}))
     assert (_champion(client), dataset.load()["outcome"]) == (None, "champion stays: not beaten in the paired test")
-    dataset.save(Nomination("a", "one", {"control": "untrained"}))
+    dataset.save(PromotionCandidate("a", "one", {"control": "untrained"}))
     first = _champion(client)
-    dataset.save(Nomination("b", "two", {"control": "untrained"}))
+    dataset.save(PromotionCandidate("b", "two", {"control": "untrained"}))
     assert _champion(client) == first
-    dataset.save(Nomination("b", "two", {"a": "one"}))
+    dataset.save(PromotionCandidate("b", "two", {"a": "one"}))
     assert _champion(client) != first
     assert dataset.load()["outcome"] == "is the new champion"
 
@@ -42,12 +42,12 @@ def test_alias_moves_only_by_a_won_test(client: MlflowClient, tmp_path: Path) ->
 def test_unregistered_weights_and_no_registry_change_nothing(client: MlflowClient, tmp_path: Path) -> None:
     for name, outcome in (("clip", "no registered version has these weights"), (None, "not registered")):
         dataset = ChampionDataset(filepath=str(tmp_path / "champion.json"), registered_model=name)
-        dataset.save(Nomination("x", "elsewhere", {"control": "untrained"}))
+        dataset.save(PromotionCandidate("x", "elsewhere", {"control": "untrained"}))
         assert dataset.load()["outcome"] == outcome
     assert _champion(client) is None
 
 
 def test_missing_registered_model_is_a_warning(client: MlflowClient, tmp_path: Path) -> None:
     dataset = ChampionDataset(filepath=str(tmp_path / "champion.json"), registered_model="absent")
-    dataset.save(Nomination("x", "one", {"control": "untrained"}))
+    dataset.save(PromotionCandidate("x", "one", {"control": "untrained"}))
     assert dataset.exists()

@@ -15,6 +15,7 @@ from biomedica_kedro.datasets.sources import (
     MirrorDataset,
     PackagesDataset,
 )
+from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.pipelines.ingestion.reports import estimate_download, plot_licenses
 from biomedica_kedro.pipelines.ingestion.stages import list_articles
 from biomedica_kedro.pmc.archive import ARCHIVE
@@ -24,7 +25,6 @@ from biomedica_kedro.pmc.estimate import EstimateOptions
 from biomedica_kedro.pmc.inventory import ListOptions
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.packages import PackagesSource
-from biomedica_kedro.pmc.patience import Patience
 from biomedica_kedro.pmc.selection import SelectOptions
 from biomedica_kedro.stages.run import BatchOptions
 
@@ -122,7 +122,7 @@ def test_embedded_corpus_is_written_once_and_cannot_be_saved_to(tmp_path):
     [
         (MirrorDataset(url="s3://bucket"), MirrorSource("s3://bucket")),
         (PackagesDataset(path="packages"), PackagesSource(Path("packages"))),
-        (CloudDataset(patience={"tries": 3}), CloudSource(patience=Patience(tries=3))),
+        (CloudDataset(retry={"tries": 3}), CloudSource(retry=RetryPolicy(tries=3))),
         (EntrezDataset(credentials={"api_key": "secret"}), EntrezClient(api_key="secret")),
     ],
     ids=["mirror", "packages", "cloud", "entrez"],

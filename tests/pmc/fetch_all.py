@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.pipelines.ingestion.stages import fetch_articles
 from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.fetch import FetchOptions
-from biomedica_kedro.pmc.patience import Patience
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the process that is killed
 from engine import run_stage
 
-HASTE = Patience(tries=3, first_pause=0.001, longest_pause=0.01, timeout=0.3)
+HASTE = RetryPolicy(tries=3, first_pause=0.001, longest_pause=0.01, timeout=0.3)
 EVERYTHING = FetchOptions(max_failed_share=1.0)
 
 

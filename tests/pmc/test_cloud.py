@@ -9,14 +9,14 @@ import pytest
 from cloud_layout import write_article, write_inventory
 from cloud_server import Fault, serve
 
+from biomedica_kedro.http import RetryPolicy, gate_of
 from biomedica_kedro.pmc import cloud
 from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.mirror import MirrorSource
-from biomedica_kedro.pmc.patience import Patience, gate_of
 from biomedica_kedro.pmc.source import SourceError
 from biomedica_kedro.records import REJECTS, DataError, Reject, RejectReason, to_table
 
-HASTE = Patience(tries=4, first_pause=0.01, longest_pause=0.05, timeout=0.5)
+HASTE = RetryPolicy(tries=4, first_pause=0.01, longest_pause=0.05, timeout=0.5)
 BODY = bytes(range(256)) * 512
 
 
@@ -32,7 +32,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def source(server):
-    return CloudSource(server.url, requests_in_flight=4, patience=HASTE)
+    return CloudSource(server.url, requests_in_flight=4, retry=HASTE)
 
 
 def read(source, name="big.jpg", article_id="PMC1.1", max_bytes=1 << 30):
@@ -117,7 +117,7 @@ def test_reasons_in_any_bytes_can_be_recorded():
     async def ask():
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as running:
             port = running.sockets[0].getsockname()[1]
-            await CloudSource(f"http://127.0.0.1:{port}", patience=HASTE).get("PMC1.1/a.jpg", max_bytes=9)
+            await CloudSource(f"http://127.0.0.1:{port}", retry=HASTE).get("PMC1.1/a.jpg", max_bytes=9)
 
     with pytest.raises(DataError, match="HTTP 403") as caught:
         asyncio.run(ask())
@@ -210,8 +210,8 @@ def test_other_keys_are_never_asked(server, source):
 
 def test_endpoint_without_inventory_or_server_is_an_error_that_names_it(tmp_path, server, source):
     with serve(tmp_path / "bucket" / "PMC1.1") as empty, pytest.raises(SourceError, match="no inventory"):
-        CloudSource(empty.url, patience=HASTE).list_articles()
-    nobody = CloudSource("http://127.0.0.1:9", patience=HASTE)
+        CloudSource(empty.url, retry=HASTE).list_articles()
+    nobody = CloudSource("http://127.0.0.1:9", retry=HASTE)
     with pytest.raises(SourceError, match=r"127\.0\.0\.1:9"):
         nobody.list_articles()
     assert pickle.loads(pickle.dumps(nobody)) == nobody

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pytest
 from engine import run_stage
 
+from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.pipelines.ingestion.stages import fetch_pubmed_records
 from biomedica_kedro.pmc.entrez import EntrezClient, parse_records
-from biomedica_kedro.pmc.patience import Patience
 from biomedica_kedro.pmc.pubmed import PubmedOptions
 from biomedica_kedro.pmc.source import SourceError
 
-HASTE = Patience(tries=3, first_pause=0.01, longest_pause=0.02, timeout=1)
+HASTE = RetryPolicy(tries=3, first_pause=0.01, longest_pause=0.02, timeout=1)
 ARTICLE = """<PubmedArticle><MedlineCitation><PMID Version="1">{pmid}</PMID><Article><PublicationTypeList>
 <PublicationType UI="D016428">Journal Article</PublicationType></PublicationTypeList></Article>
 <MeshHeadingList><MeshHeading><DescriptorName UI="D005910" MajorTopicYN="N">Glioma</DescriptorName>
@@ -81,7 +81,7 @@ def service():
 
 @pytest.fixture
 def client(service):
-    return EntrezClient(service.url, api_key="secret", patience=HASTE)
+    return EntrezClient(service.url, api_key="secret", retry=HASTE)
 
 
 def test_query_gives_the_pmcids_of_every_page_among_open_articles(service, client):

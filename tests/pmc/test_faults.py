@@ -30,7 +30,7 @@ def archive_bytes(folders):
 
 
 def whole_files(part):
-    """Keys of the files that lie whole in a part of the spool."""
+    """Keys of the files that lie whole in a part."""
     keys = set()
     while part:
         line, _, part = part.partition(b"\n")
@@ -112,13 +112,13 @@ def test_killed_run_fetches_nothing_whole_again_and_gives_the_same_bytes(bucket,
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         (part,) = (tmp_path / "killed").rglob("*.part")
-        spooled = whole_files(part.read_bytes())
-        assert spooled, "the kill came before anything was whole"
+        whole = whole_files(part.read_bytes())
+        assert whole, "the kill came before anything was whole"
         with part.open("ab") as file:
             file.write(b'["PMC6.1/f1.jpg",999,1]\nwhat a kill in the middle of writing leaves')
         server.requests.clear()
         folders = fetch(CloudSource(server.url, 2, HASTE), tmp_path / "killed")
-        assert not spooled & set(server.asked())
+        assert not whole & set(server.asked())
     assert archive_bytes(folders) == archive_bytes(fetch(MirrorSource(str(bucket)), tmp_path / "clean"))
     assert not list((tmp_path / "killed").rglob("*.scratch"))
 

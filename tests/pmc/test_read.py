@@ -4,10 +4,10 @@ import pytest
 from cloud_layout import write_article
 from engine import run_stage
 
+from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.pipelines.ingestion.stages import read_metadata
 from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.mirror import MirrorSource
-from biomedica_kedro.pmc.patience import Patience
 from biomedica_kedro.pmc.read import MetadataOptions
 from biomedica_kedro.stages.spread import TaskError
 
@@ -54,6 +54,6 @@ def test_unchanged_metadata_are_not_read_again(read, tmp_path):
 def test_source_that_is_down_stops_the_stage_instead_of_selecting_nothing(tmp_path):
     write_article(tmp_path / "mirror", "PMC1.1")
     listed = MirrorSource(str(tmp_path / "mirror")).list_articles()
-    nobody = CloudSource("http://127.0.0.1:9", patience=Patience(tries=1))
+    nobody = CloudSource("http://127.0.0.1:9", retry=RetryPolicy(tries=1))
     with pytest.raises(TaskError, match=r"1 of 1 articles.*PMC1\.1.*max_failed_share"):
         read_from(nobody, listed, tmp_path, OPTIONS)

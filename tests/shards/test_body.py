@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from biomedica_kedro.pmc.patience import Patience
+from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.shards.body import open_shard
 from biomedica_kedro.shards.members import ShardError
 from biomedica_kedro.shards.places import Access
@@ -13,7 +13,7 @@ from biomedica_kedro.shards.places import Access
 from .fault_server import Fault, serve
 
 CONTENT = bytes(range(256)) * 3000
-QUICK = Access(patience=Patience(tries=4, first_pause=0.01, longest_pause=0.02, timeout=0.4))
+QUICK = Access(retry=RetryPolicy(tries=4, first_pause=0.01, longest_pause=0.02, timeout=0.4))
 PASSING = [Fault.BUSY, Fault.TOO_MANY, Fault.RESET, Fault.SHORT, Fault.STALL]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from biomedica_kedro.pmc.patience import Patience
+from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.shards.places import Access, list_shards
 from biomedica_kedro.shards.reader import Reading, read_entries
 from biomedica_kedro.shards.samples import Sample
@@ -10,7 +10,7 @@ from biomedica_kedro.shards.samples import Sample
 from .fault_server import Fault, serve
 from .test_members import members_of, pack, wanted
 
-QUICK = Patience(tries=4, first_pause=0.01, longest_pause=0.02, timeout=2)
+QUICK = RetryPolicy(tries=4, first_pause=0.01, longest_pause=0.02, timeout=2)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def read_all(urls, access):
 
 def test_http_folder_is_listed_and_read(folder):
     with serve(folder) as server:
-        assert read_all(server.url + "/", Access(patience=QUICK)) == [wanted(n) for n in range(3)]
+        assert read_all(server.url + "/", Access(retry=QUICK)) == [wanted(n) for n in range(3)]
 
 
 def test_data_set_on_the_hub_is_read_with_its_token_through_faults(folder):

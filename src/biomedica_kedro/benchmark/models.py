@@ -132,7 +132,7 @@ class Models(RootModel[tuple[ModelChoice, ...]]):
 
     @property
     def leading(self) -> ModelChoice:
-        """The model that diagnostics and nomination are about: the first one."""
+        """The model that diagnostics and promotion are about: the first one."""
         return self.root[0]
 
     def resolved(self, look_up: Callable[[str], Path]) -> Models:

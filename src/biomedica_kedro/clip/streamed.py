@@ -128,7 +128,7 @@ def held_out(
 
     Args:
         source: where from; None: no samples.
-        options: lanes and patience.
+        options: lanes, and how to retry.
         preparation: what is made of a sample.
         tokenizer: of the model.
         count: how many, fewer when the source has fewer.

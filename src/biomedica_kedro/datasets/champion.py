@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from kedro.io import AbstractDataset
 
-from biomedica_kedro.benchmark.nomination import Nomination
+from biomedica_kedro.benchmark.promotion import PromotionCandidate
 from biomedica_kedro.stages.files import write_json
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ ALIAS = "champion"
 _WEIGHTS_TAG = "weights.sha256"
 
 
-class ChampionDataset(AbstractDataset[Nomination, dict[str, Any]]):
-    """Saving a nomination moves the alias if the nominee may replace the champion; a JSON file keeps what came of it.
+class ChampionDataset(AbstractDataset[PromotionCandidate, dict[str, Any]]):
+    """Saving a candidate moves the alias if the candidate may replace the champion; a JSON file keeps what came of it.
 
-    The nominee's version is found by the sha256 of its weights, which training records on the versions it registers.
+    The candidate's version is found by the sha256 of its weights, which training records on the versions it registers.
     """
 
     def __init__(
@@ -43,21 +43,21 @@ class ChampionDataset(AbstractDataset[Nomination, dict[str, Any]]):
         self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
-        """The last nomination and what came of it."""
+        """The last candidate and what came of it."""
         return dict(orjson.loads(self._path.read_bytes()))
 
-    def save(self, data: Nomination) -> None:
+    def save(self, data: PromotionCandidate) -> None:
         """Move the alias when the paired test allows it."""
         write_json(self._path, {**asdict(data), "outcome": self._decide(data)})
 
-    def _decide(self, nomination: Nomination) -> str:
+    def _decide(self, candidate: PromotionCandidate) -> str:
         if self._registered_model is None:
             return "not registered"
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
         try:
-            return _promote(MlflowClient(), self._registered_model, nomination)
+            return _promote(MlflowClient(), self._registered_model, candidate)
         except MlflowException as error:
             logger.warning("the champion of %s was not decided: %s", self._registered_model, error)
             return "tracking server did not answer"
@@ -69,18 +69,18 @@ class ChampionDataset(AbstractDataset[Nomination, dict[str, Any]]):
         return {"filepath": str(self._path), "registered_model": self._registered_model}
 
 
-def _promote(client: MlflowClient, name: str, nomination: Nomination) -> str:
+def _promote(client: MlflowClient, name: str, candidate: PromotionCandidate) -> str:
     versions = {version.tags.get(_WEIGHTS_TAG): version for version in client.search_model_versions(f"name = '{name}'")}
-    nominee = versions.get(nomination.weights)
-    if nominee is None:
+    version = versions.get(candidate.weights)
+    if version is None:
         return "no registered version has these weights"
     champion = _present_champion(client, name)
-    if champion == nomination.weights:
+    if champion == candidate.weights:
         return "is champion"
-    if not nomination.may_replace(champion):
+    if not candidate.may_replace(champion):
         return "champion stays: not beaten in the paired test"
-    client.set_registered_model_alias(name, ALIAS, nominee.version)
-    client.set_model_version_tag(name, nominee.version, "champion.beat", ", ".join(sorted(nomination.beaten)))
+    client.set_registered_model_alias(name, ALIAS, version.version)
+    client.set_model_version_tag(name, version.version, "champion.beat", ", ".join(sorted(candidate.beaten)))
     return "is the new champion"
 
 

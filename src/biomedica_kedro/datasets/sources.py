@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
+from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.pmc import entrez
 from biomedica_kedro.pmc.cloud import ENDPOINT, CloudSource
 from biomedica_kedro.pmc.entrez import EntrezClient
 from biomedica_kedro.pmc.inventory import with_removed
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.packages import PackagesSource
-from biomedica_kedro.pmc.patience import Patience
 from biomedica_kedro.pmc.source import INVENTORY, Origin, Source
 from biomedica_kedro.stages.files import atomic_path
 
@@ -67,12 +67,12 @@ class CloudDataset(SourceDataset):
         *,
         endpoint: str = ENDPOINT,
         requests_in_flight: int = 64,
-        patience: dict[str, Any] | None = None,
+        retry: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Args: endpoint: URL of the bucket; requests_in_flight: in each process; patience: of `Patience`; metadata."""
+        """Args: endpoint: URL of the bucket; requests_in_flight: in each process; retry: of `RetryPolicy`; metadata."""
         super().__init__(metadata=metadata)
-        self._source = CloudSource(endpoint, requests_in_flight, Patience(**(patience or {})))
+        self._source = CloudSource(endpoint, requests_in_flight, RetryPolicy(**(retry or {})))
 
     def load(self) -> Source:
         """The cloud."""

@@ -7,27 +7,28 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from biomedica_kedro.labels.desk import Desk
 from biomedica_kedro.labels.page import HOST, PageError, serve_page
+from biomedica_kedro.labels.session import LabelingSession
 from biomedica_kedro.stages import BatchFolder, IncompleteError
 from biomedica_kedro.taxonomy import BIOMEDICA, load_taxonomy
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line of the labeling desk."""
+    """Command line of the labeling page."""
     options = _parser().parse_args(arguments)
     sheets = BatchFolder(options.data_root / "08_reporting" / "annotation_sheets")
     votes = options.data_root / "01_raw" / "expert_votes"
     try:
-        desk = Desk.open(sheets, votes, load_taxonomy(options.taxonomy))
+        session = LabelingSession.open(sheets, votes, load_taxonomy(options.taxonomy))
         if options.ballot is not None:
-            options.ballot.write_text(desk.ballot(options.expert), encoding="utf-8-sig", newline="")
+            options.ballot.write_text(session.ballot(options.expert), encoding="utf-8-sig", newline="")
             sys.stderr.write(f"Fill in the column answers of {options.ballot} and save it into {votes} as CSV.\n")
             return
         sys.stderr.write(
-            f"{len(desk.sheets)} clusters at http://{HOST}:{options.port}; votes go to {votes}. Afterwards: kedro run\n"
+            f"{len(session.sheets)} clusters at http://{HOST}:{options.port}; votes go to {votes}. "
+            "Afterwards: kedro run\n"
         )
-        serve_page(desk, options.port)
+        serve_page(session, options.port)
     except IncompleteError as error:
         raise SystemExit(
             f"There are no contact sheets yet, run `kedro run --pipeline=annotation` first: {error}"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from biomedica_kedro.labels.ballots import BallotError
-from biomedica_kedro.labels.desk import Desk
+from biomedica_kedro.labels.session import LabelingSession
 from biomedica_kedro.taxonomy import Question
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ class PageError(RuntimeError):
     """The labeling page cannot be shown."""
 
 
-def serve_page(desk: Desk, port: int) -> None:
+def serve_page(session: LabelingSession, port: int) -> None:
     """Serve the page until interrupted.
 
     Raises:
         PageError: when the extra `annotate` is not installed.
     """
-    page = build_page(desk)
-    folders = sorted({str(sheet.path.parent.resolve()) for sheet in desk.sheets.values()})
+    page = build_page(session)
+    folders = sorted({str(sheet.path.parent.resolve()) for sheet in session.sheets.values()})
     import gradio as gr
 
     fonts = ["system-ui", "sans-serif"]  # the default theme would ask Google for its fonts
@@ -43,8 +43,8 @@ def serve_page(desk: Desk, port: int) -> None:
     )  # fmt: skip
 
 
-def build_page(desk: Desk) -> gr.Blocks:
-    """The page's widgets, wired to the desk."""
+def build_page(session: LabelingSession) -> gr.Blocks:
+    """The page's widgets, wired to the session."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     try:
         import gradio as gr
@@ -53,7 +53,7 @@ def build_page(desk: Desk) -> gr.Blocks:
             'the labeling page needs Gradio: pip install "biomedica-kedro[annotate]", or label in a spreadsheet '
             "with `python -m biomedica_kedro.labels --ballot FILE.csv`"
         ) from error
-    view = _View(desk)
+    view = _View(session)
     page: gr.Blocks = gr.Blocks(title=_TITLE, analytics_enabled=False, fill_width=True)
     with page:
         gr.Markdown(f"## {_TITLE}")
@@ -63,13 +63,15 @@ def build_page(desk: Desk) -> gr.Blocks:
                 sheet = gr.Image(show_label=False, buttons=["fullscreen"], elem_id="sheet", height=860)
             with gr.Column(scale=2):
                 expert = gr.Textbox(label="Your name", elem_id="expert", placeholder="as it shall stand in the votes")
-                cluster = gr.Dropdown(list(desk.sheets), label="Cluster", elem_id="cluster")
+                cluster = gr.Dropdown(list(session.sheets), label="Cluster", elem_id="cluster")
                 panel_type = gr.Radio(
-                    desk.taxonomy.answers(Question.PANEL_TYPE), label="1. One panel or several?", elem_id="panel_type"
+                    session.taxonomy.answers(Question.PANEL_TYPE),
+                    label="1. One panel or several?",
+                    elem_id="panel_type",
                 )
                 subtype = gr.Radio([], label="What kinds of panel?", elem_id="panel_subtype", visible=False)
                 primary = gr.CheckboxGroup(
-                    desk.taxonomy.answers(Question.PRIMARY_LABELS), label="2. Global concepts", elem_id="primary"
+                    session.taxonomy.answers(Question.PRIMARY_LABELS), label="2. Global concepts", elem_id="primary"
                 )
                 secondary = gr.CheckboxGroup([], label="3. Local concepts", elem_id="secondary", visible=False)
                 save = gr.Button("Save and next", variant="primary", elem_id="save")
@@ -88,14 +90,14 @@ def build_page(desk: Desk) -> gr.Blocks:
 class _View:
     """What the widgets show next; every list answers to the widgets named in `build_page`."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, session: LabelingSession) -> None:
+        self._session = session
 
     def first(self) -> list[Any]:
-        return self.show(next(iter(self._desk.sheets), None))
+        return self.show(next(iter(self._session.sheets), None))
 
     def next(self, expert: str) -> list[Any]:
-        return self.show(self._desk.next_for(expert))
+        return self.show(self._session.next_for(expert))
 
     def show(self, cluster_id: int | None) -> list[Any]:
         import gradio as gr
@@ -104,21 +106,21 @@ class _View:
         blank += [gr.update(value=[]), gr.update(value=[], choices=[], visible=False)]
         if cluster_id is None:
             return ["### Every cluster is labeled. Thank you.", None, None, *blank]
-        sheet = self._desk.sheets[cluster_id]
+        sheet = self._session.sheets[cluster_id]
         heading = f"### Cluster {cluster_id}: {sheet.n_images} images, {len(sheet.keys)} of them on this sheet"
         return [heading, str(sheet.path), cluster_id, *blank]
 
     def subtypes(self, panel_type: str | None) -> Any:
         import gradio as gr
 
-        choices = self._desk.taxonomy.panel_types.get(panel_type or "", [])
+        choices = self._session.taxonomy.panel_types.get(panel_type or "", [])
         only = choices[0] if len(choices) == 1 else None
         return gr.update(choices=choices, value=only, visible=len(choices) > 1)
 
     def local_concepts(self, primary: Sequence[str], secondary: Sequence[str]) -> Any:
         import gradio as gr
 
-        choices = [local for name in primary for local in self._desk.taxonomy.concepts[name].local]
+        choices = [local for name in primary for local in self._session.taxonomy.concepts[name].local]
         kept = [local for local in secondary if local in choices]
         return gr.update(choices=choices, value=kept, visible=bool(choices))
 
@@ -143,9 +145,9 @@ class _View:
             Question.SECONDARY_LABELS: list(secondary),
         }
         try:
-            path = self._desk.take(expert, cluster_id, answers)
+            path = self._session.take(expert, cluster_id, answers)
         except BallotError as error:
             return [f"Not saved: {error}.", *keep]
-        done = len(self._desk.labeled_by(expert))
-        message = f"Saved cluster {cluster_id} to {path.name}; {done} of {len(self._desk.sheets)} clusters labeled."
+        done = len(self._session.labeled_by(expert))
+        message = f"Saved cluster {cluster_id} to {path.name}; {done} of {len(self._session.sheets)} clusters labeled."
         return [message, *self.next(expert)]

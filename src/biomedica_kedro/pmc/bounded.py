@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from biomedica_kedro.pmc.patience import connections
+from biomedica_kedro.http import connections
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,7 +19,7 @@ def run_bounded(function: Callable[[Item], Awaitable[Result]], items: Sequence[I
     """Results of `function` in the order of the items, at most `limit` items at once.
 
     The event loop lives in a thread of its own, so this also works where one is running already (notebooks). Requests
-    made by `patience` share their connections. The first exception stops everything and is raised.
+    made by `http` share their connections. The first exception stops everything and is raised.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="bounded") as thread:
         return thread.submit(asyncio.run, _run(function, items, limit)).result()

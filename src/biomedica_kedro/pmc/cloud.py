@@ -1,6 +1,6 @@
 """The cloud: PubMed Central's open bucket over anonymous HTTPS.
 
-Requests are retried, and broken bodies continued, by `patience`. Few objects above 8 MB are under way at once, so that
+Requests are retried, and broken bodies continued, by `http`. Few objects above 8 MB are under way at once, so that
 memory stays bounded. Listings are S3's ListObjectsV2.
 Source: README.txt of the bucket `pmc-oa-opendata`.
 """
@@ -18,10 +18,10 @@ from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 
+from biomedica_kedro.http import RETRY_POLICY, RetryPolicy, get_with_retries
 from biomedica_kedro.pmc.bounded import run_bounded
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID
 from biomedica_kedro.pmc.inventory import REPORTS, newest_stamp, parse_manifest, read_inventory
-from biomedica_kedro.pmc.patience import PATIENCE, Patience, get_patiently
 from biomedica_kedro.pmc.source import Origin, SourceError, checked_key, inventory_table
 from biomedica_kedro.records import DataError, RejectReason
 
@@ -44,12 +44,12 @@ class CloudSource:
     Attributes:
         endpoint: URL of the bucket: the service's own, or that of a private copy.
         requests_in_flight: requests at once, in each process.
-        patience: how long to go on trying.
+        retry: how long to go on trying.
     """
 
     endpoint: str = ENDPOINT
     requests_in_flight: int = 64
-    patience: Patience = PATIENCE
+    retry: RetryPolicy = RETRY_POLICY
     origin: ClassVar[Origin] = Origin.CLOUD
 
     @property
@@ -81,12 +81,12 @@ class CloudSource:
         url = self._url(key)
         async with limits.requests:
             try:
-                return await get_patiently(url, self.patience, max_bytes=min(max_bytes, _LARGE_BYTES))
+                return await get_with_retries(url, self.retry, max_bytes=min(max_bytes, _LARGE_BYTES))
             except DataError as error:
                 if error.reason is not RejectReason.TOO_LARGE or max_bytes <= _LARGE_BYTES:
                     raise
         async with limits.large:
-            return await get_patiently(url, self.patience, max_bytes=max_bytes)
+            return await get_with_retries(url, self.retry, max_bytes=max_bytes)
 
     def _url(self, key: str) -> str:
         return f"{self.endpoint.rstrip('/')}/{quote(key, safe='/~')}"
@@ -122,7 +122,7 @@ class CloudSource:
         query = {"list-type": "2", "prefix": prefix} | ({"delimiter": delimiter} if delimiter else {})
         while True:
             url = f"{self.endpoint.rstrip('/')}/?{urlencode(query)}"
-            page = (await get_patiently(url, self.patience, max_bytes=_MAX_LISTING_BYTES)).decode("utf-8", "replace")
+            page = (await get_with_retries(url, self.retry, max_bytes=_MAX_LISTING_BYTES)).decode("utf-8", "replace")
             listing.add(page)
             token = _TOKEN.search(page)
             if token is None:

@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 import orjson
 from lxml import etree
 
+from biomedica_kedro.http import RETRY_POLICY, RetryPolicy, get_with_retries
 from biomedica_kedro.pmc.bounded import run_bounded
-from biomedica_kedro.pmc.patience import PATIENCE, Patience, get_patiently
 from biomedica_kedro.pmc.source import SourceError
 from biomedica_kedro.records import DataError
 from biomedica_kedro.xml_parser import make_parser
@@ -39,13 +39,13 @@ class EntrezClient:
         endpoint: URL of the service, without the tool's name.
         api_key: the user's own key, which allows 10 requests a second; never logged.
         email: address under which NCBI reaches the user.
-        patience: how long to go on trying.
+        retry: how long to go on trying.
     """
 
     endpoint: str = ENDPOINT
     api_key: str | None = field(default=None, repr=False)
     email: str | None = None
-    patience: Patience = PATIENCE
+    retry: RetryPolicy = RETRY_POLICY
 
     @property
     def requests_a_second(self) -> int:
@@ -97,7 +97,7 @@ class EntrezClient:
         url = f"{self.endpoint.rstrip('/')}/{tool}.fcgi"
         try:
             (answer,) = run_bounded(
-                lambda body: get_patiently(url, self.patience, max_bytes=_MAX_ANSWER_BYTES, data=body), [form], limit=1
+                lambda body: get_with_retries(url, self.retry, max_bytes=_MAX_ANSWER_BYTES, data=body), [form], limit=1
             )
         except DataError as error:
             raise SourceError(f"{tool} at {self.endpoint} failed: {error}") from error

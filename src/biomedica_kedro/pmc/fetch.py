@@ -1,7 +1,7 @@
 """Fetch a batch's articles into the archive: metadata, then full text, then only the images a figure cites.
 
-Every file is checked (key, size, md5 from the metadata's URL, first bytes) and spooled as soon as it is whole, so a
-killed run fetches nothing complete twice; the tar is written from the spool in sorted order, so its bytes do not depend
+Every file is checked (key, size, md5 from the metadata, first bytes) and written down once it is whole, so a killed
+run fetches nothing complete twice; the tar is written from these in sorted order, so its bytes do not depend
 on how often the run was interrupted. Unchanged articles (by etag) come from the last archive.
 
 In = archived + rejects: an article whose metadata or text cannot be had is one reject and is not in the archive; an
@@ -21,12 +21,12 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 
 from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.pmc.fetched_files import ArticleStore, FetchedFiles, PreviousArchive, is_intact
 from biomedica_kedro.pmc.file_names import file_name_of
 from biomedica_kedro.pmc.media import check_article, check_image, cited_images
 from biomedica_kedro.pmc.metadata import MAX_METADATA_BYTES, ArticleMetadata, RemoteFile, metadata_name, parse_metadata
 from biomedica_kedro.pmc.outage import Outage
 from biomedica_kedro.pmc.source import ArticleFiles, Source
-from biomedica_kedro.pmc.spool import ArticleStore, KeptArchive, Spool, is_intact
 from biomedica_kedro.records import HOW, DataError, Options, Reject, RejectReason
 from biomedica_kedro.stages.identity import digest_of
 
@@ -92,8 +92,8 @@ class Fetcher:
     """Fetches the selected articles of a batch."""
 
     source: Source
-    spool: Spool
-    kept: KeptArchive
+    fetched: FetchedFiles
+    kept: PreviousArchive
     options: FetchOptions
     n_bytes: int = 0
 
@@ -128,7 +128,7 @@ class Fetcher:
 
     async def _fetch_article(self, row: Mapping[str, Any]) -> Download:
         article_id = str(row["article_id"])
-        download = Download(article_id, self.spool)
+        download = Download(article_id, self.fetched)
         try:
             files = self.source.open_article(article_id, row["location"])
             known = RemoteFile(metadata_name(article_id), None)
@@ -181,10 +181,10 @@ class Fetcher:
         max_bytes: int,
         check: Callable[[bytes], Checked],
     ) -> tuple[bytes, Checked]:
-        """The content, from the spool if it lies there, and what `check` makes of it."""
-        spooled = self.spool.find(article_id, file)
-        if spooled is not None:
-            return spooled, check(spooled)
+        """The content, from what was fetched before if it lies there, and what `check` makes of it."""
+        found = self.fetched.find(article_id, file)
+        if found is not None:
+            return found, check(found)
         for _ in range(_TRIES_ON_WRONG_MD5):
             content = await files.read(file.name, max_bytes=max_bytes)
             if is_intact(content, file.md5):
@@ -193,7 +193,7 @@ class Fetcher:
             detail = f"{article_id}/{file.name}: {len(content)} bytes do not have the md5 {file.md5} of the metadata"
             raise DataError(RejectReason.CHECKSUM_MISMATCH, detail)
         checked = check(content)
-        self.spool.write(article_id, file.name, content)
+        self.fetched.write(article_id, file.name, content)
         self.n_bytes += len(content)
         return content, checked
 

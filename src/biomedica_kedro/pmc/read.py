@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.pmc.fetched_files import FetchedFiles
 from biomedica_kedro.pmc.metadata import (
     ARTICLE_METADATA,
     MAX_METADATA_BYTES,
@@ -21,7 +22,6 @@ from biomedica_kedro.pmc.metadata import (
 )
 from biomedica_kedro.pmc.outage import Outage
 from biomedica_kedro.pmc.source import REMOVED, Source
-from biomedica_kedro.pmc.spool import Spool
 from biomedica_kedro.records import HOW, DataError, Options, RejectReason, to_table
 
 Row: TypeAlias = Mapping[str, Any]
@@ -42,14 +42,14 @@ class MetadataOptions(Options):
 
 
 def read_articles(
-    rows: Sequence[Row], source: Source, spool: Spool, known: Sequence[Row], options: MetadataOptions
+    rows: Sequence[Row], source: Source, fetched: FetchedFiles, known: Sequence[Row], options: MetadataOptions
 ) -> pa.Table:
     """Read the metadata of some articles.
 
     Args:
         rows: of `INVENTORY`.
         source: where they lie.
-        spool: keeps what was read, should the run be killed.
+        fetched: keeps what was read, should the run be killed.
         known: rows of the last run; an article of the same etag is not asked for again.
         options: see `MetadataOptions`.
     Returns:
@@ -66,7 +66,7 @@ def read_articles(
             return place
         if (row["article_id"], row["etag"]) in readable:
             return {**readable[row["article_id"], row["etag"]], **place}
-        facts = await _read_article(source, row, spool)
+        facts = await _read_article(source, row, fetched)
         is_transient = facts.get("problem") == RejectReason.DOWNLOAD_FAILED
         outage.count(f"{row['article_id']}: {facts['detail']}" if is_transient else None)
         return {**place, **facts}
@@ -77,18 +77,18 @@ def read_articles(
     return table
 
 
-async def _read_article(source: Source, row: Row, spool: Spool) -> dict[str, object]:
+async def _read_article(source: Source, row: Row, fetched: FetchedFiles) -> dict[str, object]:
     article_id = row["article_id"]
     file = RemoteFile(metadata_name(article_id), None)
     try:
-        content = spool.find(article_id, file)
+        content = fetched.find(article_id, file)
         if content is not None:
             metadata = parse_metadata(content, article_id)
         else:
             files = source.open_article(article_id, row["location"])
             content = await files.read(file.name, max_bytes=MAX_METADATA_BYTES)
             metadata = parse_metadata(content, article_id)
-            spool.write(article_id, file.name, content)
+            fetched.write(article_id, file.name, content)
     except DataError as error:
         return {"problem": error.reason.value, "detail": error.detail}
     names = set(ARTICLE_METADATA.names) - {"article_id", "etag", "location", "status", "problem", "detail"}

@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from biomedica_kedro.pmc.patience import PATIENCE
+from biomedica_kedro.http import RETRY_POLICY
 from biomedica_kedro.records import Reject
 from biomedica_kedro.shards import tools
 from biomedica_kedro.shards.members import KeySplit, ShardError
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _inspect(given: argparse.Namespace, source: Source, console: Console) -> int:
-    access = Access(source.storage, PATIENCE)
+    access = Access(source.storage, RETRY_POLICY)
     shards = list_shards(source.url, access)
     entries = first_entries(shards, Reading(source.form()), access, given.samples)
     console.print(f"{len(shards)} shards, the first is {shards[0]}", markup=False)
@@ -96,7 +96,7 @@ def _draw(entries: Sequence[Entry], path: Path) -> None:
 
 
 def _lint(given: argparse.Namespace, source: Source, console: Console) -> int:
-    access = Access(source.storage, PATIENCE)
+    access = Access(source.storage, RETRY_POLICY)
     shards = list_shards(source.url, access)
     findings = tools.lint(shards, Reading(source.form()), access)
     console.print(f"{len(shards)} shards, {findings.samples:,} samples that can be used", markup=False)

@@ -147,12 +147,12 @@ class _Body(io.RawIOBase):
             self._answer.close()
             self._answer = None
         self._n_failed += 1
-        patience = self._access.patience
-        if self._n_failed >= patience.tries:
+        retry = self._access.retry
+        if self._n_failed >= retry.tries:
             raise ShardError(
                 f"{self._url} cannot be read on from byte {self._position}: {error}, after {self._n_failed} attempts"
             ) from error
-        pause = max(error.wait, patience.pause(self._n_failed))
+        pause = max(error.wait, retry.pause(self._n_failed))
         logger.info("%s: %s; trying again in %.1f s", self._url, error, pause)
         time.sleep(pause)
 
@@ -183,7 +183,7 @@ class _HttpAnswer:
         headers = {"User-Agent": "biomedica-kedro", "Accept-Encoding": "identity", **access.storage.get("headers", {})}
         if start:
             headers["Range"] = f"bytes={start}-"
-        stall = access.patience.timeout
+        stall = access.retry.timeout
         try:
             response = requests.get(url, headers=headers, stream=True, timeout=(min(stall, _LONGEST_CONNECT), stall))
         except (requests.ConnectionError, requests.Timeout, HTTPError) as error:
@@ -246,7 +246,7 @@ class _StoreAnswer:
         place, _, path = url.partition("://")[2].partition("/")
         # The usual limit is on the whole of a body; a shard may take longer, and only silence is a fault.
         # The usual limit is on the whole of a body; a shard may take longer, and only silence is a fault.
-        arguments = store_arguments(access, timeout="1 day", read_timeout=f"{access.patience.timeout:.3f} seconds")
+        arguments = store_arguments(access, timeout="1 day", read_timeout=f"{access.retry.timeout:.3f} seconds")
         arguments.setdefault("retry_config", {"max_retries": 1})  # beside the tries here, which go on where it stopped
         try:
             store = from_url(f"{scheme_of(url)}://{place}", **arguments)
@@ -323,7 +323,7 @@ def _on_the_hub(url: str, access: Access) -> tuple[str, Access]:
     token = access.storage.get("token") or get_token()
     # requests sends it to this host alone, not to where a redirect leads.
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return address, Access({"headers": headers}, access.patience)
+    return address, Access({"headers": headers}, access.retry)
 
 
 def _refuse(url: str, status: int, headers: Any) -> None:

@@ -16,7 +16,7 @@ import fsspec
 from braceexpand import braceexpand
 from fsspec.core import url_to_fs
 
-from biomedica_kedro.pmc.patience import PATIENCE, Patience
+from biomedica_kedro.http import RETRY_POLICY, RetryPolicy
 from biomedica_kedro.shards.disk_cache import DiskCache
 
 SUFFIX = ".tar"
@@ -34,12 +34,12 @@ class Access:
     Attributes:
         storage: arguments of the file system: of obstore's store for object stores (`config`, `client_options`), of
             fsspec's otherwise (`headers` for http). Credentials are best left to the environment.
-        patience: how long to go on when it fails.
+        retry: how long to go on when it fails.
         cache: where whole shards are kept when they are read in sequence; None: nowhere.
     """
 
     storage: Mapping[str, Any] = field(default_factory=dict)
-    patience: Patience = PATIENCE
+    retry: RetryPolicy = RETRY_POLICY
     cache: DiskCache | None = None
 
 
@@ -112,9 +112,9 @@ def patiently(access: Access, call: Callable[..., Listed], *arguments: Any) -> L
             raise
         except Exception as error:  # each file system has failures of its own
             n_failed += 1
-            if n_failed >= access.patience.tries:
+            if n_failed >= access.retry.tries:
                 raise OSError(f"{arguments[0]} cannot be listed: {error}, after {n_failed} attempts") from error
-            time.sleep(access.patience.pause(n_failed))
+            time.sleep(access.retry.pause(n_failed))
 
 
 def _braces(url: str) -> list[str]:

@@ -103,9 +103,9 @@ class RunReader:
 
     def _ask(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
         system = file_system(ranges[0][0], self.access)[0]
-        patience = self.access.patience
+        retry = self.access.retry
         contents: dict[int, bytes] = {}
-        for n_failed in range(1, patience.tries + 1):
+        for n_failed in range(1, retry.tries + 1):
             missing = [place for place in range(len(ranges)) if place not in contents]
             wanted = [ranges[place] for place in missing]
             paths = [file_system(url, self.access)[1] for url, _, _ in wanted]
@@ -122,11 +122,9 @@ class RunReader:
                     contents[place] = answer[start:end]
             if failed is None:
                 return [contents[place] for place in range(len(ranges))]
-            if n_failed < patience.tries:
-                time.sleep(patience.pause(n_failed))
-        raise ShardError(
-            f"{ranges[missing[0]][0]} cannot be read: {failed}, after {patience.tries} attempts"
-        ) from failed
+            if n_failed < retry.tries:
+                time.sleep(retry.pause(n_failed))
+        raise ShardError(f"{ranges[missing[0]][0]} cannot be read: {failed}, after {retry.tries} attempts") from failed
 
 
 def _answers(system: Any, paths: list[str], starts: list[int], ends: list[int]) -> list[Any]:

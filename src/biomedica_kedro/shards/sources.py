@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from biomedica_kedro.pmc.patience import Patience
+from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.records import HOW, Options, Reject
 from biomedica_kedro.shards.disk_cache import DiskCache
 from biomedica_kedro.shards.filters import message_on, needed_fields, unknown_names
@@ -103,7 +103,7 @@ class StreamOptions(Options):
     def access(self, source: Source) -> Access:
         """How a source is reached."""
         kept = None if self.cache is None else DiskCache(self.cache, int(self.cache_gigabytes * 1e9))
-        return Access(source.storage, Patience(tries=self.tries, timeout=self.stall), kept)
+        return Access(source.storage, RetryPolicy(tries=self.tries, timeout=self.stall), kept)
 
 
 @dataclass(frozen=True, slots=True)

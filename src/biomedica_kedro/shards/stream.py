@@ -80,7 +80,7 @@ def stream(
         rank: which of `world_size` readers this is; together they read every sample once.
         world_size: number of readers.
         block: samples that are read together, and dealt to one rank; the batch size is a good choice.
-        options: lanes, window and patience of sequential reading.
+        options: lanes, window and retries of sequential reading.
         resume: `state()` of an earlier stream, to go on after the last sample it gave.
     Raises:
         FileNotFoundError: when there are no shards.

@@ -15,7 +15,7 @@ from PIL import Image
 
 from biomedica_kedro.benchmark.encode import Encoder, Vectors
 from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
-from biomedica_kedro.benchmark.nomination import UNTRAINED
+from biomedica_kedro.benchmark.promotion import UNTRAINED
 from biomedica_kedro.benchmark.samples import Pixels
 from biomedica_kedro.clip.checkpoints import BaseModel, create, find_checkpoint, load_base, load_model
 from biomedica_kedro.stages import BatchFolder

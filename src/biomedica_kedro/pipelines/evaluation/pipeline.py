@@ -75,7 +75,7 @@ def _reports() -> list[Node]:
             outputs=["benchmark_runs"],
         ),
         report_node(
-            reports.nominate_champion,
+            reports.promote_champion,
             inputs=["model_comparison", "clip_checkpoint", _MODELS],
             outputs=["champion"],
             optional=["clip_checkpoint"],

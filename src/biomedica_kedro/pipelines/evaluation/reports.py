@@ -1,4 +1,4 @@
-"""What the benchmark came to: tables, the leaderboard and its pages, runs for the tracker, a nomination."""
+"""What the benchmark came to: tables, the leaderboard and its pages, runs for the tracker, the champion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from biomedica_kedro.benchmark.activation import ActivationOptions
 from biomedica_kedro.benchmark.classification import PREDICTIONS
 from biomedica_kedro.benchmark.contamination import CONTAMINATION
 from biomedica_kedro.benchmark.models import Models
-from biomedica_kedro.benchmark.nomination import Nomination, nominate
+from biomedica_kedro.benchmark.promotion import PromotionCandidate, promotion_candidate
 from biomedica_kedro.benchmark.publication import BenchmarkRun, benchmark_runs
 from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import SCORE_ROWS, ScoreOptions
@@ -137,11 +137,13 @@ def publish_benchmark(
 
 
 @stage(version=1)
-def nominate_champion(model_comparison: DataFrame, clip_checkpoint: BatchFolder | None, models: Models) -> Nomination:
+def promote_champion(
+    model_comparison: DataFrame, clip_checkpoint: BatchFolder | None, models: Models
+) -> PromotionCandidate:
     """Say whom the leading model beats on the same samples."""
     checkpoint = clip_checkpoint or BatchFolder(Path())  # no model is the checkpoint then, or it had not been embedded
     weights = {choice.id: ModelHandle(choice, checkpoint).weights() for choice in models.choices}
-    return nominate(model_comparison, weights, model_id=models.leading.id)
+    return promotion_candidate(model_comparison, weights, model_id=models.leading.id)
 
 
 def _task_cards(

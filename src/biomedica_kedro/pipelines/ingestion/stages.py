@@ -10,14 +10,14 @@ import pyarrow as pa
 from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
 from biomedica_kedro.pmc.entrez import EntrezClient
 from biomedica_kedro.pmc.fetch import Fetcher, FetchOptions
+from biomedica_kedro.pmc.fetched_files import FetchedFiles, PreviousArchive
 from biomedica_kedro.pmc.identifiers import batch_names, batch_of
 from biomedica_kedro.pmc.inventory import ListOptions, list_some
-from biomedica_kedro.pmc.keep import Keep
+from biomedica_kedro.pmc.previous_batch import PreviousBatch
 from biomedica_kedro.pmc.pubmed import PUBMED_RECORDS, PubmedOptions, complete_records
 from biomedica_kedro.pmc.read import MetadataOptions, read_articles
 from biomedica_kedro.pmc.selection import SelectOptions, choose_articles
 from biomedica_kedro.pmc.source import Source
-from biomedica_kedro.pmc.spool import KeptArchive, Spool
 from biomedica_kedro.records import Reject
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.run import BatchOptions
@@ -39,10 +39,10 @@ def inventory_by_batch(article_inventory: pa.Table, batches: BatchOptions) -> Cu
 @stage(version=1)
 def read_metadata(batch: Batch, options: MetadataOptions) -> Tables:
     """Read license, flags and file names of every listed article; as many rows as the inventory has."""
-    kept = Keep(batch.outputs["article_metadata"], batch.name)
+    kept = PreviousBatch(batch.outputs["article_metadata"], batch.name)
     rows = batch.inputs["article_inventory"].to_pylist()
-    with Spool(batch.scratch("article_metadata")) as spool:
-        table = read_articles(rows, batch.inputs["article_source"], spool, kept.rows(), options)
+    with FetchedFiles(batch.scratch("article_metadata")) as fetched:
+        table = read_articles(rows, batch.inputs["article_source"], fetched, kept.rows(), options)
     kept.replace(table)
     return {"article_metadata": table}
 
@@ -71,10 +71,10 @@ def fetch_articles(batch: Batch, options: FetchOptions) -> Tables:
     """Fetch the selected articles into the archive; an update fetches only what changed."""
     articles = batch.inputs["selected_articles"].to_pylist()
     with (
-        KeptArchive(batch.outputs["article_archive"], batch.name, options.recipe()) as kept,
-        Spool(batch.scratch("article_archive")) as spool,
+        PreviousArchive(batch.outputs["article_archive"], batch.name, options.recipe()) as kept,
+        FetchedFiles(batch.scratch("article_archive")) as fetched,
     ):
-        downloads = Fetcher(batch.inputs["article_source"], spool, kept, options).fetch(articles, batch.name)
+        downloads = Fetcher(batch.inputs["article_source"], fetched, kept, options).fetch(articles, batch.name)
         with batch.create_beside("article_archive", ARCHIVE) as path, ArchiveWriter(path) as archive:
             for download in downloads:
                 for name, kind in download.files:
@@ -96,7 +96,7 @@ def fetch_pubmed_records(batch: Batch, options: PubmedOptions) -> Tables:
     """Ask PubMed for the indexing of the selected articles; none unless that is enabled."""
     if not options.enabled:
         return {"pubmed_records": PUBMED_RECORDS.empty_table()}
-    kept = Keep(batch.outputs["pubmed_records"], batch.name)
+    kept = PreviousBatch(batch.outputs["pubmed_records"], batch.name)
     is_fresh = kept.notes().get("refresh") == options.refresh
     known = {row["pmid"]: row for row in kept.rows()} if is_fresh else {}
     pmids = {row["article_id"]: row["pmid"] for row in batch.inputs["selected_articles"].to_pylist() if row["pmid"]}

@@ -1,4 +1,4 @@
-"""Where a batch's files lie before its tar is written: the spool of this run, and the archive of the last one."""
+"""Where a batch's files lie before its tar is written: what this run fetched, and the archive of the last one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import orjson
 import pyarrow as pa
 
 from biomedica_kedro.pmc.archive import ARCHIVE
-from biomedica_kedro.pmc.keep import Keep
 from biomedica_kedro.pmc.metadata import RemoteFile
+from biomedica_kedro.pmc.previous_batch import PreviousBatch
 from biomedica_kedro.pmc.source import checked_key
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.place import local
@@ -42,7 +42,7 @@ def is_intact(content: bytes, md5: str | None) -> bool:
     return md5 is None or hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
 
 
-class Spool:
+class FetchedFiles:
     """Whole files of an unfinished batch, appended to one file for each run: a line that describes, then the bytes.
 
     A killed run leaves at most one file cut short at the end of its part, which the next run, writing a part of its
@@ -93,7 +93,7 @@ class Spool:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a file's bytes lie in a part of the spool."""
+    """Where a file's bytes lie in a part."""
 
     file: BinaryIO | FileIO
     start: int
@@ -125,24 +125,24 @@ def _places(part: BinaryIO) -> Iterator[tuple[str, _Place]]:
         yield key, place
 
 
-class KeptArchive:
+class PreviousArchive:
     """The last run's tar of a batch, for the articles that have not changed since."""
 
     def __init__(self, archive: BatchFolder, batch: str, recipe: str) -> None:
         """Args: archive, batch: whose; recipe: digest of the options that decided what was archived."""
         self._batch = local(archive.beside(batch, ARCHIVE), "keeping the last archive")
-        self._keep = Keep(archive, batch)
+        self._previous = PreviousBatch(archive, batch)
         self._recipe = recipe
         self._etags: dict[str, str] = {}
         self._rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
-        notes = self._keep.notes()
-        path = self._keep.file(_SUFFIX)
+        notes = self._previous.notes()
+        path = self._previous.file(_SUFFIX)
         if notes.get("recipe") == self._recipe and path.is_file():
             self._etags = notes["etags"]
-            for row in self._keep.rows():
+            for row in self._previous.rows():
                 self._rows[row["article_id"]].append(row)
             self._file = path.open("rb")
         return self
@@ -165,10 +165,10 @@ class KeptArchive:
 
     def replace(self, index: pa.Table, etags: dict[str, str]) -> None:
         """Keep this run's tar for the next one; `etags` names the complete articles."""
-        self._keep.replace(index, notes={"recipe": self._recipe, "etags": etags}, linked=self._batch)
+        self._previous.replace(index, notes={"recipe": self._recipe, "etags": etags}, linked=self._batch)
 
     def _content(self, row: dict[str, Any]) -> bytes:
         if self._file is None:
-            raise ValueError(f"the archive kept in {self._keep.file(_SUFFIX)} is not open")
+            raise ValueError(f"the archive kept in {self._previous.file(_SUFFIX)} is not open")
         self._file.seek(row["offset"])
         return self._file.read(row["n_bytes"])

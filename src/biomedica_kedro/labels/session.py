@@ -1,4 +1,4 @@
-"""A labeling desk: which clusters there are to look at, what an expert has said already, and taking down a vote.
+"""A labeling session: which clusters there are to look at, what an expert has said already, and taking down a vote.
 
 Everything the labeling page does, without the page: usable from a notebook or another front end.
 """
@@ -32,7 +32,7 @@ class Sheet:
 
 
 @dataclass(slots=True)
-class Desk:
+class LabelingSession:
     """Sheets to be labeled and the folder the votes go to.
 
     Attributes:
@@ -50,8 +50,8 @@ class Desk:
         self._keys = {cluster: frozenset(sheet.keys) for cluster, sheet in self.sheets.items()}
 
     @classmethod
-    def open(cls, annotation_sheets: BatchFolder, votes: Path, taxonomy: Taxonomy) -> Desk:
-        """The desk over the sheets that the annotation pipeline has drawn."""
+    def open(cls, annotation_sheets: BatchFolder, votes: Path, taxonomy: Taxonomy) -> LabelingSession:
+        """The session over the sheets that the annotation pipeline has drawn."""
         rows: dict[int, list[Mapping[str, object]]] = {}
         for row in annotation_sheets.table(WHOLE).to_pylist():
             rows.setdefault(row["cluster_id"], []).append(row)

@@ -31,7 +31,7 @@ _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long to go on trying.
 
     Attributes:
@@ -52,7 +52,7 @@ class Patience:
         return random.uniform(0.5, 1.0) * longest
 
 
-PATIENCE = Patience()
+RETRY_POLICY = RetryPolicy()
 
 
 @dataclass(slots=True)
@@ -152,12 +152,12 @@ async def connections() -> AsyncIterator[None]:
         await own.close()
 
 
-async def get_patiently(url: str, patience: Patience, *, max_bytes: int, data: bytes | None = None) -> bytes:
+async def get_with_retries(url: str, retry: RetryPolicy, *, max_bytes: int, data: bytes | None = None) -> bytes:
     """GET an object again and again until it is whole.
 
     Args:
         url: what to get, escaped.
-        patience: how long to go on.
+        retry: how long to go on.
         max_bytes: refuse a larger answer.
         data: form to post instead of getting.
     Raises:
@@ -166,7 +166,7 @@ async def get_patiently(url: str, patience: Patience, *, max_bytes: int, data: b
     shared = _CONNECTIONS.get(None)
     if shared is None:
         async with connections():
-            return await get_patiently(url, patience, max_bytes=max_bytes, data=data)
+            return await get_with_retries(url, retry, max_bytes=max_bytes, data=data)
     body = _Body()
     parts = urlsplit(url)
     gate, proxy = gate_of(parts.netloc), _proxy_to(parts.scheme, parts.netloc)
@@ -175,15 +175,15 @@ async def get_patiently(url: str, patience: Patience, *, max_bytes: int, data: b
         await gate.passed()
         try:
             await _attempt(
-                shared.session(), url, body, _timeout(patience.timeout), max_bytes=max_bytes, data=data, proxy=proxy
+                shared.session(), url, body, _timeout(retry.timeout), max_bytes=max_bytes, data=data, proxy=proxy
             )
         except _BusyError as error:
             n_failed += 1
             gate.close(error.wait)
-            if n_failed >= patience.tries:
+            if n_failed >= retry.tries:
                 what = f"{url}: {error}, after {n_failed} attempts"
                 raise DataError(RejectReason.DOWNLOAD_FAILED, what) from error
-            await asyncio.sleep(patience.pause(n_failed))
+            await asyncio.sleep(retry.pause(n_failed))
         else:
             return bytes(body.content)
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from biomedica_kedro.benchmark.comparison import SUITE
-from biomedica_kedro.benchmark.nomination import Nomination, nominate
+from biomedica_kedro.benchmark.promotion import PromotionCandidate, promotion_candidate
 
 WEIGHTS = {"new": "sha-new", "old": "sha-old", "control": "untrained"}
 
@@ -16,12 +16,12 @@ def _comparison(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
 
 def test_wins_count_from_either_side_of_a_pair() -> None:
     comparison = _comparison(("control", "new", "real", "loss"), ("new", "old", "real", "win"))
-    assert nominate(comparison, WEIGHTS, model_id="new").beaten == {"control": "untrained", "old": "sha-old"}
+    assert promotion_candidate(comparison, WEIGHTS, model_id="new").beaten == {"control": "untrained", "old": "sha-old"}
 
 
 def test_win_on_synthetic_samples_does_not_outweigh_a_loss_on_real_ones() -> None:
     comparison = _comparison(("new", "old", "real", "loss"), ("new", "old", "synthetic", "win"))
-    assert nominate(comparison, WEIGHTS, model_id="new").beaten == {}
+    assert promotion_candidate(comparison, WEIGHTS, model_id="new").beaten == {}
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_win_on_synthetic_samples_does_not_outweigh_a_loss_on_real_ones() -> Non
     ids=["first champion", "beats nobody", "beats the control only", "beats the champion", "is the champion"],
 )
 def test_only_who_beats_the_champion_replaces_it(beaten: dict, champion: str | None, allowed: bool) -> None:
-    assert Nomination("new", "sha-new", beaten).may_replace(champion) is allowed
+    assert PromotionCandidate("new", "sha-new", beaten).may_replace(champion) is allowed

@@ -15,7 +15,7 @@ UNTRAINED = "untrained"
 
 
 @dataclass(frozen=True, slots=True)
-class Nomination:
+class PromotionCandidate:
     """A model and whom it beats.
 
     Attributes:
@@ -35,8 +35,8 @@ class Nomination:
         return (champion_weights or UNTRAINED) in self.beaten.values()
 
 
-def nominate(comparison: pd.DataFrame, weights: Mapping[str, str], *, model_id: str) -> Nomination:
-    """Nominate a model by its paired comparisons.
+def promotion_candidate(comparison: pd.DataFrame, weights: Mapping[str, str], *, model_id: str) -> PromotionCandidate:
+    """Find what a model beats in its paired comparisons.
 
     Args:
         comparison: of `comparison.compare_predictions`; a win counts only on the mean of a suite, and never beside a
@@ -53,4 +53,4 @@ def nominate(comparison: pd.DataFrame, weights: Mapping[str, str], *, model_id: 
         elif row["model_b"] == model_id:
             verdicts.setdefault(str(row["model_a"]), set()).add(mirrored[str(row["verdict"])])
     beaten = {other: weights[other] for other, seen in verdicts.items() if "win" in seen and "loss" not in seen}
-    return Nomination(model_id, weights[model_id], beaten)
+    return PromotionCandidate(model_id, weights[model_id], beaten)

@@ -30,7 +30,7 @@ _FOLDER = ".kept"
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class PreviousBatch:
     """The kept files of one batch of a data set."""
 
     data_set: BatchFolder

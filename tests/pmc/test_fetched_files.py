@@ -4,30 +4,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from biomedica_kedro.pmc.fetched_files import FetchedFiles
 from biomedica_kedro.pmc.metadata import RemoteFile
-from biomedica_kedro.pmc.spool import Spool
 
 CONTENTS = st.lists(st.binary(max_size=300), min_size=1, max_size=6)
 
 
 def stored(folder, n_files):
     """What a new run finds of so many files."""
-    with Spool(folder) as spool:
-        return [spool.find("PMC1.1", RemoteFile(f"f{n}.jpg", None)) for n in range(n_files)]
+    with FetchedFiles(folder) as fetched:
+        return [fetched.find("PMC1.1", RemoteFile(f"f{n}.jpg", None)) for n in range(n_files)]
 
 
 def write(folder, contents):
-    with Spool(folder) as spool:
+    with FetchedFiles(folder) as fetched:
         for n, content in enumerate(contents):
-            spool.write("PMC1.1", f"f{n}.jpg", content)
-            assert spool.read("PMC1.1", f"f{n}.jpg") == content
+            fetched.write("PMC1.1", f"f{n}.jpg", content)
+            assert fetched.read("PMC1.1", f"f{n}.jpg") == content
     (part,) = folder.glob("*.part")
     return part
 
 
 @given(contents=CONTENTS, data=st.data())
 def test_part_cut_anywhere_gives_back_only_what_is_whole(contents, data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("spool")
+    folder = tmp_path_factory.mktemp("fetched")
     part = write(folder, contents)
     kept = data.draw(st.integers(0, part.stat().st_size), label="bytes kept")
     part.write_bytes(part.read_bytes()[:kept])
@@ -38,7 +38,7 @@ def test_part_cut_anywhere_gives_back_only_what_is_whole(contents, data, tmp_pat
 
 @given(contents=CONTENTS, data=st.data())
 def test_damaged_byte_never_gives_other_bytes(contents, data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("spool")
+    folder = tmp_path_factory.mktemp("fetched")
     part = write(folder, contents)
     damaged = bytearray(part.read_bytes())
     damaged[data.draw(st.integers(0, len(damaged) - 1), label="place")] ^= data.draw(st.integers(1, 255), label="bits")
@@ -48,14 +48,14 @@ def test_damaged_byte_never_gives_other_bytes(contents, data, tmp_path_factory):
 
 def test_runs_add_up(tmp_path):
     for n in range(3):
-        with Spool(tmp_path) as spool:
-            spool.write("PMC1.1", f"f{n}.jpg", bytes([n]))
+        with FetchedFiles(tmp_path) as fetched:
+            fetched.write("PMC1.1", f"f{n}.jpg", bytes([n]))
     assert stored(tmp_path, 4) == [b"\0", b"\1", b"\2", None]
 
 
 def test_file_that_is_not_what_the_metadata_say_is_not_found(tmp_path):
-    with Spool(tmp_path) as spool:
-        spool.write("PMC1.1", "f.jpg", b"other")
-        assert spool.find("PMC1.1", RemoteFile("f.jpg", "0" * 32)) is None
+    with FetchedFiles(tmp_path) as fetched:
+        fetched.write("PMC1.1", "f.jpg", b"other")
+        assert fetched.find("PMC1.1", RemoteFile("f.jpg", "0" * 32)) is None
         with pytest.raises(KeyError):
-            spool.read("PMC1.1", "g.jpg")
+            fetched.read("PMC1.1", "g.jpg")
