@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import graphlib
 import inspect
 import re
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines, settings
@@ -179,6 +181,32 @@ def test_every_science_module_has_a_test():
     packages = [path for path in sources.glob("biomedica_kedro/*/") if path.name != "__pycache__"]
     packages.append(sources / "biomedica_corpus")
     assert [path.name for path in packages if not list((PROJECT / "tests" / path.name).rglob("test_*.py"))] == []
+
+
+def test_every_module_is_imported_by_a_test(catalog_config):
+    """Itself, or by way of modules that a test imports: what no test reaches is dead or unproven."""
+    graph = grimp.build_graph("biomedica_kedro", "biomedica_corpus")
+    named = {name for path in (PROJECT / "tests").rglob("*.py") for name in imports_of(path)} & graph.modules
+    by_kedro = {"settings", "pipeline_registry", "__main__", *(f"pipelines.{stage}" for stage in STAGES)}
+    by_catalog = {entry["type"].rpartition(".")[0] for entry in catalog_config.values()} & graph.modules
+    started = named | by_catalog | {f"biomedica_kedro.{name}" for name in by_kedro}
+    reached = started.union(*(graph.find_upstream_modules(name) for name in started))
+    packages = {name for module in reached for name in (module, module.rpartition(".")[0])}
+    assert graph.modules - packages == set()
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_every_data_set_shows_something_in_kedro_viz(catalog, catalog_config):
+    assert [name for name in catalog_config if not hasattr(catalog.get(name), "preview")] == []
 
 
 def test_every_reject_reason_is_explained():
