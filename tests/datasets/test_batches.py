@@ -46,7 +46,7 @@ def test_any_reader_of_parquet_opens_the_folder_as_it_lies(tmp_path):
 
 
 def test_layer_is_the_folder_it_lies_in(tmp_path):
-    assert make(str(tmp_path)).metadata["kedro-viz"]["layer"] == "intermediate"
+    assert make(str(tmp_path)).metadata["kedro-viz"]["layer"] == "02_intermediate"
 
 
 def test_data_set_lies_in_an_object_store_as_on_a_disk(tmp_path):

@@ -91,6 +91,8 @@ class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
         value = self.load()
         if isinstance(value, str) and not self._filepath.endswith(".html"):
             return preview_of(pa.table({"text": value.splitlines()[:nrows]}))
+        if isinstance(value, list):
+            return preview_of(pa.Table.from_pylist(value[:nrows]))
         if isinstance(value, Mapping):
             return preview_of(pa.table({"name": sorted(map(str, value))[:nrows]}))
         return no_preview(f"open {self._filepath}")
