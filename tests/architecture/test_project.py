@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import graphlib
+import ast
 import inspect
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import grimp
 import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines, settings
 from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from kedro_viz.services.layers import sort_layers
 from pydantic import BaseModel
 
 from biomedica_kedro.datasets.batches import BatchDataset
@@ -26,7 +30,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 # what the documented commands give by --params
 RUNTIME = {"packages": "packages"}
 STAGES = ["ingestion", "extraction", "annotation", "serialization", "modeling", "evaluation"]
-LAYERS = ["raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting"]
+LAYERS = [
+    "01_raw", "02_intermediate", "03_primary", "04_feature", "05_model_input", "06_models", "07_model_output",
+    "08_reporting",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +86,7 @@ def test_nodes_are_named_for_their_functions_inside_their_stage(registry, stage)
 def test_stage_runs_alone_after_its_predecessors(registry, layers, stage):
     made_before = set().union(*(registry[earlier].all_outputs() for earlier in STAGES[: STAGES.index(stage)]))
     needed = {name for name in registry[stage].inputs() if not name.startswith("params:")}
-    given = {name for name, layer in layers.items() if layer == "raw"}
+    given = {name for name, layer in layers.items() if layer == "01_raw"}
     assert needed <= made_before | given
 
 
@@ -104,7 +111,7 @@ def test_names_have_no_dots_and_every_entry_has_a_layer(layers):
 
 def test_readme_of_the_data_names_every_data_set_in_its_layer(layers):
     rows = [line for line in (PROJECT / "data" / "README.md").read_text().splitlines() if line.startswith("| 0")]
-    named = {layer[3:]: names.split(", ") for layer, names in (row.strip("| ").split(" | ") for row in rows)}
+    named = {layer: names.split(", ") for layer, names in (row.strip("| ").split(" | ") for row in rows)}
     wanted: dict[str, list[str]] = {}
     for name, layer in layers.items():
         wanted.setdefault(layer, []).append(name)
@@ -126,15 +133,19 @@ def test_every_parameter_of_a_node_is_a_typed_model(registry):
         assert untyped == [], node.name
 
 
-def test_layers_follow_each_other_without_a_cycle(registry, layers):
-    layer = layers
-    graph: dict[str, set[str]] = {}
-    for node in registry["__default__"].nodes:
-        for output in node.outputs:
-            inputs = {layer[name] for name in node.inputs if not name.startswith("params:")}
-            graph.setdefault(layer[output], set()).update(inputs - {layer[output]})
-    order = list(graphlib.TopologicalSorter(graph).static_order())
-    assert [name for name in LAYERS if name in order] == sorted(order, key=LAYERS.index)
+@pytest.mark.parametrize("name", ["__default__", *STAGES])
+def test_kedro_viz_shows_the_layers_in_order(registry, layers, name):
+    nodes: dict[str, Any] = {}
+    following: dict[str, set[str]] = defaultdict(set)
+    for node in registry[name].nodes:
+        data = [each for each in (*node.inputs, *node.outputs) if not each.startswith("params:")]
+        nodes |= {node.name: SimpleNamespace()} | {each: SimpleNamespace(layer=layers[each]) for each in data}
+        following[node.name] |= set(node.outputs)
+        for each in set(data) - set(node.outputs):
+            following[each].add(node.name)
+    order = sort_layers(nodes, following)
+    assert order
+    assert order == sorted(order)
 
 
 def test_every_parameter_is_read_by_a_node(registry, parameters):
@@ -179,6 +190,32 @@ def test_every_science_module_has_a_test():
     packages = [path for path in sources.glob("biomedica_kedro/*/") if path.name != "__pycache__"]
     packages.append(sources / "biomedica_corpus")
     assert [path.name for path in packages if not list((PROJECT / "tests" / path.name).rglob("test_*.py"))] == []
+
+
+def test_every_module_is_imported_by_a_test(catalog_config):
+    """Itself, or by way of modules that a test imports: what no test reaches is dead or unproven."""
+    graph = grimp.build_graph("biomedica_kedro", "biomedica_corpus", cache_dir=None)
+    named = {name for path in (PROJECT / "tests").rglob("*.py") for name in imports_of(path)} & graph.modules
+    by_kedro = {"settings", "pipeline_registry", "__main__", *(f"pipelines.{stage}" for stage in STAGES)}
+    by_catalog = {entry["type"].rpartition(".")[0] for entry in catalog_config.values()} & graph.modules
+    started = named | by_catalog | {f"biomedica_kedro.{name}" for name in by_kedro}
+    reached = started.union(*(graph.find_upstream_modules(name) for name in started))
+    packages = {name for module in reached for name in (module, module.rpartition(".")[0])}
+    assert graph.modules - packages == set()
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_every_data_set_shows_something_in_kedro_viz(catalog, catalog_config):
+    assert [name for name in catalog_config if not hasattr(catalog.get(name), "preview")] == []
 
 
 def test_every_reject_reason_is_explained():

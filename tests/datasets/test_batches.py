@@ -27,6 +27,11 @@ def list_numbers(batch):
     return {"numbers": pa.table({"n": [batch.inputs["n"]]})}
 
 
+@stage(version=1)
+def list_nothing(batch):
+    return {"none": pa.table({"n": pa.array([], pa.int64())})}
+
+
 def make(root: str) -> BatchDataset:
     dataset = BatchDataset(filepath=f"{root}/02_intermediate/numbers")
     Work(function=list_numbers, outputs={"numbers": dataset.load()}, cut={"0000": {"n": 1}, "0001": {"n": 2}}).run()
@@ -41,7 +46,7 @@ def test_any_reader_of_parquet_opens_the_folder_as_it_lies(tmp_path):
 
 
 def test_layer_is_the_folder_it_lies_in(tmp_path):
-    assert make(str(tmp_path)).metadata["kedro-viz"]["layer"] == "intermediate"
+    assert make(str(tmp_path)).metadata["kedro-viz"]["layer"] == "02_intermediate"
 
 
 def test_data_set_lies_in_an_object_store_as_on_a_disk(tmp_path):
@@ -70,3 +75,10 @@ def test_preview_shortens_what_is_long(tmp_path):
     dataset = BatchDataset(filepath=str(tmp_path / "texts"))
     commit(BatchFolder(tmp_path / "texts"), {"all": pa.table({"text": ["a" * 500], "list": [["b"]]})})
     assert dataset.preview()["data"] == [["a" * 120 + "…", "['b']"]]
+
+
+def test_data_set_without_rows_says_why_it_shows_nothing(tmp_path):
+    assert "kedro run" in BatchDataset(filepath=str(tmp_path / "absent")).preview()["data"][0][0]
+    dataset = BatchDataset(filepath=str(tmp_path / "none"))
+    Work(function=list_nothing, outputs={"none": dataset.load()}, cut={"0000": {}}).run()
+    assert dataset.preview()["data"] == [["no rows"]]

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, RootModel, model_validator
 
+from biomedica_kedro.close_match import close_match
 from biomedica_kedro.records import Options
 
 SEPARATOR = "--"
@@ -217,10 +217,8 @@ def _path(text: str) -> ModelChoice | None:
 def _tag(text: str, stated: str) -> ModelChoice:
     found = _TAG.match(text)
     if found is None:
-        known = {each.casefold(): each for each in (*PAPER_MODELS, "checkpoint", "untrained", "descriptors")}
-        close = get_close_matches(text.casefold(), known, n=1)
-        hint = f"did you mean {known[close[0]]!r}? " if close else ""
-        raise ValueError(f"model {text!r} is no name that is known: {hint}models are named {_FORMS}")
+        hint = close_match(text, [*PAPER_MODELS, "checkpoint", "untrained", "descriptors"])
+        raise ValueError(f"model {text!r} is no name that is known: {hint}; models are named {_FORMS}")
     identity = stated if stated in PAPER_MODELS else f"{found['architecture']}-{found['tag']}"
     return ModelChoice(
         id=_id_of(identity), source=ModelSource.OPEN_CLIP, architecture=found["architecture"], weights=found["tag"]

@@ -6,12 +6,13 @@ the model is needed.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from biomedica_kedro.close_match import close_match
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -140,5 +141,4 @@ def _close_matches(name: str) -> str:
     import open_clip
 
     known = [*(path.stem for path in _OWN.glob("*.json")), *open_clip.list_models()]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(close)}? " if close else f"known are {', '.join(known[:10])}, ..."
+    return close_match(name, known)

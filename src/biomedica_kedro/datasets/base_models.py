@@ -8,9 +8,10 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 from biomedica_kedro.clip.checkpoints import BaseModel
+from biomedica_kedro.datasets.previews import SettingsPreview
 
 
-class BaseClipModelDataset(AbstractDataset[None, BaseModel]):
+class BaseClipModelDataset(SettingsPreview, AbstractDataset[None, BaseModel]):
     """Names an architecture and the weights to start from; nothing is loaded or fetched before the training needs it.
 
     Example:

@@ -10,13 +10,12 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.datasets.layers import with_layer
+from biomedica_kedro.datasets.previews import no_preview, preview_of
 from biomedica_kedro.records import REJECTS
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.folder import read_parquet
 from biomedica_kedro.stages.place import Place, place
 from biomedica_kedro.stages.run import Receipt
-
-_PREVIEW_CHARACTERS = 120
 
 
 class BatchDataset(AbstractDataset[Receipt, BatchFolder]):
@@ -54,15 +53,16 @@ class BatchDataset(AbstractDataset[Receipt, BatchFolder]):
             raise DatasetError(f"{data.output!r} is not complete in {self.folder.path}: run its stage again")
 
     def preview(self, nrows: int = 10) -> TablePreview:
-        """First rows, long values shortened, for kedro-viz."""
-        for batch in self.folder.names() if self.folder.is_complete() else ():
-            path = self.folder.file(batch)
-            if path.is_file():
-                with path.open("rb") as file:
-                    reader = pq.ParquetFile(file)
-                    if reader.metadata.num_rows:
-                        return preview_of(next(reader.iter_batches(batch_size=nrows)))
-        return TablePreview({"index": [], "columns": [], "data": []})
+        """First rows, long values shortened, for kedro-viz; or why there are none."""
+        if not self.folder.is_complete():
+            return no_preview("not computed yet, or not whole: kedro run")
+        tables = [path for path in map(self.folder.file, self.folder.names()) if path.is_file()]
+        for path in tables:
+            with path.open("rb") as file:
+                reader = pq.ParquetFile(file)
+                if reader.metadata.num_rows:
+                    return preview_of(next(reader.iter_batches(batch_size=nrows)))
+        return no_preview("no rows" if tables else f"no table: files in {self.folder.path}")
 
     def _exists(self) -> bool:
         return self.folder.is_complete()
@@ -101,16 +101,3 @@ class RejectsDataset(AbstractDataset[None, pa.Table]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._root)}
-
-
-def preview_of(rows: pa.Table | pa.RecordBatch) -> TablePreview:
-    """Rows as kedro-viz shows them, long values shortened."""
-    data = [[_short(value) for value in row.values()] for row in rows.to_pylist()]
-    return TablePreview({"index": list(range(len(data))), "columns": rows.schema.names, "data": data})
-
-
-def _short(value: object) -> object:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    text = str(value)
-    return text if len(text) <= _PREVIEW_CHARACTERS else f"{text[:_PREVIEW_CHARACTERS]}…"

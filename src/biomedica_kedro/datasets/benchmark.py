@@ -13,6 +13,7 @@ from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.task import Task, TaskFileError, load_tasks
+from biomedica_kedro.datasets.previews import SettingsPreview
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +88,7 @@ class DrawnSamples(SampleStore):
             write_synthetic_benchmark(load_tasks(), self.synthetic)
 
 
-class SamplesDataset(_ReadOnly, AbstractDataset[None, SampleStore]):
+class SamplesDataset(SettingsPreview, _ReadOnly, AbstractDataset[None, SampleStore]):
     """Folders of samples in interchange form; a task that is in none of them is missing, which is no error."""
 
     def __init__(

@@ -8,6 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import TablePreview
+
+from biomedica_kedro.datasets.previews import no_preview, preview_of
 
 
 class OptionalTableDataset(AbstractDataset[None, pa.Table]):
@@ -24,6 +27,11 @@ class OptionalTableDataset(AbstractDataset[None, pa.Table]):
         if not self._path.is_file():
             return pa.table({name: pa.array([], pa.string()) for name in self._columns})
         return pq.read_table(self._path, columns=self._columns)
+
+    def preview(self, nrows: int = 10) -> TablePreview:
+        """First rows, for kedro-viz; or that there are none."""
+        table = self.load().slice(0, nrows)
+        return preview_of(table) if table.num_rows else no_preview(f"{self._path} is absent: nothing is known")
 
     def save(self, data: None) -> None:
         """It is given, not made."""

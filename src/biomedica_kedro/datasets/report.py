@@ -11,8 +11,8 @@ from kedro.io import AbstractDataset
 from kedro.io.core import parse_dataset_definition
 from kedro_datasets._typing import TablePreview
 
-from biomedica_kedro.datasets.batches import preview_of
 from biomedica_kedro.datasets.layers import with_layer
+from biomedica_kedro.datasets.previews import no_preview, preview_of
 from biomedica_kedro.stages.files import write_json
 from biomedica_kedro.stages.node import Drawn, Unchanged
 from biomedica_kedro.stages.place import place
@@ -59,6 +59,8 @@ class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
             self.preview = self._preview_table
         elif hasattr(self._inner, "preview"):
             self.preview = self._inner.preview
+        else:
+            self.preview = self._preview_text
 
     def load(self) -> Any:
         """What was drawn."""
@@ -82,6 +84,18 @@ class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
 
     def _preview_table(self, nrows: int = 10) -> TablePreview:
         return preview_of(pa.Table.from_pandas(self.load().head(nrows), preserve_index=False))
+
+    def _preview_text(self, nrows: int = 40) -> TablePreview:
+        if not self._exists():
+            return no_preview("not drawn yet: kedro run")
+        value = self.load()
+        if isinstance(value, str) and not self._filepath.endswith(".html"):
+            return preview_of(pa.table({"text": value.splitlines()[:nrows]}))
+        if isinstance(value, list):
+            return preview_of(pa.Table.from_pylist(value[:nrows]))
+        if isinstance(value, Mapping):
+            return preview_of(pa.table({"name": sorted(map(str, value))[:nrows]}))
+        return no_preview(f"open {self._filepath}")
 
     def _exists(self) -> bool:
         return self.drawn_from() is not None

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
+from biomedica_kedro.datasets.previews import SettingsPreview
 from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.pmc import entrez
 from biomedica_kedro.pmc.cloud import ENDPOINT, CloudSource
@@ -28,7 +29,7 @@ from biomedica_kedro.pmc.source import INVENTORY, Origin, Source
 from biomedica_kedro.stages.files import atomic_path
 
 
-class SourceDataset(AbstractDataset[None, Source]):
+class SourceDataset(SettingsPreview, AbstractDataset[None, Source]):
     """A source of articles: it is read, never written."""
 
     def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:
@@ -98,7 +99,7 @@ class PackagesDataset(SourceDataset):
         return {"path": str(self._source.path)}
 
 
-class EntrezDataset(AbstractDataset[None, EntrezClient]):
+class EntrezDataset(SettingsPreview, AbstractDataset[None, EntrezClient]):
     """NCBI's E-utilities; `credentials` may hold the `api_key` and `email` of the user."""
 
     def __init__(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
+from biomedica_kedro.datasets.previews import SettingsPreview
 from biomedica_kedro.datasets.tracking import TRAINING_EXPERIMENT, active_run_tags, experiment
 from biomedica_kedro.stages.files import sha256_of
 
@@ -153,7 +154,7 @@ class MlflowTrainingLog:
             logger.warning("MLflow did not take %d metrics, training goes on: %s", len(waiting), error)
 
 
-class TrainingLogDataset(AbstractDataset[None, TrainingLog]):
+class TrainingLogDataset(SettingsPreview, AbstractDataset[None, TrainingLog]):
     """Where training runs are logged: the MLflow server of the project.
 
     Example:

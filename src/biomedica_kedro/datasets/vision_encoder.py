@@ -7,10 +7,11 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import ValidationError
 
+from biomedica_kedro.datasets.previews import SettingsPreview
 from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
 
 
-class VisionEncoderDataset(AbstractDataset[None, EncoderHandle]):
+class VisionEncoderDataset(SettingsPreview, AbstractDataset[None, EncoderHandle]):
     """Gives a cheap handle on the chosen encoder; weights are read by the workers that need them.
 
     Example:

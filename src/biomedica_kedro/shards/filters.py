@@ -6,7 +6,6 @@ derived from records of the published BIOMEDICA data and of ours, so that one co
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from biomedica_kedro.close_match import close_match
 from biomedica_kedro.pmc.licenses import license_group
 from biomedica_kedro.shards.samples import Sample
 
@@ -140,10 +140,7 @@ def unknown_names(samples: Sequence[Sample], *expressions: str | None) -> set[st
 def message_on(unknown: Iterable[str], samples: Sequence[Sample]) -> str:
     """Names that are not known, close matches, and what there is."""
     known = {*_OF_SAMPLE, *DERIVED, *(name for sample in samples for name in sample.record)}
-    parts = []
-    for name in sorted(unknown):
-        close = difflib.get_close_matches(name, known, n=1)
-        parts.append(f"no sample has a field {name!r}: " + (f"did you mean {close[0]!r}? " if close else ""))
+    parts = [f"no sample has a field {name!r}: {close_match(name, known)} " for name in sorted(unknown)]
     return f"{''.join(parts)}{_has(samples)}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from importlib import resources
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
+from biomedica_kedro.close_match import close_match
 from biomedica_kedro.records import Options
 from biomedica_kedro.strict_yaml import YamlFileError, read_yaml
 
@@ -101,9 +101,7 @@ def find_sources(
             continue
         held_by = source_of(name, sources) if name in task_ids else None
         if held_by is None:
-            close = get_close_matches(name, [*sources, *task_ids], n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise SourceError(f"nothing to fetch is called {name!r}: {hint}there are {', '.join(sources)}")
+            raise SourceError(f"nothing to fetch is called {name!r}: {close_match(name, [*sources, *task_ids])}")
         found[held_by] = sources[held_by]
     return found
 

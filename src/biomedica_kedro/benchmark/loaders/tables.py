@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biomedica_kedro.benchmark.loaders.rows import LoaderError
+from biomedica_kedro.close_match import close_match
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,9 +85,7 @@ def _column(path: Path, name: str, there: Sequence[str]) -> str:
     same = [heading for heading in there if _letters(heading) == _letters(name)]
     if len(same) == 1:
         return same[0]
-    close = get_close_matches(name, there, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    raise LoaderError(f"{path} has no column {name!r}: {hint}it has {', '.join(there)}")
+    raise LoaderError(f"{path} has no column {name!r}: {close_match(name, there)}")
 
 
 def _letters(heading: str) -> str:
