@@ -7,7 +7,7 @@ work ("Fig. 2 of ref. 12") or of an additional file, nor "Fig. 1.2".
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from functools import lru_cache
 
 LabelKey = tuple[str, str, int]
@@ -16,6 +16,8 @@ LabelKey = tuple[str, str, int]
 FIGURE = "fig"
 FIGURES = {"Fig": FIGURE, "fig": FIGURE, "FIG": FIGURE, "Abb": FIGURE}
 MAX_RANGE = 30
+DIGITS = frozenset("0123456789")
+_INITIALS = DIGITS | frozenset("abcdefghijklmnopqrstuvwxyz")
 
 _FIGURE_WORD = r"fig(?:ure|ura)?s?|abb(?:ildung(?:en)?)?"
 _NUMBER = r"(?P<prefix>[A-Za-z]{1,2}[.-]?)?(?P<number>\d+)(?P<minor>(?:\.\d+)*)"
@@ -32,19 +34,18 @@ _LIST_END = re.compile(r"\s*(?:[).,;:\]]|$|(?:and|or)\s|[&–-])|\s(?:show|depic
 _SUPPLEMENT = re.compile(r"\s*[—–-]\s*((?:figure|table)\s+supplement|video|movie|source (?:data|code))s?\s+(\d+)", re.I)
 _OF_A_NUMBER = re.compile(r"\d\s*[—–-]\s*$")
 _NOT_A_FIGURE = re.compile(r"\s(?:Table|Text|File|Movie|Video|Data|Appendix)")
-_QUALIFIER = re.compile(
-    r"\b(e-|supp\w*\.?(?: (?:information|materials?|data))?|supporting(?: information)?|extended[- ]data"
-    r"|author response|(?:appendix|box)(?: \d+)?)[\s,:—–-]*$",
-    re.IGNORECASE,
-)
-_ELSEWHERE_BEFORE = re.compile(
-    r"(?i:additional files?\s*\w*\s*[:,;(–-]?|\b(?:their|his|her|whose)|\bref(?:s|erences?)?\.?\s*\[?\d+\]?\s*[,:;]?"
-    r"|\bet al\.?,?\s*\(?\d{4}[a-z]?\)?\s*[,:;]|\[\d+\s*[,:;])\s*$"
+# What is said directly before, in lower case: the series, or that the figure is of another work or file.
+_BEFORE = re.compile(
+    r"(?P<series>e(?<!\we)-|supp\w*\.?(?: (?:information|materials?|data))?|extended[- ]data|author response"
+    r"|(?:appendix|box)(?: \d+)?)[\s,:—–-]*$"
+    r"|(?:additional files?\s*\w*\s*[:,;(–-]?|their|whose|h(?<!\wh)(?:is|er)|et al\.?,?\s*\(?\d{4}[a-z]?\)?\s*[,:;]"
+    r"|r(?<!\wr)ef(?:s|erences?)?\.?\s*\[?\d+\]?\s*[,:;]?|\[\d+\s*[,:;])\s*$"
 )
 _ELSEWHERE_AFTER = re.compile(
     r"\s*,?\s*(?:of|in|from)\s+(?:the\s+)?(?:(?i:refs?\b|reference|\[\d|additional|supp|supporting|appendix|their|his|her|(?:an)?other)"
     r"|S\d+ (?:File|Text|Appendix|Fig)|[A-Z][\w'’-]+(?:,? (?:and|&) [A-Z][\w'’-]+)?,? (?:et al|[(\[]?\d{4}|\[\d))"
 )
+_IN_A_LABEL = re.compile(rf"(?<![A-Za-z])(?:{_FIGURE_WORD})(?![A-Za-z])\.?", re.IGNORECASE)
 _NUMBERED = re.compile(rf"(?:(?<![^\W\d_])(?P<head>[^\W\d_]{{2,}}?)s?[\s.:]*)??(?:{_NUMBER}|(?P<roman>[IVX]+)\b)")
 _REACH = 40  # characters before a figure word that may say whose figure it is
 
@@ -52,10 +53,10 @@ _REACH = 40  # characters before a figure word that may say whose figure it is
 @lru_cache(maxsize=4096)
 def label_key(label: str) -> LabelKey | None:
     """What a label says is numbered, and the number; None when it has no number."""
-    word = re.search(rf"(?<![A-Za-z])(?:{_FIGURE_WORD})(?![A-Za-z])\.?", label, re.IGNORECASE)
+    word = _IN_A_LABEL.search(label)
     if word is not None:
         before = label[: word.start()]
-        series = _base(FIGURE, before)
+        series = _base(FIGURE, _BEFORE.search(before.lower()))
         if series == (FIGURE, "") and (others := re.findall(r"\w+", re.sub(r"\(.*?\)", "", before.lower()))):
             series = " ".join([*others, FIGURE]), ""
         found = next(_items(label, word.end(), *series, True), None)
@@ -63,7 +64,7 @@ def label_key(label: str) -> LabelKey | None:
     numbered = _NUMBERED.search(label)
     if numbered is None or (numbered["roman"] and not numbered["head"]):
         return None
-    base, prefix = _base((numbered["head"] or FIGURE).lower(), label[: numbered.start()])
+    base, prefix = _base((numbered["head"] or FIGURE).lower(), _BEFORE.search(label[: numbered.start()].lower()))
     if numbered["roman"]:
         return base, "roman", _roman(numbered["roman"])
     supplement = _SUPPLEMENT.match(label, numbered.end())
@@ -72,7 +73,7 @@ def label_key(label: str) -> LabelKey | None:
 
 def leading_key(caption: str) -> LabelKey | None:
     """The key of a label that a caption begins with: "Fig. 3. Axial CT."."""
-    return label_key(caption[:_REACH]) if re.match(rf"(?:{_FIGURE_WORD})\b", caption, re.IGNORECASE) else None
+    return label_key(caption[:_REACH]) if _IN_A_LABEL.match(caption) else None
 
 
 def head_of(key: LabelKey) -> str:
@@ -99,29 +100,39 @@ def cited_labels(text: str, spelled: Mapping[str, str] = FIGURES) -> Iterator[tu
     Yields:
         The label, the words that name it, and whether it lies in a range, its end included.
     """
-    for at, head in figure_words(text, spelled):
-        yield from cited_at(text, at, head)
+    for word, head in figure_words(text, spelled):
+        yield from labels_after(word, head)
 
 
-def figure_words(text: str, spelled: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """Where a text may name a figure, and by which of the words."""
+def figure_words(
+    text: str, spelled: Mapping[str, str], initials: Container[str] = _INITIALS
+) -> Iterator[tuple[re.Match[str], str]]:
+    """Where a text names a figure by one of the words, each with what it numbers.
+
+    Args:
+        text: as of `cited_labels`.
+        spelled: as of `cited_labels`.
+        initials: what the numbers asked for begin with, in lower case.
+    """
     for word, head in spelled.items():
+        match = _word(head).match
         at = text.find(word)
         while at >= 0:
-            yield at, head
+            found = match(text, at)
+            if found is not None and found["initial"].lower() in initials and not text[at - 1 : at].isalpha():
+                yield found, head
             at = text.find(word, at + 1)
 
 
-def cited_at(text: str, at: int, head: str) -> Iterator[tuple[LabelKey, str, bool]]:
-    """Labels that a text names from this place on (see `cited_labels`)."""
-    word = _word(head).match(text, at)
-    if word is None:
+def labels_after(word: re.Match[str], head: str) -> Iterator[tuple[LabelKey, str, bool]]:
+    """Labels that a text names from a word on that `figure_words` found (see `cited_labels`)."""
+    text, at = word.string, word.start()
+    before = text[max(0, at - _REACH) : at].lower()
+    aside = _BEFORE.search(before)
+    if (aside is not None and not aside["series"]) or (head != FIGURE and _OF_A_NUMBER.search(before)):
         return
-    before = text[max(0, at - _REACH) : at]
-    if before[-1:].isalpha() or _ELSEWHERE_BEFORE.search(before) or (head != FIGURE and _OF_A_NUMBER.search(before)):
-        return
-    is_plural = word[0].rstrip(". ").lower().endswith(("s", "en"))
-    found = list(_items(text, word.end(), *_base(head, before), is_plural))
+    is_plural = word["word"].lower().endswith(("s", "en"))
+    found = list(_items(text, word.start("initial"), *_base(head, aside), is_plural))
     if found and not _ELSEWHERE_AFTER.match(text, found[-1][2]):
         words = text[at : found[-1][2]].strip()
         yield from ((key, words, is_range) for key, is_range, _ in found)
@@ -136,7 +147,7 @@ def listed_labels(words: str, key: LabelKey) -> Iterator[tuple[LabelKey, bool]]:
 @lru_cache(maxsize=256)
 def _word(head: str) -> re.Pattern[str]:
     words = _FIGURE_WORD if head == FIGURE else re.escape(head) + "s?"
-    return re.compile(rf"(?:{words})\.?\s*(?=[\dA-Z(]|[a-z]\d)", re.IGNORECASE)
+    return re.compile(rf"(?P<word>{words})\.?\s*(?P<initial>[\dA-Z])", re.IGNORECASE)
 
 
 def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Iterator[tuple[LabelKey, bool, int]]:
@@ -169,12 +180,11 @@ def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Itera
         is_range, at = link["range"] is not None, link.end()
 
 
-def _base(head: str, before: str) -> tuple[str, str]:
-    """What is numbered, with the series that the words before it name, and the letters that its numbers have."""
-    qualifier = _QUALIFIER.search(before) if before else None
-    if qualifier is None:
+def _base(head: str, before: re.Match[str] | None) -> tuple[str, str]:
+    """What is numbered, with the series said before it, and the letters that its numbers have."""
+    if before is None or not before["series"]:
         return head, ""
-    named = qualifier[1].lower().replace("-", " ").strip(". ")
+    named = before["series"].replace("-", " ").strip(". ")
     return (head, "s") if named[:4] in {"e", "supp"} else (f"{named} {head}", "")
 
 
