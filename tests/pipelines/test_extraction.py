@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from biomedica_kedro.images.pairs import PairOptions
+from biomedica_kedro.jats.tree import WALK_IDENTITY
 from biomedica_kedro.pipelines.extraction import create_pipeline
 from biomedica_kedro.pipelines.extraction.reports import report_extraction
 from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
@@ -144,6 +145,11 @@ def test_second_run_has_nothing_to_do(archive, run_node, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     extract(archive, run_node, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_record_of_parsed_articles_names_the_walk_that_ran(archive, run_node, tmp_path):
+    folder = extract(archive, run_node, tmp_path)["articles"]
+    assert {folder.commit(name).ran for name in folder.names()} == {WALK_IDENTITY}
 
 
 def test_summary_counts_everything(archive, run_node, tmp_path):

@@ -17,6 +17,7 @@ from biomedica_kedro.images.pairs import PairOptions, make_pair
 from biomedica_kedro.jats.article import complement, parse_article
 from biomedica_kedro.jats.model import ParsedArticle
 from biomedica_kedro.jats.rows import article_row, figure_row
+from biomedica_kedro.jats.tree import WALK_IDENTITY
 from biomedica_kedro.pmc.archive import ArchiveReader
 from biomedica_kedro.pmc.file_index import FileIndex
 from biomedica_kedro.pmc.file_names import FILM_EXTENSIONS, extension_of, stem_of
@@ -43,6 +44,7 @@ def parse_articles(batch: Batch) -> Tables:
     """Read every archived article: front matter, text, references, figures, captions, mentions."""
     with ArchiveReader(batch.inputs["article_archive"], batch.name) as archive:
         parsed = batch.map(_parse, _archived(archive), source=lambda item: item.article_id)
+    batch.ledger.ran = WALK_IDENTITY
     return {
         "articles": to_table([article_row(one.article) for one in parsed], ARTICLES),
         "figures": to_table([figure_row(figure) for one in parsed for figure in one.figures], FIGURES),
