@@ -82,6 +82,8 @@ def archive(tmp_path) -> BatchFolder:
                     + fig("gone") + fig("f3", caption="")
                     + "<fig id='empty'/>" + "<table-wrap id='T1'>" + graphic("t1") + "</table-wrap>"
                     + "<disp-formula id='E1'>" + graphic("e1") + "</disp-formula>"
+                    + "<fig-group><fig id='en' xml:lang='en'>" + graphic("f1") + "</fig>"
+                    + "<fig id='pt' xml:lang='pt'/></fig-group>"
                     + "<fig id='v'><media mimetype='video' xlink:href='v.mp4'/></fig>"
                     + "<p>As in <xref ref-type='fig' rid='f1'>Fig 1</xref> and <xref rid='f1'>1</xref>.</p>"
                 ),
@@ -120,6 +122,8 @@ def test_every_record_that_leaves_says_why(archive, run_node, tmp_path):
         "PMC1.1/gone/0": "missing_file",
         "PMC1.1/empty/0": "no_graphic",
         "PMC1.1/E1/0": "excluded_kind",
+        "PMC1.1/en/0": "no_caption",
+        "PMC1.1/pt/0": "translation",
         "PMC1.1/v/0": "unsupported_format",
         "PMC1.1/f3/0": "no_caption",
         "PMC1.1/T1/0": "excluded_kind",
