@@ -32,17 +32,18 @@ _LINK = re.compile(
 # What follows the last number of a list after a singular ("Fig. 1, 2"), unlike "Fig. 1, 2 mice".
 _LIST_END = re.compile(r"\s*(?:[).,;:\]]|$|(?:and|or)\s|[&–-])|\s(?:show|depict|demonstrat|illustrat|present|summari)")
 _SUPPLEMENT = re.compile(r"\s*[—–-]\s*((?:figure|table)\s+supplement|video|movie|source (?:data|code))s?\s+(\d+)", re.I)
-_OF_A_NUMBER = re.compile(r"\d\s*[—–-]\s*$")
 _NOT_A_FIGURE = re.compile(r"\s(?:Table|Text|File|Movie|Video|Data|Appendix)")
 # What is said directly before, in lower case: the series, or that the figure is of another work or file.
 _BEFORE = re.compile(
     r"(?P<series>e(?<!\we)-|supp\w*\.?(?: (?:information|materials?|data))?|extended[- ]data|author response"
-    r"|(?:appendix|box)(?: \d+)?)[\s,:—–-]*$"
-    r"|(?:additional files?\s*\w*\s*[:,;(–-]?|their|whose|h(?<!\wh)(?:is|er)|et al\.?,?\s*\(?\d{4}[a-z]?\)?\s*[,:;]"
-    r"|r(?<!\wr)ef(?:s|erences?)?\.?\s*\[?\d+\]?\s*[,:;]?|\[\d+\s*[,:;])\s*$"
+    r"|(?:appendix|box)(?: \w{1,2})?)[\s,:—–-]*$"
+    r"|(?P<other>additional files?\s*\w*(?:\s*(?:,|and|&)\s*\w?\d+)*\s*[:,;(–-]?|their|whose|h(?<!\wh)(?:is|er)"
+    r"|et al\.?,?\s*\(?\d{4}[a-z]?\)?\s*[,:;]|r(?<!\wr)ef(?:s|erences?)?\.?\s*\[?\d+\]?\s*[,:;]?|\[\d+\s*[,:;])\s*$"
+    r"|\d\s*[—–-]\s*$"  # "Figure 1—video 2", unlike "1–Figure 2"
 )
 _ELSEWHERE_AFTER = re.compile(
-    r"\s*,?\s*(?:of|in|from)\s+(?:the\s+)?(?:(?i:refs?\b|reference|\[\d|additional|supp|supporting|appendix|their|his|her|(?:an)?other)"
+    r"\s*,?\s*(?:of|in|from)\s+(?:the\s+)?(?:(?i:refs?\b|reference|\[\d|additional|supp|supporting|appendix|their|his|her"
+    r"|(?:an)?other|accompanying|companion|(?:paper|article|study|work|review|report) (?:by|of)\b)"
     r"|S\d+ (?:File|Text|Appendix|Fig)|[A-Z][\w'’-]+(?:,? (?:and|&) [A-Z][\w'’-]+)?,? (?:et al|[(\[]?\d{4}|\[\d))"
 )
 _IN_A_LABEL = re.compile(rf"(?<![A-Za-z])(?:{_FIGURE_WORD})(?![A-Za-z])\.?", re.IGNORECASE)
@@ -56,7 +57,7 @@ def label_key(label: str) -> LabelKey | None:
     word = _IN_A_LABEL.search(label)
     if word is not None:
         before = label[: word.start()]
-        series = _base(FIGURE, _BEFORE.search(before.lower()))
+        series = _base(FIGURE, _said_before(label, word.start()))
         if series == (FIGURE, "") and (others := re.findall(r"\w+", re.sub(r"\(.*?\)", "", before.lower()))):
             series = " ".join([*others, FIGURE]), ""
         found = next(_items(label, word.end(), *series, True), None)
@@ -64,7 +65,7 @@ def label_key(label: str) -> LabelKey | None:
     numbered = _NUMBERED.search(label)
     if numbered is None or (numbered["roman"] and not numbered["head"]):
         return None
-    base, prefix = _base((numbered["head"] or FIGURE).lower(), _BEFORE.search(label[: numbered.start()].lower()))
+    base, prefix = _base((numbered["head"] or FIGURE).lower(), _said_before(label, numbered.start()))
     if numbered["roman"]:
         return base, "roman", _roman(numbered["roman"])
     supplement = _SUPPLEMENT.match(label, numbered.end())
@@ -82,13 +83,11 @@ def head_of(key: LabelKey) -> str:
     return FIGURE if FIGURE in words else words[-1]
 
 
-def spellings(labels: Collection[str], keys: Collection[LabelKey]) -> dict[str, str]:
+def spellings(keys: Collection[LabelKey]) -> dict[str, str]:
     """How texts write the words that the labels of an article number, each with the word."""
     heads = sorted({head_of(key) for key in keys})
-    spelled = {one: head for head in heads for one in (head.capitalize(), head)}
-    text = " ".join(labels)
-    spelled |= {head.upper(): head for head in heads if head.upper() in text}
-    return spelled | ({"Abb": FIGURE} if "Abb" in text else {})
+    spelled = {one: head for head in heads for one in (head.capitalize(), head, head.upper())}
+    return spelled | ({"Abb": FIGURE} if FIGURE in heads else {})
 
 
 def cited_labels(text: str, spelled: Mapping[str, str] = FIGURES) -> Iterator[tuple[LabelKey, str, bool]]:
@@ -127,9 +126,8 @@ def figure_words(
 def labels_after(word: re.Match[str], head: str) -> Iterator[tuple[LabelKey, str, bool]]:
     """Labels that a text names from a word on that `figure_words` found (see `cited_labels`)."""
     text, at = word.string, word.start()
-    before = text[max(0, at - _REACH) : at].lower()
-    aside = _BEFORE.search(before)
-    if (aside is not None and not aside["series"]) or (head != FIGURE and _OF_A_NUMBER.search(before)):
+    aside = _said_before(text, at)
+    if aside is not None and not aside["series"] and (aside["other"] or head != FIGURE):
         return
     is_plural = word["word"].lower().endswith(("s", "en"))
     found = list(_items(text, word.start("initial"), *_base(head, aside), is_plural))
@@ -178,6 +176,10 @@ def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Itera
         if link is None or not link[0].strip():
             return
         is_range, at = link["range"] is not None, link.end()
+
+
+def _said_before(text: str, at: int) -> re.Match[str] | None:
+    return _BEFORE.search(text[max(0, at - _REACH) : at].lower())
 
 
 def _base(head: str, before: re.Match[str] | None) -> tuple[str, str]:
