@@ -39,7 +39,7 @@ def test_label_names_a_series_and_a_number(label, key):
 
 def named(text, *labels):
     keys = [key for label in labels or ("Figure 1",) if (key := label_key(label))]
-    return [f"{key[0]} {key[1]}{key[2]}" for key, _, _ in cited_labels(text, spellings(labels, keys))]
+    return [f"{key[0]} {key[1]}{key[2]}" for key, _, _ in cited_labels(text, spellings(keys))]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,7 @@ def named(text, *labels):
         ("Figure 1 and 3 mice", "1"),
         ("(Figures 1–1000)", "1 1000"),
         ("Fig. 12 and Fig. 3", "12 3"),
+        ("FIGS. 1, 2", "1 2"),
     ],
 )
 def test_every_number_of_a_list_is_named(text, numbers):
@@ -75,7 +76,8 @@ def test_letters_go_with_their_numbers():
         "Additional file 3: Figure 1", "Figure 1 in Additional file 3", "Fig. 1 of ref. 12", "Figure 1 in [12]",
         "Fig. 1 in Smith et al. (2010)", "Fig. 1 of Lee and Wong 2012", "Smith et al. 2010, Fig. 1", "[12, Fig. 1]",
         "their Figure 1", "Fig. 1.2", "Figure 1—figure supplement 2", "Box Figure 1", "Figure 1st",
-        "Fig. 1 of another work", "Configure 1", "Figure 1 in the Supplementary Material",
+        "Fig. 1 of another work", "Additional files 1 and 2: Figures 1 and 2", "Fig. 1 of the accompanying paper",
+        "Figure 1 in the review by Wong", "Appendix A Fig. 1", "Configure 1", "Figure 1 in the Supplementary Material",
     ],
 )  # fmt: skip
 def test_other_series_and_works_are_no_figure_of_ours(text):

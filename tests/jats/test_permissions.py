@@ -34,6 +34,7 @@ def figure_with(parse, content: str, front: str = CC_BY):
         "Reprinted with permission from Patient Education in Botany.",
         "Reproduced with permission from the Ministry of Leaves.",
         "Reprinted from [12].",
+        "Re-printed from (Roe, 2010).",
         "Republished from Roe and Doe.",
     ],
 )

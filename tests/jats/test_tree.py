@@ -202,11 +202,11 @@ def test_python_is_used_on_request(compiled):
 
 
 def test_build_of_another_source_is_not_used(compiled):
-    assert tree.walk_identity().startswith("compiled-")
+    assert tree.WALK_IDENTITY.startswith("compiled-")
     script = (
         "import importlib; from biomedica_kedro.jats import _tree_compiled, tree; "
         "_tree_compiled.SOURCE_DIGEST = 'old'; importlib.reload(tree); "
-        "print(tree.IS_COMPILED, tree.walk_identity(), tree.Walk.__module__)"
+        "print(tree.IS_COMPILED, tree.WALK_IDENTITY, tree.Walk.__module__)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     is_compiled, identity, module = done.stdout.split()

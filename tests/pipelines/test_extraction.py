@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from biomedica_kedro.images.pairs import PairOptions
+from biomedica_kedro.jats.tree import WALK_IDENTITY
 from biomedica_kedro.pipelines.extraction import create_pipeline
 from biomedica_kedro.pipelines.extraction.reports import report_extraction
 from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
@@ -81,6 +82,8 @@ def archive(tmp_path) -> BatchFolder:
                     + fig("gone") + fig("f3", caption="")
                     + "<fig id='empty'/>" + "<table-wrap id='T1'>" + graphic("t1") + "</table-wrap>"
                     + "<disp-formula id='E1'>" + graphic("e1") + "</disp-formula>"
+                    + "<fig-group><fig id='en' xml:lang='en'>" + graphic("f1") + "</fig>"
+                    + "<fig id='pt' xml:lang='pt'/></fig-group>"
                     + "<fig id='v'><media mimetype='video' xlink:href='v.mp4'/></fig>"
                     + "<p>As in <xref ref-type='fig' rid='f1'>Fig 1</xref> and <xref rid='f1'>1</xref>.</p>"
                 ),
@@ -119,6 +122,8 @@ def test_every_record_that_leaves_says_why(archive, run_node, tmp_path):
         "PMC1.1/gone/0": "missing_file",
         "PMC1.1/empty/0": "no_graphic",
         "PMC1.1/E1/0": "excluded_kind",
+        "PMC1.1/en/0": "no_caption",
+        "PMC1.1/pt/0": "translation",
         "PMC1.1/v/0": "unsupported_format",
         "PMC1.1/f3/0": "no_caption",
         "PMC1.1/T1/0": "excluded_kind",
@@ -144,6 +149,11 @@ def test_second_run_has_nothing_to_do(archive, run_node, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     extract(archive, run_node, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_record_of_parsed_articles_names_the_walk_that_ran(archive, run_node, tmp_path):
+    folder = extract(archive, run_node, tmp_path)["articles"]
+    assert {folder.commit(name).ran for name in folder.names()} == {WALK_IDENTITY}
 
 
 def test_summary_counts_everything(archive, run_node, tmp_path):

@@ -44,6 +44,15 @@ def test_files_that_cannot_be_had_say_why(tmp_path, name, max_bytes, reason):
     with pytest.raises(DataError) as caught:
         read(MirrorSource(str(tmp_path)), "PMC1.1", name, max_bytes)
     assert caught.value.reason is reason
+    assert str(tmp_path) not in caught.value.detail
+
+
+def test_file_that_cannot_be_read_is_told_without_the_place_of_the_mirror(tmp_path):
+    write_article(tmp_path, "PMC1.1")
+    (tmp_path / "PMC1.1" / "f1.jpg").mkdir()
+    with pytest.raises(DataError) as caught:
+        read(MirrorSource(str(tmp_path)), "PMC1.1", "f1.jpg", 1 << 20)
+    assert caught.value.detail == "PMC1.1/f1.jpg: IsADirectoryError: Is a directory"
 
 
 def test_absent_mirror_is_an_error_that_names_it(tmp_path):

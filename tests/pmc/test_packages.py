@@ -264,6 +264,16 @@ def test_package_that_does_not_open_is_listed_and_says_why(tmp_path, content):
     assert caught.value.reason in (RejectReason.TRUNCATED_PACKAGE, RejectReason.NOT_AN_ARTICLE)
 
 
+def test_package_that_is_gone_is_told_without_the_place_of_the_folder(tmp_path):
+    zipped(tmp_path / "p.zip", {"PMC1.nxml": b"<article/>"})
+    (row,) = listed(tmp_path)
+    (tmp_path / "p.zip").unlink()
+    with pytest.raises(DataError) as caught:
+        metadata(tmp_path, row)
+    assert str(tmp_path) not in caught.value.detail
+    assert "p.zip: No such file" in caught.value.detail
+
+
 def test_package_without_article_says_so(tmp_path):
     zipped(tmp_path / "p.zip", {"f1.jpg": jpeg()})
     with pytest.raises(DataError, match="no JATS article"):

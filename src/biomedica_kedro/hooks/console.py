@@ -7,10 +7,10 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
@@ -23,13 +23,18 @@ from rich.text import Text
 
 from biomedica_kedro.hooks.journal import Entry, Journal, numbers_of
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _NAME_WIDTH = 30
 _SHOWN_ROWS = {
     "articles": "articles",
-    "figures": "figures",
     "image_caption_pairs": "image-caption pairs",
     "dataset_metadata": "samples in shards",
 }
+_COUNTING = "extraction.report_extraction"
+_COUNTS = "corpus_summary"
+_PAIRING = "params:extraction.pair_images_with_captions"
 _SUMMARY = "benchmark_summary"
 _SCORING = "evaluation.compare_models"
 
@@ -80,7 +85,10 @@ class ConsoleHooks:
         table = Table.grid(padding=(0, 2))
         table.add_row("done", _told(entries), style="bold")
         rows = {name: n for entry in entries for name, n in entry.rows.items()}
-        counts = [f"{rows[name]:,} {words}" for name, words in _SHOWN_ROWS.items() if name in rows]
+        shown = {name: f"{rows[name]:,} {words}" for name, words in _SHOWN_ROWS.items() if name in rows}
+        if "image_caption_pairs" in shown and any(entry.node == _COUNTING for entry in entries):
+            shown["image_caption_pairs"] = _funnel(catalog.load(_COUNTS), catalog.load(_PAIRING))
+        counts = list(shown.values())
         if counts:
             table.add_row("data", "\n".join(counts))
         if any(entry.node == _SCORING for entry in entries):
@@ -127,13 +135,23 @@ def _line(entry: Entry) -> Text:
         return line.append(" up to date", style="dim")
     line.append(f"{entry.seconds:8.1f} s")
     counts = [f"{n:,} {_words(name)}" for name, n in entry.rows.items() if n]
-    n_rejects = sum(sum(reasons.values()) for reasons in entry.rejects.values())
-    if n_rejects:
-        counts.append(f"{n_rejects:,} rejected")
+    skipped = [f"{n:,} {_words(reason)}" for reasons in entry.rejects.values() for reason, n in reasons.items()]
     if counts:
         line.append(f"  {', '.join(counts)}")
+    if skipped:
+        line.append(f"; skipped: {', '.join(skipped)}")
     rate = max(entry.rows.values(), default=0) / max(entry.seconds, 1e-9)
     return line.append(f"  ({rate:,.0f}/s)" if rate >= 1 else "", style="dim")
+
+
+def _funnel(counts: pd.DataFrame, pairing: Mapping[str, Any]) -> str:
+    """From figures to pairs: "55 figures -> 49 image-caption pairs; skipped: 310 equations, 7 tables"."""
+    found = counts[counts["measure"] == "figures by kind"].set_index("name")["count"].sort_values(ascending=False)
+    n_pairs = counts[(counts["measure"] == "total") & (counts["name"] == "pairs")]["count"].sum()
+    is_taken = found.index.isin(pairing["kinds"])
+    line = f"{found[is_taken].sum():,} figures -> {n_pairs:,} image-caption pairs"
+    skipped = [f"{n:,} {_words(kind)}s" for kind, n in found[~is_taken].items()]
+    return f"{line}; skipped: {', '.join(skipped)}" if skipped else line
 
 
 def _message(error: BaseException) -> str:

@@ -7,7 +7,7 @@ work ("Fig. 2 of ref. 12") or of an additional file, nor "Fig. 1.2".
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from functools import lru_cache
 
 LabelKey = tuple[str, str, int]
@@ -16,6 +16,8 @@ LabelKey = tuple[str, str, int]
 FIGURE = "fig"
 FIGURES = {"Fig": FIGURE, "fig": FIGURE, "FIG": FIGURE, "Abb": FIGURE}
 MAX_RANGE = 30
+DIGITS = frozenset("0123456789")
+_INITIALS = DIGITS | frozenset("abcdefghijklmnopqrstuvwxyz")
 
 _FIGURE_WORD = r"fig(?:ure|ura)?s?|abb(?:ildung(?:en)?)?"
 _NUMBER = r"(?P<prefix>[A-Za-z]{1,2}[.-]?)?(?P<number>\d+)(?P<minor>(?:\.\d+)*)"
@@ -30,21 +32,21 @@ _LINK = re.compile(
 # What follows the last number of a list after a singular ("Fig. 1, 2"), unlike "Fig. 1, 2 mice".
 _LIST_END = re.compile(r"\s*(?:[).,;:\]]|$|(?:and|or)\s|[&–-])|\s(?:show|depict|demonstrat|illustrat|present|summari)")
 _SUPPLEMENT = re.compile(r"\s*[—–-]\s*((?:figure|table)\s+supplement|video|movie|source (?:data|code))s?\s+(\d+)", re.I)
-_OF_A_NUMBER = re.compile(r"\d\s*[—–-]\s*$")
 _NOT_A_FIGURE = re.compile(r"\s(?:Table|Text|File|Movie|Video|Data|Appendix)")
-_QUALIFIER = re.compile(
-    r"\b(e-|supp\w*\.?(?: (?:information|materials?|data))?|supporting(?: information)?|extended[- ]data"
-    r"|author response|(?:appendix|box)(?: \d+)?)[\s,:—–-]*$",
-    re.IGNORECASE,
-)
-_ELSEWHERE_BEFORE = re.compile(
-    r"(?i:additional files?\s*\w*\s*[:,;(–-]?|\b(?:their|his|her|whose)|\bref(?:s|erences?)?\.?\s*\[?\d+\]?\s*[,:;]?"
-    r"|\bet al\.?,?\s*\(?\d{4}[a-z]?\)?\s*[,:;]|\[\d+\s*[,:;])\s*$"
+# What is said directly before, in lower case: the series, or that the figure is of another work or file.
+_BEFORE = re.compile(
+    r"(?P<series>e(?<!\we)-|supp\w*\.?(?: (?:information|materials?|data))?|extended[- ]data|author response"
+    r"|(?:appendix|box)(?: \w{1,2})?)[\s,:—–-]*$"
+    r"|(?P<other>additional files?\s*\w*(?:\s*(?:,|and|&)\s*\w?\d+)*\s*[:,;(–-]?|their|whose|h(?<!\wh)(?:is|er)"
+    r"|et al\.?,?\s*\(?\d{4}[a-z]?\)?\s*[,:;]|r(?<!\wr)ef(?:s|erences?)?\.?\s*\[?\d+\]?\s*[,:;]?|\[\d+\s*[,:;])\s*$"
+    r"|\d\s*[—–-]\s*$"  # "Figure 1—video 2", unlike "1–Figure 2"
 )
 _ELSEWHERE_AFTER = re.compile(
-    r"\s*,?\s*(?:of|in|from)\s+(?:the\s+)?(?:(?i:refs?\b|reference|\[\d|additional|supp|supporting|appendix|their|his|her|(?:an)?other)"
+    r"\s*,?\s*(?:of|in|from)\s+(?:the\s+)?(?:(?i:refs?\b|reference|\[\d|additional|supp|supporting|appendix|their|his|her"
+    r"|(?:an)?other|accompanying|companion|(?:paper|article|study|work|review|report) (?:by|of)\b)"
     r"|S\d+ (?:File|Text|Appendix|Fig)|[A-Z][\w'’-]+(?:,? (?:and|&) [A-Z][\w'’-]+)?,? (?:et al|[(\[]?\d{4}|\[\d))"
 )
+_IN_A_LABEL = re.compile(rf"(?<![A-Za-z])(?:{_FIGURE_WORD})(?![A-Za-z])\.?", re.IGNORECASE)
 _NUMBERED = re.compile(rf"(?:(?<![^\W\d_])(?P<head>[^\W\d_]{{2,}}?)s?[\s.:]*)??(?:{_NUMBER}|(?P<roman>[IVX]+)\b)")
 _REACH = 40  # characters before a figure word that may say whose figure it is
 
@@ -52,10 +54,10 @@ _REACH = 40  # characters before a figure word that may say whose figure it is
 @lru_cache(maxsize=4096)
 def label_key(label: str) -> LabelKey | None:
     """What a label says is numbered, and the number; None when it has no number."""
-    word = re.search(rf"(?<![A-Za-z])(?:{_FIGURE_WORD})(?![A-Za-z])\.?", label, re.IGNORECASE)
+    word = _IN_A_LABEL.search(label)
     if word is not None:
         before = label[: word.start()]
-        series = _base(FIGURE, before)
+        series = _base(FIGURE, _said_before(label, word.start()))
         if series == (FIGURE, "") and (others := re.findall(r"\w+", re.sub(r"\(.*?\)", "", before.lower()))):
             series = " ".join([*others, FIGURE]), ""
         found = next(_items(label, word.end(), *series, True), None)
@@ -63,7 +65,7 @@ def label_key(label: str) -> LabelKey | None:
     numbered = _NUMBERED.search(label)
     if numbered is None or (numbered["roman"] and not numbered["head"]):
         return None
-    base, prefix = _base((numbered["head"] or FIGURE).lower(), label[: numbered.start()])
+    base, prefix = _base((numbered["head"] or FIGURE).lower(), _said_before(label, numbered.start()))
     if numbered["roman"]:
         return base, "roman", _roman(numbered["roman"])
     supplement = _SUPPLEMENT.match(label, numbered.end())
@@ -72,7 +74,7 @@ def label_key(label: str) -> LabelKey | None:
 
 def leading_key(caption: str) -> LabelKey | None:
     """The key of a label that a caption begins with: "Fig. 3. Axial CT."."""
-    return label_key(caption[:_REACH]) if re.match(rf"(?:{_FIGURE_WORD})\b", caption, re.IGNORECASE) else None
+    return label_key(caption[:_REACH]) if _IN_A_LABEL.match(caption) else None
 
 
 def head_of(key: LabelKey) -> str:
@@ -81,13 +83,11 @@ def head_of(key: LabelKey) -> str:
     return FIGURE if FIGURE in words else words[-1]
 
 
-def spellings(labels: Collection[str], keys: Collection[LabelKey]) -> dict[str, str]:
+def spellings(keys: Collection[LabelKey]) -> dict[str, str]:
     """How texts write the words that the labels of an article number, each with the word."""
     heads = sorted({head_of(key) for key in keys})
-    spelled = {one: head for head in heads for one in (head.capitalize(), head)}
-    text = " ".join(labels)
-    spelled |= {head.upper(): head for head in heads if head.upper() in text}
-    return spelled | ({"Abb": FIGURE} if "Abb" in text else {})
+    spelled = {one: head for head in heads for one in (head.capitalize(), head, head.upper())}
+    return spelled | ({"Abb": FIGURE} if FIGURE in heads else {})
 
 
 def cited_labels(text: str, spelled: Mapping[str, str] = FIGURES) -> Iterator[tuple[LabelKey, str, bool]]:
@@ -99,29 +99,38 @@ def cited_labels(text: str, spelled: Mapping[str, str] = FIGURES) -> Iterator[tu
     Yields:
         The label, the words that name it, and whether it lies in a range, its end included.
     """
-    for at, head in figure_words(text, spelled):
-        yield from cited_at(text, at, head)
+    for word, head in figure_words(text, spelled):
+        yield from labels_after(word, head)
 
 
-def figure_words(text: str, spelled: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    """Where a text may name a figure, and by which of the words."""
+def figure_words(
+    text: str, spelled: Mapping[str, str], initials: Container[str] = _INITIALS
+) -> Iterator[tuple[re.Match[str], str]]:
+    """Where a text names a figure by one of the words, each with what it numbers.
+
+    Args:
+        text: as of `cited_labels`.
+        spelled: as of `cited_labels`.
+        initials: what the numbers asked for begin with, in lower case.
+    """
     for word, head in spelled.items():
+        match = _word(head).match
         at = text.find(word)
         while at >= 0:
-            yield at, head
+            found = match(text, at)
+            if found is not None and found["initial"].lower() in initials and not text[at - 1 : at].isalpha():
+                yield found, head
             at = text.find(word, at + 1)
 
 
-def cited_at(text: str, at: int, head: str) -> Iterator[tuple[LabelKey, str, bool]]:
-    """Labels that a text names from this place on (see `cited_labels`)."""
-    word = _word(head).match(text, at)
-    if word is None:
+def labels_after(word: re.Match[str], head: str) -> Iterator[tuple[LabelKey, str, bool]]:
+    """Labels that a text names from a word on that `figure_words` found (see `cited_labels`)."""
+    text, at = word.string, word.start()
+    aside = _said_before(text, at)
+    if aside is not None and not aside["series"] and (aside["other"] or head != FIGURE):
         return
-    before = text[max(0, at - _REACH) : at]
-    if before[-1:].isalpha() or _ELSEWHERE_BEFORE.search(before) or (head != FIGURE and _OF_A_NUMBER.search(before)):
-        return
-    is_plural = word[0].rstrip(". ").lower().endswith(("s", "en"))
-    found = list(_items(text, word.end(), *_base(head, before), is_plural))
+    is_plural = word["word"].lower().endswith(("s", "en"))
+    found = list(_items(text, word.start("initial"), *_base(head, aside), is_plural))
     if found and not _ELSEWHERE_AFTER.match(text, found[-1][2]):
         words = text[at : found[-1][2]].strip()
         yield from ((key, words, is_range) for key, is_range, _ in found)
@@ -136,7 +145,7 @@ def listed_labels(words: str, key: LabelKey) -> Iterator[tuple[LabelKey, bool]]:
 @lru_cache(maxsize=256)
 def _word(head: str) -> re.Pattern[str]:
     words = _FIGURE_WORD if head == FIGURE else re.escape(head) + "s?"
-    return re.compile(rf"(?:{words})\.?\s*(?=[\dA-Z(]|[a-z]\d)", re.IGNORECASE)
+    return re.compile(rf"(?P<word>{words})\.?\s*(?P<initial>[\dA-Z])", re.IGNORECASE)
 
 
 def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Iterator[tuple[LabelKey, bool, int]]:
@@ -169,12 +178,15 @@ def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Itera
         is_range, at = link["range"] is not None, link.end()
 
 
-def _base(head: str, before: str) -> tuple[str, str]:
-    """What is numbered, with the series that the words before it name, and the letters that its numbers have."""
-    qualifier = _QUALIFIER.search(before) if before else None
-    if qualifier is None:
+def _said_before(text: str, at: int) -> re.Match[str] | None:
+    return _BEFORE.search(text[max(0, at - _REACH) : at].lower())
+
+
+def _base(head: str, before: re.Match[str] | None) -> tuple[str, str]:
+    """What is numbered, with the series said before it, and the letters that its numbers have."""
+    if before is None or not before["series"]:
         return head, ""
-    named = qualifier[1].lower().replace("-", " ").strip(". ")
+    named = before["series"].replace("-", " ").strip(". ")
     return (head, "s") if named[:4] in {"e", "supp"} else (f"{named} {head}", "")
 
 

@@ -11,18 +11,20 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import accumulate
 
 from lxml import etree
 
 from biomedica_kedro.jats.figures import FigureSet
 from biomedica_kedro.jats.labels import (
+    DIGITS,
     MAX_RANGE,
     LabelKey,
-    cited_at,
     cited_labels,
     figure_words,
     label_key,
+    labels_after,
     leading_key,
     listed_labels,
     spellings,
@@ -32,10 +34,11 @@ from biomedica_kedro.jats.places import Place
 from biomedica_kedro.jats.scan import Scan
 from biomedica_kedro.jats.tree import text_of
 
-_DASH = re.compile(r"\s*[A-Za-z]?\s*(?:[–—‒−‐‑-]|(?<=\s)(?:through|thru|bis)(?=\s))\s*", re.IGNORECASE)
-# Before a word ("Fig. 1 to Fig. 3") it compares.
-_TO = re.compile(r"\s*[A-Za-z]?\s+(?:to|a|até|al|à)\s+", re.IGNORECASE)
-_TWO_NUMBERS = re.compile(r"\d\D+\d")
+# A dash, or a word for it; "to" compares where a word follows ("Fig. 1 to Fig. 3").
+_BETWEEN = re.compile(
+    r"\s*[A-Za-z]?(?:\s*(?:[–—‒−‐‑-]|(?<=\s)(?:through|thru|bis)(?=\s))\s*|\s+(?P<to>to|a|até|al|à)\s+)", re.IGNORECASE
+)
+_NUMBER = re.compile(r"\d+")
 _GOES_ON = re.compile(r"\s?[A-Za-z]?\s?(?:,|;|/|&|and|or|to|[–—‒−-])\s?(?:and\s)?[A-Za-z]?\d")
 _PANELS = re.compile(r"[A-Za-z](?:\s?[,–-]\s?[A-Za-z])*(?![A-Za-z0-9])")
 _FIGURE_REFERENCES = {"fig", "figure", "scheme", "chart", "plate"}
@@ -47,6 +50,17 @@ def find_mentions(scan: Scan, found: FigureSet) -> None:
     """Fill in `mentions` and `caption_mentions` of the figures of an article."""
     if found.figures:
         _Finder(scan, found).run()
+
+
+@dataclass(slots=True)
+class _Cited:
+    """A cross reference: its words, the numbers in them, the text directly behind it, the figures it leads to."""
+
+    xref: etree._Element
+    words: str
+    numbers: list[str]
+    tail: str
+    figures: list[Figure]
 
 
 class _Finder:
@@ -69,23 +83,24 @@ class _Finder:
         # How many figure words of a paragraph belong to references; and where a list goes on behind one.
         self.told: Counter[int | None] = Counter()
         self.listing: set[int | None] = set()
-        self.spelled = spellings([f.label for f in found.figures], {key for _, key in self.by_label})
+        keys = {key for _, key in self.by_label}
+        self.spelled = spellings(keys)
+        self.initials = DIGITS.union(*("ivx" if key[1] == "roman" else key[1][:1] for key in keys))
 
     def run(self) -> None:
         """Look at every cross reference, then at words for what none of them cites."""
-        previous: tuple[etree._Element, list[Figure]] | None = None
+        previous: _Cited | None = None
         for xref, rid, words, scope, paragraph in self.scan.walk.xrefs(self.targets, _FIGURE_REFERENCES):
             place = self.scan.places[scope]
             hits = self._targets_of(xref, rid, words, place.sub_article)
             if not hits:
                 continue
-            figures = [figure for figure, _ in hits]
-            if self.keys[figures[0].figure_id] is not None:
-                implied = self._implied(previous, xref, words, figures)
-                hits = [*hits, *implied]
-            self._record(hits, xref, words, place, paragraph)
-            previous = (xref, figures)
-        self._search_words()
+            cited = _Cited(xref, words, _NUMBER.findall(words), xref.tail or "", [figure for figure, _ in hits])
+            hits = [*hits, *self._implied(previous, cited)]
+            self._record(hits, cited, place, paragraph)
+            previous = cited
+        if self.by_label:
+            self._search_words()
 
     def _targets_of(
         self, xref: etree._Element, rid: str, words: str, sub_article: str | None
@@ -106,41 +121,31 @@ class _Finder:
         cited = [(key, is_range) for key, _, is_range in cited_labels(words, self.spelled)]
         return cited or list(listed_labels(words, like))
 
-    def _implied(
-        self,
-        previous: tuple[etree._Element, list[Figure]] | None,
-        xref: etree._Element,
-        words: str,
-        figures: list[Figure],
-    ) -> Iterator[tuple[Figure, Via]]:
+    def _implied(self, previous: _Cited | None, cited: _Cited) -> Iterator[tuple[Figure, Via]]:
         """Figures that a reference names too, "<Figs 1, 2>", and those between two, "Figs <1>-<4>"."""
-        key = self.keys[figures[0].figure_id]
+        key = self.keys[cited.figures[0].figure_id]
         if key is None:
             return
-        sub_article = figures[0].sub_article_id
-        named = dict(self._named(words, key)) if _TWO_NUMBERS.search(words) else {}
+        named = dict(self._named(cited.words, key)) if len(cited.numbers) > 1 else {}
         if key not in named:
             named = {}
-        if len(named) < 2 and previous is not None and _is_range(previous[0], xref, words):
-            start = self.keys[previous[1][-1].figure_id]
+        if len(named) < 2 and previous is not None and _is_range(previous, cited):
+            start = self.keys[previous.figures[-1].figure_id]
             if start is not None and start[:2] == key[:2] and key[2] - start[2] <= MAX_RANGE:
                 named |= dict.fromkeys(((*key[:2], number) for number in range(start[2] + 1, key[2])), True)
-        cited = {id(figure) for figure in figures}
         for other, is_range in named.items():
-            for figure in self.by_label.get((sub_article, other), ()):
-                if id(figure) not in cited and other != key:
+            for figure in self.by_label.get((cited.figures[0].sub_article_id, other), ()):
+                if other != key and all(figure is not own for own in cited.figures):
                     yield figure, Via.RANGE if is_range else Via.TEXT
 
-    def _record(
-        self, hits: list[tuple[Figure, Via]], xref: etree._Element, words: str, place: Place, paragraph: int | None
-    ) -> None:
-        text = _text_around(xref) if paragraph is None else self.scan.paragraph_text(paragraph)
-        tail = xref.tail
-        if "ig" in words or "ig" in _before(xref):
+    def _record(self, hits: list[tuple[Figure, Via]], cited: _Cited, place: Place, paragraph: int | None) -> None:
+        words, tail = cited.words, cited.tail
+        text = _text_around(cited.xref) if paragraph is None else self.scan.paragraph_text(paragraph)
+        if cited.numbers and ("ig" in words or "ig" in _before(cited.xref)):
             self.told[paragraph] += 1
-        if tail and _GOES_ON.match(tail):
+        if _GOES_ON.match(tail):
             self.listing.add(paragraph)
-        if tail and words[-1:].isdigit() and tail[0].isalpha() and (panels := _PANELS.match(tail)):
+        if words[-1:].isdigit() and tail[:1].isalpha() and (panels := _PANELS.match(tail)):
             words += panels[0]
         for figure, via in hits:
             mention = Mention(paragraph, place.section, text, words, via)
@@ -150,24 +155,20 @@ class _Finder:
         """Add the paragraphs that name a figure, and hold no reference to it."""
         sub_articles = {sub_article for sub_article, _ in self.by_label}
         paragraphs = [(index, place) for index, place in self.scan.paragraphs if place.sub_article in sub_articles]
-        if not paragraphs:
-            return
         texts = [self.scan.paragraph_text(index) for index, _ in paragraphs]
+        starts = list(accumulate((len(text) + 1 for text in texts), initial=0))
+        words_of: dict[int, list[tuple[re.Match[str], str]]] = {}
         # All at once, since most paragraphs name none.
-        text = "\0".join(texts)
-        starts = list(accumulate((len(one) + 1 for one in texts), initial=0))
-        words_of: dict[int, list[tuple[int, str]]] = {}
-        for at, head in figure_words(text, self.spelled):
-            words_of.setdefault(bisect_right(starts, at) - 1, []).append((at, head))
+        for word, head in figure_words("\0".join(texts), self.spelled, self.initials):
+            words_of.setdefault(bisect_right(starts, word.start()) - 1, []).append((word, head))
         for number, words in words_of.items():
             index, place = paragraphs[number]
             if len(words) <= self.told[index] and index not in self.listing:
                 continue
-            for at, head in words:
-                for key, cited, _ in cited_at(text, at, head):
-                    for figure in self.by_label.get((place.sub_article, key), ()):
-                        if all(mention.paragraph_index != index for mention in figure.mentions):
-                            figure.mentions.append(Mention(index, place.section, texts[number], cited, Via.TEXT))
+            for key, cited, _ in (label for word, head in words for label in labels_after(word, head)):
+                for figure in self.by_label.get((place.sub_article, key), ()):
+                    if index not in [mention.paragraph_index for mention in figure.mentions]:
+                        figure.mentions.append(Mention(index, place.section, texts[number], cited, Via.TEXT))
 
 
 def _key_of(figure: Figure) -> LabelKey | None:
@@ -184,14 +185,12 @@ def _within(sub_article: str | None, hits: list[tuple[Figure, Via]]) -> list[tup
     return [hit for hit in hits if hit[0].sub_article_id == sub_article] or hits[:1]
 
 
-def _is_range(first: etree._Element, second: etree._Element, words: str) -> bool:
+def _is_range(first: _Cited, second: _Cited) -> bool:
     """Whether the figures between two are meant: "<1>-<4>", "<Figs 1> to <4>", but not "<Fig. 1> to <Fig. 4>"."""
-    if second.getprevious() is not first:
+    between = _BETWEEN.fullmatch(first.tail)
+    if between is None or second.xref.getprevious() is not first.xref:
         return False
-    between = first.tail or ""
-    return _DASH.fullmatch(between) is not None or (
-        _TO.fullmatch(between) is not None and next(cited_labels(words), None) is None
-    )
+    return not between["to"] or next(cited_labels(second.words), None) is None
 
 
 def _before(xref: etree._Element) -> str:

@@ -27,8 +27,8 @@ _OVERRIDE = re.compile(
 )
 # Words without which the costlier pattern cannot match; "(c)" alone is nearly always a panel.
 _HINTS = (
-    "permission", "©", "copyright", "rights reserved", "(c) 19", "(c) 20", "licens", "licenc", "reprinted",
-    "republished", "reproduced from",
+    "permission", "©", "copyright", "rights reserved", "(c) 19", "(c) 20", "licens", "licenc", "printed from",
+    "published from", "produced from",
 )  # fmt: skip
 # People who are shown, in lower case: not the journal "Patient Education".
 _PEOPLE = (

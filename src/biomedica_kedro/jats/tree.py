@@ -21,13 +21,13 @@ from biomedica_kedro.jats.tags import LANGUAGES, XML_LANG
 
 __all__ = [
     "IS_COMPILED",
+    "WALK_IDENTITY",
     "Walk",
     "children_by_tag",
     "language_of",
     "plain_text",
     "text_of",
     "texts_by_tag",
-    "walk_identity",
 ]
 
 IS_COMPILED = False
@@ -55,15 +55,9 @@ if not TYPE_CHECKING and not os.environ.get("BIOMEDICA_NO_EXTENSIONS"):
         pass
 
 
-def walk_identity() -> str:
-    """Which walk runs: whether compiled, and a digest of the source it was built from, of its Python and of the names.
-
-    Returns:
-        "compiled-" or "python-" and 16 hexadecimal digits; the same on every machine with the same source and kind.
-    """
-    if IS_COMPILED:
-        return f"compiled-{_digest('_tree_compiled.pyx', '_tree_python.py', 'tags.py')[:16]}"
-    return f"python-{_digest('_tree_python.py', 'tags.py')[:16]}"
+_SOURCES = ["_tree_compiled.pyx", "_tree_python.py", "tags.py"] if IS_COMPILED else ["_tree_python.py", "tags.py"]
+WALK_IDENTITY = f"{'compiled' if IS_COMPILED else 'python'}-{_digest(*_SOURCES)[:16]}"
+"""Which walk runs, and a digest of what it was built from; the same on every machine with the same source and kind."""
 
 
 def children_by_tag(element: etree._Element) -> dict[str, list[etree._Element]]:

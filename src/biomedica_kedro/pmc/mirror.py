@@ -76,9 +76,10 @@ class MirroredArticle:
                 raise DataError(RejectReason.TOO_LARGE, f"{key} has {size} bytes, more than {max_bytes}")
             return cast(bytes, files.cat_file(f"{root}/{key}"))
         except FileNotFoundError as error:
-            raise DataError(RejectReason.NOT_FOUND, f"the mirror {self.url} holds no {key}") from error
+            raise DataError(RejectReason.NOT_FOUND, f"the mirror holds no {key}") from error
         except OSError as error:
-            raise DataError(RejectReason.DOWNLOAD_FAILED, f"{key}: {type(error).__name__}: {error}") from error
+            what = f"{key}: {type(error).__name__}: {error.strerror or error}"
+            raise DataError(RejectReason.DOWNLOAD_FAILED, what) from error
 
     def _sizes(self) -> dict[str, int]:
         files, root = _open(self.url)

@@ -117,7 +117,7 @@ def _read_package(root: Path, article_id: str, location: str) -> dict[str, bytes
             else:
                 contents[name] = content
     except OSError as error:
-        raise DataError(RejectReason.DOWNLOAD_FAILED, f"package {location}: {error}") from error
+        raise DataError(RejectReason.DOWNLOAD_FAILED, f"package {location}: {error.strerror or error}") from error
     texts = _own_texts(contents)
     found = [text for text in texts if text.name == member or _article_id(text.front, location, "") == article_id]
     if not found and (member or not texts):

@@ -59,12 +59,14 @@ class Commit:
         rows: rows of the batch's table, 0 when it has none.
         rejects: number of rejects by reason.
         files: the batch's files, by name within the folder.
+        ran: which of several builds of the stage's code computed it, where there are several.
     """
 
     inputs: str
     rows: int = 0
     rejects: dict[str, int] = field(default_factory=dict)
     files: dict[str, FileRecord] = field(default_factory=dict)
+    ran: str = ""
 
     @property
     def digest(self) -> str:
@@ -178,11 +180,11 @@ class BatchFolder:
         return self.beside(batch, _REJECTS)
 
     def write_commit(
-        self, batch: str, *, inputs: str, rows: int, rejects: dict[str, int], files: Iterable[Place]
+        self, batch: str, *, inputs: str, rows: int, rejects: dict[str, int], files: Iterable[Place], ran: str = ""
     ) -> Commit:
         """Declare a batch finished: the last write of a batch."""
         records = {str(path).removeprefix(f"{self.path}/"): _record(path) for path in sorted(files, key=str)}
-        commit = Commit(inputs=inputs, rows=rows, rejects=rejects, files=records)
+        commit = Commit(inputs=inputs, rows=rows, rejects=rejects, files=records, ran=ran)
         write_json(self.path / _COMMITS / f"{batch}.json", asdict(commit))
         return commit
 

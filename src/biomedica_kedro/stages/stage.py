@@ -59,11 +59,13 @@ class Ledger:
         n_items: items that went through `Batch.map`.
         rejects: those that did not come out.
         files: by output.
+        ran: see `Commit`.
     """
 
     n_items: int = 0
     rejects: list[Reject] = field(default_factory=list)
     files: dict[str, list[Place]] = field(default_factory=dict)
+    ran: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,9 @@ class Batch:
             if rejects:
                 files.append(folder.write_rejects(self.name, to_table(rejects, REJECTS)))
             rows = tables[output].num_rows if output in tables else 0
-            folder.write_commit(self.name, inputs=self.digest, rows=rows, rejects=_by_reason(rejects), files=files)
+            folder.write_commit(
+                self.name, inputs=self.digest, rows=rows, rejects=_by_reason(rejects), files=files, ran=self.ledger.ran
+            )
         self.flight_record.unlink(missing_ok=True)
 
     def _check(self, tables: Tables) -> None:

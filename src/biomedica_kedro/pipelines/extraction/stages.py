@@ -17,6 +17,7 @@ from biomedica_kedro.images.pairs import PairOptions, make_pair
 from biomedica_kedro.jats.article import complement, parse_article
 from biomedica_kedro.jats.model import ParsedArticle
 from biomedica_kedro.jats.rows import article_row, figure_row
+from biomedica_kedro.jats.tree import WALK_IDENTITY
 from biomedica_kedro.pmc.archive import ArchiveReader
 from biomedica_kedro.pmc.file_index import FileIndex
 from biomedica_kedro.pmc.file_names import FILM_EXTENSIONS, extension_of, stem_of
@@ -33,7 +34,7 @@ from biomedica_kedro.stages.stage import Batch, Tables, stage
 
 # Graphics of these kinds are not fetched, so that a missing file is no news.
 _NOT_FETCHED = {"equation", "chemical_structure", "inline_graphic"}
-_FIGURE_COLUMNS = ["article_id", "figure_id", "kind", "graphics"]
+_FIGURE_COLUMNS = ["article_id", "figure_id", "kind", "graphics", "translation_of"]
 _ARTICLE_COLUMNS = ["article_id", "license_code", "license_group", "is_retracted"]
 _NO_FILES = FileIndex({})
 
@@ -43,13 +44,14 @@ def parse_articles(batch: Batch) -> Tables:
     """Read every archived article: front matter, text, references, figures, captions, mentions."""
     with ArchiveReader(batch.inputs["article_archive"], batch.name) as archive:
         parsed = batch.map(_parse, _archived(archive), source=lambda item: item.article_id)
+    batch.ledger.ran = WALK_IDENTITY
     return {
         "articles": to_table([article_row(one.article) for one in parsed], ARTICLES),
         "figures": to_table([figure_row(figure) for one in parsed for figure in one.figures], FIGURES),
     }
 
 
-@stage(version=1)
+@stage(version=2)
 def verify_images(batch: Batch, limits: ImageLimits) -> Tables:
     """Open every image that a figure names, once; keep its facts, or say why it cannot be used."""
     figures = batch.table("figures", _FIGURE_COLUMNS).to_pylist()
@@ -113,6 +115,7 @@ class _ImagePart:
     kind: str
     part: int
     names: tuple[str, ...]
+    translation_of: str | None
 
     @property
     def source(self) -> str:
@@ -125,7 +128,9 @@ def _parts(figure: Mapping[str, Any]) -> Iterator[_ImagePart]:
     for graphic in figure["graphics"] or ():
         names[graphic["part"]].append(graphic["file_name"])
     for part, renditions in names.items() or [(0, [])]:
-        yield _ImagePart(figure["article_id"], figure["figure_id"], figure["kind"], part, tuple(renditions))
+        yield _ImagePart(
+            figure["article_id"], figure["figure_id"], figure["kind"], part, tuple(renditions), figure["translation_of"]
+        )
 
 
 class _Verifier:
@@ -141,6 +146,8 @@ class _Verifier:
         self._files = {article_id: FileIndex(files) for article_id, files in sizes.items()}
 
     def __call__(self, part: _ImagePart) -> dict[str, Any]:
+        if not part.names and part.translation_of:
+            raise DataError(RejectReason.TRANSLATION, f"only the caption of {part.translation_of!r}, translated")
         if not part.names:
             raise DataError(RejectReason.NO_GRAPHIC, f"the {part.kind} names no image")
         if all(extension_of(name) in FILM_EXTENSIONS for name in part.names):
