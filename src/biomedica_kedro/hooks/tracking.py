@@ -55,7 +55,7 @@ class TrackingHooks:
         tracking.begin("")
         with tracking.warned("this run", switches_off=True):
             uri = config.server.mlflow_tracking_uri or ""
-            prepare_store(uri, Path(context.project_path), lambda new: _fill(new, artifacts))
+            prepare_store(uri, Path(context.project_path), lambda new: make_experiments(new, artifacts))
             config.setup(context)
 
     @hook_impl
@@ -129,8 +129,13 @@ class TrackingHooks:
         client.set_terminated(run.info.run_id, status=status)
 
 
-def _fill(uri: str, artifacts: str | None) -> None:
-    """Make a database's tables and the experiments, in the order their numbers are told in."""
+def make_experiments(uri: str, artifacts: str | None) -> None:
+    """Make a database's tables and the experiments, in the order of their numbers in the README.
+
+    Args:
+        uri: address of the database.
+        artifacts: URL of the folder for artifacts.
+    """
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
