@@ -40,7 +40,7 @@ CONFIG_LOADER_ARGS = {
 }
 
 # Its configuration and its commands are used; its hooks stop a run when MLflow does not answer (hooks/tracking.py).
-DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow",)
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow", "kedro-mlflow")  # its name as its metadata spell it, now and in future
 
 JOURNAL = Journal()
 CONSOLE, TRACKING = ConsoleHooks(JOURNAL), TrackingHooks(JOURNAL)
