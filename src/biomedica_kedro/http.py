@@ -39,12 +39,14 @@ class RetryPolicy:
         first_pause: seconds before the second attempt; doubles each time, less up to a half at random.
         longest_pause: seconds.
         timeout: seconds without a byte after which an attempt is given up.
+        slowest: bytes a second, over `timeout` seconds, below which an attempt is given up.
     """
 
     tries: int = 8
     first_pause: float = 0.25
     longest_pause: float = 30.0
     timeout: float = 30.0
+    slowest: float = 128.0
 
     def pause(self, n_failed: int) -> float:
         """Seconds to wait after so many failures."""
@@ -108,6 +110,26 @@ class _Body:
         if answer.status == 200:
             self.content.clear()  # the whole object: the first attempt, another version, or a server without ranges
         self.etag = answer.headers.get("ETag", "")
+
+
+class _Pace:
+    """A deadline by progress: who drips a byte now and then never lets a wait for the next one run out."""
+
+    def __init__(self, retry: RetryPolicy) -> None:
+        self._retry = retry
+        self._since = time.monotonic()
+        self._n_bytes: int | None = None
+
+    def check(self, n_bytes: int) -> None:
+        """Give the attempt up when too little has come since the last look, `timeout` seconds ago."""
+        seconds = time.monotonic() - self._since
+        if self._n_bytes is None:
+            self._n_bytes = n_bytes
+        elif seconds >= self._retry.timeout:
+            came = n_bytes - self._n_bytes
+            if came < self._retry.slowest * seconds:
+                raise _BusyError(f"only {came} bytes came in {seconds:.0f} s")
+            self._since, self._n_bytes = time.monotonic(), n_bytes
 
 
 class _Connections:
@@ -174,9 +196,7 @@ async def get_with_retries(url: str, retry: RetryPolicy, *, max_bytes: int, data
     while True:
         await gate.passed()
         try:
-            await _attempt(
-                shared.session(), url, body, _timeout(retry.timeout), max_bytes=max_bytes, data=data, proxy=proxy
-            )
+            await _attempt(shared.session(), url, body, retry, max_bytes=max_bytes, data=data, proxy=proxy)
         except _BusyError as error:
             n_failed += 1
             gate.close(error.wait)
@@ -192,7 +212,7 @@ async def _attempt(
     session: aiohttp.ClientSession,
     url: str,
     body: _Body,
-    timeout: aiohttp.ClientTimeout,
+    retry: RetryPolicy,
     *,
     max_bytes: int,
     data: bytes | None,
@@ -213,7 +233,7 @@ async def _attempt(
             headers=headers,
             allow_redirects=False,
             proxy=proxy,
-            timeout=timeout,
+            timeout=_timeout(retry.timeout),
         ) as answer:
             if answer.status not in (200, 206, 416):
                 _refused(url, answer)
@@ -221,8 +241,10 @@ async def _attempt(
             n_bytes = len(body.content) + (answer.content_length or 0)
             if n_bytes > max_bytes:
                 raise DataError(RejectReason.TOO_LARGE, f"{url} has {n_bytes} bytes, more than {max_bytes}")
+            pace = _Pace(retry)
             async for chunk in answer.content.iter_any():
                 body.content += chunk
+                pace.check(len(body.content))
                 if len(body.content) > max_bytes:
                     raise DataError(RejectReason.TOO_LARGE, f"{url} goes on after {max_bytes} bytes")
     except (aiohttp.ClientError, OSError) as error:

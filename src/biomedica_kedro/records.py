@@ -72,6 +72,8 @@ class RejectReason(StrEnum):
     DATE = "date"
     NO_MEDIA = "no_media"
     NOT_SAMPLED = "not_sampled"
+    HELD_OUT = "held_out"
+    NOT_SELECTED = "not_selected"
     NOT_FOUND = "not_found"
     DOWNLOAD_FAILED = "download_failed"
     CHECKSUM_MISMATCH = "checksum_mismatch"
@@ -186,6 +188,7 @@ DATASET_METADATA = _schema(
     attribution=_S, kind=_S, label=_S, caption=_S, caption_length=_I32, n_mentions=_I32, image_name=_S, image_format=_S,
     image_mode=_S, width=_I32, height=_I32, image_bytes=_I64, sha256=_S, phash=_S, cluster_id=_I32, panel_type=_S,
     panel_subtype=_S, primary_label=_S, primary_labels=_STRINGS, secondary_labels=_STRINGS, label_confidence=_F32,
+    checksum=_I64,  # CRC-32 of the n_bytes at offset
 )  # fmt: skip
 
 SCORES = _schema(

@@ -7,7 +7,17 @@ from typing import Any, cast
 from kedro.framework.project import LOGGING
 from omegaconf import OmegaConf
 
-from biomedica_kedro.hooks import ArgumentHooks, ConsoleHooks, InputHooks, Journal, PlaceHooks, TrackingHooks
+from biomedica_kedro.datasets.tracking_store import database_url
+from biomedica_kedro.hooks import (
+    ArgumentHooks,
+    ConsoleHooks,
+    InputHooks,
+    InterruptionHooks,
+    Journal,
+    OneRunHooks,
+    PlaceHooks,
+    TrackingHooks,
+)
 
 # Threads that spin while they wait slow training on a busy machine to a tenth; must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -25,9 +35,16 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "mlflow": "soft"},
     "config_patterns": {"mlflow": ["mlflow*", "mlflow*/**", "**/mlflow*"]},
-    # kedro-mlflow leaves a URI with a scheme alone, so a relative sqlite path would depend on the working directory
-    "custom_resolvers": {"project_path": lambda: str(PROJECT_PATH)},
+    # A relative address of a database would depend on the working directory; the project's may hold any character
+    "custom_resolvers": {"project_database": lambda name: database_url(PROJECT_PATH / name)},
 }
 
+# Its configuration and its commands are used; its hooks stop a run when MLflow does not answer (hooks/tracking.py).
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow", "kedro-mlflow")  # its name as its metadata spell it, now and in future
+
 JOURNAL = Journal()
-HOOKS = (ArgumentHooks(), InputHooks(), JOURNAL, PlaceHooks(), ConsoleHooks(JOURNAL), TrackingHooks(JOURNAL))
+CONSOLE, TRACKING = ConsoleHooks(JOURNAL), TrackingHooks(JOURNAL)
+HOOKS = (
+    ArgumentHooks(), OneRunHooks(), InputHooks(), JOURNAL, PlaceHooks(), CONSOLE, TRACKING,
+    InterruptionHooks(CONSOLE, TRACKING),
+)  # fmt: skip

@@ -136,3 +136,18 @@ def test_published_scores_stand_beside_measured_ones_with_their_protocol(tasks: 
 def test_without_real_scores_all_published_ones_are_shown(tasks: dict[str, Task]) -> None:
     table = benchmark_table(_scores({"a": 0.2}, tasks, synthetic=True), tasks, "card")
     assert beside_published(table, PUBLISHED)["origin"].tolist() == ["published"] * 3
+
+
+def test_no_value_of_a_table_becomes_markup(tasks: dict[str, Task]) -> None:
+    scores = _asked("a", tasks)
+    table = benchmark_table(scores, tasks, "card").assign(n="<script>", title="<script>")
+    page = leaderboard_page(
+        table,
+        {
+            "averages": domain_averages(table, tasks), "recalls": recall_by_class(scores, "card"),
+            "probes": probe_table(scores), "comparison": pd.DataFrame(), "published": PUBLISHED,
+            "active": pd.DataFrame(columns=["task", "domain", "access", "license", "url", "status"]),
+        },
+    )  # fmt: skip
+    assert "<td>&lt;script&gt;</td>" in page
+    assert "<td><script>" not in page

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pyarrow.compute as pc
 import pytest
 
+from biomedica_kedro.clip.left_out import left_out
 from biomedica_kedro.clip.selection import Recipe, SelectionError, SelectionOptions, select_samples
-from biomedica_kedro.records import DATASET_METADATA, to_table
+from biomedica_kedro.records import DATASET_METADATA, RejectReason, to_table
 
 CONCEPTS = ["Plots"] * 60 + ["Microscopy"] * 30 + ["Maps"] * 9 + [None]
 
@@ -85,3 +86,29 @@ def test_broken_condition_lists_the_columns():
 def test_unknown_recipe_lists_those_there_are():
     with pytest.raises(SelectionError, match=r"no recipe 'best' .*\['full'\]"):
         select_samples(METADATA, SelectionOptions(recipe="best"))
+
+
+def test_every_sample_is_selected_or_left_out_with_the_condition_that_left_it_out():
+    metadata = to_table(
+        [
+            *(row(index) for index in range(90)),
+            row(90, split="test"),
+            row(91, license_group="other"),
+            row(92, caption=""),
+            row(93, primary_label=None),
+            row(94, sha256=f"{0:064d}"),  # a copy of the first
+        ],
+        DATASET_METADATA,
+    )
+    recipe = Recipe(license_groups=["commercial"], without_concepts=["Maps"], captions_from=1, where='"offset" > 1024')
+    options = SelectionOptions(recipe="mine", recipes={"mine": recipe})
+    manifest, _ = select_samples(metadata, options)
+    found = {reject.source: reject for reject in left_out(metadata, manifest, options, "select_training_samples")}
+    assert found.keys() | set(manifest["key"].to_pylist()) == set(metadata["key"].to_pylist())
+    assert not found.keys() & set(manifest["key"].to_pylist())
+    assert found["k090"].reason is RejectReason.HELD_OUT
+    assert found["k091"].reason is RejectReason.LICENSE_GROUP
+    assert found["k092"].detail == "length(caption) >= ? 1"
+    assert found["k000"].detail == '("offset" > 1024)'
+    assert found["k094"].detail == "" or "copy" in found["k094"].detail
+    assert {reject.stage for reject in found.values()} == {"select_training_samples"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -134,16 +133,25 @@ def test_corrupt_sample_is_skipped_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
-def test_damaged_checkpoint_is_named_and_the_one_before_goes_on(small_corpus, tmp_path, name):
+def test_damaged_checkpoint_is_named_and_the_one_before_goes_on(small_corpus, tmp_path, name, caplog):
     job = trainer(small_corpus, tmp_path)
     history = job.run().history
     newest = tmp_path / "scratch" / "step-000000006"
     content = (newest / name).read_bytes()
     (newest / name).write_bytes(content[: len(content) // 2])
-    with pytest.raises(StateError, match=r"step-000000006 cannot be read.* of \['step-000000003'\]"):
+    with caplog.at_level("INFO"):
+        assert job.run().history == history
+    assert "step-000000006 is damaged, the one before it is tried" in caplog.text
+    assert f"resuming after step 3 from {newest.with_name('step-000000003')}" in caplog.text
+
+
+def test_training_whose_checkpoints_are_all_damaged_does_not_begin_anew_without_a_word(small_corpus, tmp_path):
+    job = trainer(small_corpus, tmp_path)
+    job.run()
+    for record in (tmp_path / "scratch").glob("step-*/state.json"):
+        record.write_bytes(b"null")
+    with pytest.raises(StateError, match=r"no checkpoint in .* can be read, of "):
         job.run()
-    shutil.rmtree(newest)
-    assert job.run().history == history
 
 
 def test_missing_shard_says_how_to_write_it_again(tmp_path):

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from biomedica_kedro.benchmark.publication import BenchmarkRun, TaskMetric
 from biomedica_kedro.datasets.benchmark_runs import BenchmarkRunsDataset
 from biomedica_kedro.datasets.tracking import BENCHMARK_EXPERIMENT
+from biomedica_kedro.datasets.tracking_store import TrackingError
 
 
 @pytest.fixture
@@ -94,3 +95,37 @@ def test_runs_are_recorded_without_a_tracker(tmp_path: Path) -> None:
     dataset.save([_run("a", 2)])
     assert dataset.load() == [{"model_id": "a", "key": "key-a-0.0", "run_id": None}]
     assert dataset.exists()
+
+
+def test_publication_that_was_cut_short_is_replaced_and_not_doubled(client, tmp_path, monkeypatch) -> None:
+    run = dataclasses.replace(_run("a", 2), draws={0: {"fs/x/k1/acc": 0.25}})
+
+    def is_killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("biomedica_kedro.datasets.benchmark_runs._log_artifacts", is_killed)
+        BenchmarkRunsDataset(filepath=str(tmp_path / "runs.json")).save([run])
+    (cut_short,) = [found for found in _runs(client) if found.info.status == "RUNNING"]
+
+    BenchmarkRunsDataset(filepath=str(tmp_path / "runs.json")).save([run])
+    shown = [found for found in _runs(client) if "mlflow.parentRunId" not in found.data.tags]
+    assert [found.info.status for found in shown] == ["FINISHED"]
+    assert cut_short.info.run_id not in {found.info.run_id for found in shown}
+    assert len(_runs(client)) == 2  # it and its draw
+    assert len(client.search_logged_models([shown[0].info.experiment_id])) == 1
+
+
+def test_what_mlflow_did_not_take_is_published_by_the_next_run(client, tmp_path, monkeypatch, caplog) -> None:
+    dataset = BenchmarkRunsDataset(filepath=str(tmp_path / "runs.json"))
+    with monkeypatch.context() as patched:
+        patched.setattr("biomedica_kedro.datasets.tracking.experiment", _fail)
+        dataset.save([_run("a", 2)])
+    assert "benchmark of a: not recorded in MLflow, data work goes on. locked" in caplog.text
+    assert not dataset.exists()
+    dataset.save([_run("a", 2)])
+    assert dataset.exists()
+
+
+def _fail(name: str) -> None:
+    raise TrackingError("locked")

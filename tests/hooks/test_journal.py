@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 from kedro.framework.hooks.manager import _create_hook_manager
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog, MemoryDataset, SharedMemoryDataCatalog
 from kedro.pipeline import Node, Pipeline
-from kedro.runner import SequentialRunner, ThreadRunner
+from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
+from kedro.runner.task import Task
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.pickle import PickleDataset
 
+from biomedica_kedro.datasets.batches import BatchDataset
+from biomedica_kedro.datasets.report import ReportDataset
 from biomedica_kedro.hooks.journal import Journal, entry_of
-from biomedica_kedro.stages.node import Drawn, Unchanged
-from biomedica_kedro.stages.run import Receipt
+from biomedica_kedro.hooks.places import PlaceHooks
+from biomedica_kedro.stages.node import Drawn, Unchanged, batch_node, report_node
+from biomedica_kedro.stages.run import BatchOptions, Receipt
+from biomedica_kedro.stages.stage import stage
 
 
 def test_rows_and_rejects_are_those_of_the_receipts():
@@ -68,3 +76,59 @@ def entries(runner, nodes, error=None):
     journal.close()
     assert journal.entries() == []
     return found
+
+
+@stage(version=1)
+def cut_in_two(batch):
+    """Give two tables."""
+    return {"halves": pa.table({"n": [1, 2]}), "rest": pa.table({"n": [batch.inputs["n"]]})}
+
+
+@stage(version=1)
+def draw_two(halves):
+    """Give two reports."""
+    return {"sum": sum(halves.table()["n"].to_pylist())}, {"rows": halves.table().num_rows}
+
+
+RUNNERS = {
+    "sequential": SequentialRunner,
+    "threads": lambda: ThreadRunner(max_workers=2),
+    "processes": lambda: ParallelRunner(max_workers=2),
+}
+
+
+@pytest.mark.parametrize("name", RUNNERS)
+def test_nodes_with_several_results_are_told_the_same_under_every_runner(name, tmp_path, monkeypatch):
+    root, journal = str(tmp_path), Journal()
+    catalog = DataCatalog(
+        datasets={
+            "n": JSONDataset(filepath=f"{root}/n.json"),
+            "params:batches": PickleDataset(filepath=f"{root}/batches.pkl"),
+            "halves": BatchDataset(filepath=f"{root}/halves"),
+            "rest": BatchDataset(filepath=f"{root}/rest"),
+            "total": ReportDataset(filepath=f"{root}/total.json", dataset="json.JSONDataset"),
+            "count": ReportDataset(filepath=f"{root}/count.json", dataset="json.JSONDataset"),
+        }
+    )
+    catalog.save("n", 3)
+    catalog.save("params:batches", BatchOptions(count=1))
+    pipeline = Pipeline(
+        [
+            batch_node(cut_in_two, whole=["n"], makes=["halves", "rest"]),
+            report_node(draw_two, inputs=["halves"], outputs=["total", "count"]),
+        ]
+    )
+    hooks = _create_hook_manager()
+    for hook in (journal, PlaceHooks()):
+        hooks.register(hook)
+    monkeypatch.setattr("kedro.framework.project.settings.HOOKS", (journal, PlaceHooks()), raising=False)
+    monkeypatch.setattr(Task, "_run_node_synchronization", staticmethod(lambda *_, **__: hooks))
+    hooks.hook.before_pipeline_run(run_params={}, pipeline=pipeline, catalog=catalog)
+    if name == "processes":
+        catalog = SharedMemoryDataCatalog(datasets=dict(catalog.items()))
+    RUNNERS[name]().run(pipeline, catalog, hooks)
+    told = {entry.node: entry for entry in journal.entries()}
+    journal.close()
+    assert told["cut_in_two"].rows == {"halves": 2, "rest": 1}
+    assert told["draw_two"].numbers == {"total/sum": 3.0, "count/rows": 2.0}
+    assert all(entry.seconds > 0 for entry in told.values())

@@ -20,7 +20,7 @@ from biomedica_kedro.benchmark.task import Task, load_tasks
 from biomedica_kedro.datasets.benchmark import PublishedScoresDataset
 from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
 from biomedica_kedro.pipelines.evaluation import stages
-from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, machine_threads
+from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle
 from biomedica_kedro.stages import BatchFolder
 from tests.benchmark.samples_factory import ColorEncoder, class_rows, write_samples
 from tests.benchmark.training_factory import write_training
@@ -205,15 +205,3 @@ def test_models_are_checked_by_their_parameter_model() -> None:
         Models.model_validate([{"id": "a", "source": "checkpoint"}, {"id": "a", "source": "untrained"}])
     with pytest.raises(ValidationError, match="did you mean 'source'"):
         Models.model_validate([{"id": "a", "sources": "checkpoint"}])
-
-
-def test_number_of_threads_does_not_leak_into_the_encoder() -> None:
-    import torch
-
-    with machine_threads():
-        usual = torch.get_num_threads()
-    torch.set_num_threads(usual + 1)
-    with machine_threads():
-        assert torch.get_num_threads() == usual
-    assert torch.get_num_threads() == usual + 1
-    torch.set_num_threads(usual)

@@ -129,6 +129,14 @@ def test_test_split_is_never_selected(small_corpus, run_node):
     assert pc.sum(outputs["training_counts"].table()["selected"]).as_py() == len(splits)
 
 
+def test_what_is_not_selected_is_rejected_with_its_reason(small_corpus, run_node):
+    made = run_node("select_training_samples", dataset_metadata=small_corpus.metadata_folder)
+    manifest, metadata = made["training_manifest"], small_corpus.metadata_folder.table()
+    assert manifest.table().num_rows + manifest.rejects().num_rows == metadata.num_rows
+    n_held_out = pc.sum(pc.equal(metadata["split"], "test")).as_py()
+    assert manifest.rejects()["reason"].to_pylist() == ["held_out"] * n_held_out
+
+
 def test_selection_tells_what_each_context_length_cuts(small_corpus, run_node):
     options = SelectionOptions(context_lengths=[8, 77], captions_measured=10)
     outputs = run_node(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 
 import pytest
 from cloud_layout import write_article, write_inventory
@@ -53,6 +54,19 @@ def test_file_schema_decides_the_order_of_columns(bucket):
     assert read(bucket).equals(seen)
     write_inventory(bucket, schema="Bucket, Key, ETag, LastModifiedDate")
     assert read(bucket)["etag"].to_pylist() == seen["last_modified"].to_pylist()
+
+
+def test_row_that_is_there_twice_is_told_and_taken_once(bucket, caplog):
+    seen = read(bucket)
+    part = next((bucket / "inventory-reports").rglob("*.csv.gz"))
+    rows = gzip.decompress(part.read_bytes()).splitlines(keepends=True)
+    older = rows[1].replace(b"2026", b"2020").replace(b"2025", b"2020")
+    part.write_bytes(gzip.compress(b"".join([older, *rows, rows[0]])))
+    manifest = parse_manifest((bucket / REPORTS / "2026-01-02T01-00Z/manifest.json").read_bytes())
+    untold = replace(manifest, parts=tuple((key, None) for key, _ in manifest.parts))
+    table = read_inventory(untold, lambda key: (bucket / key).read_bytes())
+    assert table.equals(seen)
+    assert "names 2 article versions more than once" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"files": [{}]}', b'{"files": [], "fileSchema": "Bucket, Size"}'])

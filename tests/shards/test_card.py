@@ -6,6 +6,7 @@ from biomedica_kedro.pmc.cloud import CloudSource
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.packages import PackagesSource
 from biomedica_kedro.pmc.source import Origin, origin_of
+from biomedica_kedro.shards import card
 from biomedica_kedro.shards.card import CardOptions, facts_of, how_to_read
 from biomedica_kedro.shards.export import ExportOptions
 from biomedica_kedro.shards.selection import SampleOptions
@@ -61,3 +62,14 @@ def test_card_tells_whether_figures_under_nd_licenses_were_changed(tmp_path, ans
     images = ExportOptions(edge=16, resize_no_derivatives=answers_for_it)
     _, folder = published(corpus, tmp_path, samples=SampleOptions(profile="training"), images=images)
     assert told in (folder / "README.md").read_text()
+
+
+def test_cells_take_no_markup_and_no_line_break():
+    rows = [{"concept": "<script>alert(1)</script>", "images": 3}, {"concept": "a|b\nc", "images": 1234}]
+    table = card._markdown_rows(rows, ["concept", "images"])
+    assert table.splitlines() == [
+        "| concept | images |",
+        "| --- | --- |",
+        "| &lt;script&gt;alert(1)&lt;/script&gt; | 3 |",
+        "| a\\|b c | 1,234 |",
+    ]

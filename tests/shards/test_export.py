@@ -1,15 +1,22 @@
 import tarfile
 from collections import Counter
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from engine import run_node
 
-from biomedica_kedro.shards.audit import AuditError, audit_shard
+from biomedica_kedro.records import Reject, RejectReason
+from biomedica_kedro.shards.audit import audit_shard
 from biomedica_kedro.shards.export import ExportOptions
 from biomedica_kedro.shards.fields import LONG_FIELDS, PUBLISHED_FIELDS
+from biomedica_kedro.shards.index import locate
 from biomedica_kedro.shards.layout import ShardOptions
-from biomedica_kedro.shards.reader import read_sample
+from biomedica_kedro.shards.ranges import RunReader
+from biomedica_kedro.shards.reader import DEFAULT_READING, read_sample
 from biomedica_kedro.shards.selection import SampleOptions
+from biomedica_kedro.shards.stream import read_rows
+from biomedica_kedro.stages.spread import TaskError
 
 from .conftest import SAMPLES, Corpus, Figure, figures, picture
 
@@ -175,7 +182,21 @@ def test_audit_finds_one_flipped_byte(serialize, tmp_path, position):
     content = bytearray(path.read_bytes())
     content[position] ^= 255
     path.write_bytes(content)
-    with pytest.raises(AuditError, match="sha256"):
+    with pytest.raises(TaskError, match=rf"(?s){path.stem}.*sha256.*rm '{path}'"):
+        audit(folders)
+    content[position] ^= 255
+    path.write_bytes(content)
+    assert audit(folders)["problems"] == 0  # the failed audit was not kept
+
+
+def test_damaged_sample_is_named_with_its_shard(serialize, tmp_path):
+    folders = serialize(Corpus(figures(range(6))), tmp_path)
+    path = sorted(folders["dataset_shards"].path.glob("*.tar"))[0]
+    content = bytearray(path.read_bytes())
+    content[600] ^= 255
+    path.write_bytes(content)
+    key = folders["shard_contents"].table(path.stem)["key"].to_pylist()[0]
+    with pytest.raises(TaskError, match=rf"{path.name}: \d+ problems\n(.*\n)*  {key}: the image's sha256"):
         audit(folders)
 
 
@@ -189,3 +210,32 @@ def test_audit_notices_a_shard_cut_at_a_member_border(serialize, tmp_path):
     (entry,) = folders["shard_index"].table(path.stem).to_pylist()
     row = audit_shard(path, entry, folders["shard_contents"].table(path.stem).to_pylist(), SAMPLES.profile)
     assert any("cut short" in problem for problem in row["problems"])
+
+
+def test_flipped_byte_of_a_caption_is_noticed_by_the_stream(serialize, tmp_path):
+    folders = serialize(Corpus(figures(range(6))), tmp_path)
+    row = folders["dataset_metadata"].table().to_pylist()[0]
+    path = folders["dataset_shards"].path / row["shard"]
+    content = bytearray(path.read_bytes())
+    at = content.index(row["caption"].encode(), row["offset"])
+    content[at] ^= 1
+    path.write_bytes(content)
+    assert read_sample(path, row["offset"], row["n_bytes"]).caption != row["caption"]  # it reads as well as any
+
+    shards, metadata = folders["dataset_shards"].path, folders["dataset_metadata"].path
+    runs = RunReader(locate(str(shards), metadata=str(metadata)))
+    found = list(read_rows(runs, np.arange(6), 2, DEFAULT_READING))
+    rejects = [one for one in found if isinstance(one, Reject)]
+    assert [reject.reason for reject in rejects] == [RejectReason.CHECKSUM_MISMATCH]
+    assert f"{row['shard']} at byte {row['offset']}" in rejects[0].source
+    assert len(found) == 6
+
+
+def test_index_without_checksums_is_read_as_before(serialize, tmp_path):
+    folders = serialize(Corpus(figures(range(6))), tmp_path)
+    table = tmp_path / "old" / "metadata.parquet"
+    table.parent.mkdir()
+    pq.write_table(folders["dataset_metadata"].table().drop_columns(["checksum"]), table)
+    places = locate(str(folders["dataset_shards"].path), metadata=str(table.parent))
+    assert set(places.checksum.tolist()) == {-1}
+    assert len(list(read_rows(RunReader(places), np.arange(6), 2, DEFAULT_READING))) == 6

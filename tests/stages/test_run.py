@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -13,12 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from biomedica_kedro.records import DataError, Options, RejectReason
 from biomedica_kedro.stages import WHOLE, BatchFolder, IncompleteError
+from biomedica_kedro.stages.folder import DamagedError
 from biomedica_kedro.stages.run import BatchOptions, Receipt, Work
 from biomedica_kedro.stages.spread import TaskError, run_tasks
 from biomedica_kedro.stages.stage import stage
@@ -235,8 +239,48 @@ def test_flipped_bit_in_a_table_is_noticed(tmp_path):
     place = content.rindex(b"\x28\xb5\x2f\xfd") + 8  # inside the last zstd frame: the data page
     content[place] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(OSError, match="CRC checksum"):
+    with pytest.raises(DamagedError, match=r"0000\.parquet is damaged .*CRC checksum.*run the same command again"):
         BatchFolder(tmp_path / "numbers").table()
+    assert count(tmp_path, starts={"0000": 1}).computed == 1
+    assert BatchFolder(tmp_path / "numbers").table()["n"].to_pylist() == [11]
+
+
+def test_flipped_bit_in_a_footer_is_noticed_and_heals(tmp_path):
+    count(tmp_path, starts={"0000": 1})
+    path = tmp_path / "numbers" / "0000.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-200] + whole[-200:].replace(b"n", b"m"))
+    assert path.read_bytes() != whole
+    with pytest.raises(DamagedError, match="footer is not the one that was written"):
+        BatchFolder(tmp_path / "numbers").table()
+    count(tmp_path, starts={"0000": 1})
+    assert path.read_bytes() == whole
+
+
+def test_missing_disk_is_not_taken_for_damage(tmp_path, monkeypatch):
+    count(tmp_path, starts={"0000": 1})
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr("biomedica_kedro.stages.folder.read_parquet", fail)
+    with pytest.raises(OSError, match="the disk is gone"):
+        BatchFolder(tmp_path / "numbers").table()
+    assert BatchFolder(tmp_path / "numbers").is_complete()
+
+
+@stage(version=1)
+def multiply(batch):
+    rng = np.random.default_rng(0)
+    rows, axes = rng.normal(size=(4000, 512)).astype(np.float32), rng.normal(size=(512, 31)).astype(np.float32)
+    counted = [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+    return {"products": pa.table({"sum": (rows @ axes).sum(axis=1), "threads": [max(counted)] * 4000})}
+
+
+def test_number_of_threads_does_not_depend_on_where_a_batch_is_computed(tmp_path):
+    with threadpool_limits(2, user_api="blas"):
+        run(tmp_path, multiply, ["products"])
+    assert set(BatchFolder(tmp_path / "products").table()["threads"].to_pylist()) == {1}
 
 
 SLOW = """

@@ -120,7 +120,8 @@ def _score_row(row: Mapping[Hashable, object]) -> str:
     wordings = f": {row['by_wording']}" if row["by_wording"] else ""
     protocol = f"<td>{html.escape(str(row['protocol']) + wordings)}</td>"
     label = f'<span class="badge" title="{_SYNTHETIC}">synthetic</span>' if synthetic else "real"
-    return f"<tr>{text}<td>{_bar(value, low, high, chance)}</td><td>{row['n']}</td><td>{label}</td>{protocol}</tr>"
+    n = html.escape(str(row["n"]))
+    return f"<tr>{text}<td>{_bar(value, low, high, chance)}</td><td>{n}</td><td>{label}</td>{protocol}</tr>"
 
 
 def _bar(value: float, low: float, high: float, chance: float) -> str:

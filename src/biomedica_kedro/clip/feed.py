@@ -175,6 +175,7 @@ class ShardSamples(Dataset[tuple[torch.Tensor, str, list[str]]]):
             return self._kept[index]
         if run is None:
             (run,) = self._runs.read([index])
+        self._runs.check(index, run)
         decoded = self.preparation.decoded(parse_sample(run, Reading(columns=self.preparation.columns)))
         if self.cache:
             self._kept[index] = decoded

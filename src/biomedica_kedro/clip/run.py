@@ -100,6 +100,7 @@ def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
     training, validation = _samples(job)
     with ExitStack() as stack:
         processes = stack.enter_context(world())
+        stack.callback(torch.set_num_threads, torch.get_num_threads())  # those of a training are its own
         trainer = Trainer(
             base=base,
             options=options,

@@ -18,7 +18,7 @@ _S, _I64 = pa.string(), pa.int64()
 MANIFEST = pa.schema(
     [
         ("key", _S), ("shard", _S), ("offset", _I64), ("n_bytes", _I64), ("split", _S), ("concept", _S),
-        ("license_group", _S), ("weight", pa.float32()),
+        ("license_group", _S), ("checksum", _I64), ("weight", pa.float32()),
     ]
 )  # fmt: skip
 COUNTS = pa.schema(
@@ -107,8 +107,10 @@ def select_samples(metadata: pa.Table, options: SelectionOptions) -> tuple[pa.Ta
 
     recipe = options.chosen()
     connection = duckdb.connect(config={"threads": 1})
+    if "checksum" not in metadata.column_names:  # a table that others published
+        metadata = metadata.append_column("checksum", pa.nulls(len(metadata), _I64))
     connection.register("dataset_metadata", metadata)
-    conditions = _conditions(recipe)
+    conditions = conditions_of(recipe)
     values = [value for _, given in conditions for value in given]
     condition = " AND ".join(sql for sql, _ in conditions)
     try:
@@ -146,7 +148,7 @@ def streamed_source(source: Source, recipe: Recipe) -> Source:
             f"cap {recipe.cap} needs a metadata table: index the shards (python -m biomedica_kedro.shards index), or "
             "use a lower temperature"
         )
-    asked = [_with_values(sql, values) for sql, values in _conditions(recipe)[1:]]
+    asked = [_with_values(sql, values) for sql, values in conditions_of(recipe)[1:]]
     own = [] if source.where is None else [f"({source.where})"]
     return source.model_copy(update={"where": " AND ".join([*own, *asked]), "balance": recipe.temperature})
 
@@ -188,7 +190,7 @@ WITH unique_samples AS (
     SELECT *, row_number() OVER (PARTITION BY split, concept ORDER BY sha256(key)) AS place
     FROM unique_samples WHERE copy = 1 OR NOT $dedup OR split <> '{Split.TRAIN.value}'
 )
-SELECT key, regexp_replace(shard, '\\.tar$', '') AS shard, "offset", n_bytes, split, concept, license_group
+SELECT key, regexp_replace(shard, '\\.tar$', '') AS shard, "offset", n_bytes, split, concept, license_group, checksum
 FROM ranked WHERE place <= $cap OR split <> '{Split.TRAIN.value}'
 ORDER BY shard, "offset", key
 """
@@ -204,7 +206,8 @@ FROM available LEFT JOIN used USING (split, concept) ORDER BY split, available D
 """
 
 
-def _conditions(recipe: Recipe) -> list[tuple[str, list[Any]]]:
+def conditions_of(recipe: Recipe) -> list[tuple[str, list[Any]]]:
+    """A recipe's conditions in SQL, each with its values: the split, the licenses, and what the recipe asks for."""
     wished: list[tuple[str, list[Any]]] = [
         (f"split IN {_SPLITS}", []),
         ("list_contains(?, license_group)", [[group.value for group in recipe.license_groups]]),

@@ -130,37 +130,43 @@ def forget_old_best(folder: Path, step: int | None) -> None:
 
 
 def load_newest_state(folder: Path, parts: Trainable) -> Progress:
-    """Restore the newest state.
+    """Restore the newest state that is whole; one that is damaged is named and passed over.
 
     Returns:
         How far it was; no steps when there is none.
     Raises:
-        StateError: when it is damaged.
+        StateError: when all are damaged: weeks of work are not begun anew without a word.
     """
-    found = sorted(folder.glob(f"{_PREFIX}*"))
+    found = sorted(folder.glob(f"{_PREFIX}*"), reverse=True)
     for leftover in folder.glob(f".{_PREFIX}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    if not found:
-        return Progress()
-    newest = found[-1]
-    try:
-        record = orjson.loads((newest / "state.json").read_bytes())
-        files = {path.stem: load_file(path) for path in newest.glob("*.safetensors")}
-        _restore_weights(parts.model, files["model"])
-        if parts.average is not None:
-            parts.average.load_state_dict(files["average"])
-        state = _unflatten(files["optimizer"], record["optimizer"])
-    except (SafetensorError, orjson.JSONDecodeError, OSError, KeyError) as error:
+    for path in found:
+        try:
+            record = orjson.loads((path / "state.json").read_bytes())
+            return _restored(path, record, parts)
+        except (SafetensorError, ValueError, OSError, KeyError, TypeError) as error:
+            logger.warning("the checkpoint %s is damaged, the one before it is tried: %s", path, error)
+    if found:
         raise StateError(
-            f"the checkpoint {newest} cannot be read: {type(error).__name__}: {error}. Remove this folder to go on "
-            f"from the one before it, of {[path.name for path in found[:-1]]}, or from the start"
-        ) from error
+            f"no checkpoint in {folder} can be read, of {[path.name for path in found]}. Remove them to train from the "
+            "start"
+        )
+    return Progress()
+
+
+def _restored(path: Path, record: Mapping[str, Any], parts: Trainable) -> Progress:
+    files = {file.stem: load_file(file) for file in path.glob("*.safetensors")}
+    _restore_weights(parts.model, files["model"])
+    if parts.average is not None:
+        parts.average.load_state_dict(files["average"])
+    state = _unflatten(files["optimizer"], record["optimizer"])
+    position = {int(number): lane for number, lane in record.get("position", {}).items()}
+    progress = Progress(int(record["step"]), list(record["history"]), position)
     parts.optimizer.load_state_dict({"state": state, "param_groups": record["groups"]})
     _restore_layout(parts.optimizer)
     _restore_random_state(files["random"])
-    logger.info("resuming after step %d from %s", record["step"], newest)
-    position = {int(number): state for number, state in record.get("position", {}).items()}
-    return Progress(int(record["step"]), list(record["history"]), position)
+    logger.info("resuming after step %d from %s", progress.steps, path)
+    return progress
 
 
 def _flatten(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

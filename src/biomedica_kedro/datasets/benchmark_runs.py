@@ -6,7 +6,6 @@ not answer costs a warning, never the scores.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -22,11 +21,10 @@ from biomedica_kedro.stages.files import write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
-
-logger = logging.getLogger(__name__)
+    from mlflow.entities import Metric, Run
 
 _KEY_TAG = "bench.key"
+_PARENT_TAG = "mlflow.parentRunId"
 _BATCH = 900
 
 
@@ -55,25 +53,46 @@ class BenchmarkRunsDataset(AbstractDataset[Sequence[BenchmarkRun], list[dict[str
     def _publish(self, run: BenchmarkRun) -> str | None:
         if not self._is_tracked:
             return None
-        from mlflow.exceptions import MlflowException
-
-        try:
+        run_id = None
+        with tracking.warned(f"benchmark of {run.model_id}"):
             client, experiment_id = tracking.experiment(tracking.BENCHMARK_EXPERIMENT)
-            found = client.search_runs([experiment_id], f"tags.`{_KEY_TAG}` = '{run.key}'", max_results=1)
-            return found[0].info.run_id if found else publish(client, experiment_id, run)
-        except MlflowException as error:
-            logger.warning("benchmark run of %s was not published to MLflow: %s", run.model_id, error)
-            return None
+            run_id = published(client, experiment_id, run.key) or publish(client, experiment_id, run)
+        return run_id
 
     def _exists(self) -> bool:
-        return self._path.is_file()
+        """Whether all is published: what MLflow did not take is tried again by the next run."""
+        try:
+            return all(entry["run_id"] is not None or not self._is_tracked for entry in self.load())
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+            return False
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path), "is_tracked": self._is_tracked}
 
 
+def published(client: MlflowClient, experiment_id: str, key: str) -> str | None:
+    """Id of the run with a key; what publications that were cut short left of it is removed."""
+    found = client.search_runs([experiment_id], f"tags.`{_KEY_TAG}` = '{key}'")
+    whole = [run.info.run_id for run in found if run.info.status == "FINISHED"]
+    for run in found:
+        if run.info.run_id in whole[:1] or not _is_cut_short(run):
+            continue
+        for child in client.search_runs([experiment_id], f"tags.`{_PARENT_TAG}` = '{run.info.run_id}'"):
+            client.delete_run(child.info.run_id)
+        for model in client.search_logged_models([experiment_id], f"source_run_id = '{run.info.run_id}'"):
+            client.delete_logged_model(model.model_id)
+        client.delete_run(run.info.run_id)
+    return whole[0] if whole else None
+
+
+def _is_cut_short(run: Run) -> bool:
+    """Whether a publication ended before its end, by a kill or by an error of MLflow."""
+    process = run.data.tags.get(tracking.PROCESS_TAG, "")
+    return run.info.status != "FINISHED" and (process == tracking.process_id() or tracking.is_dead(process))
+
+
 def publish(client: MlflowClient, experiment_id: str, run: BenchmarkRun) -> str:
-    """Write one run; its key tag comes last, so that a run cut short is not taken for a published one.
+    """Write one run; it is closed last, so that one cut short is not taken for a published one.
 
     Returns:
         The run's id.
@@ -81,7 +100,7 @@ def publish(client: MlflowClient, experiment_id: str, run: BenchmarkRun) -> str:
     from mlflow.entities import Param, RunTag
 
     name = f"{run.model_id}@{run.tags['bench.suite']}"
-    tags = {**tracking.active_run_tags(), **run.tags, "mlflow.runName": name}
+    tags = {**tracking.active_run_tags(), **run.tags, _KEY_TAG: run.key, "mlflow.runName": name}
     run_id: str = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
     model = client.create_logged_model(
         experiment_id, name=run.model_id, source_run_id=run_id, model_type="open_clip", tags=dict(run.tags)
@@ -95,7 +114,6 @@ def publish(client: MlflowClient, experiment_id: str, run: BenchmarkRun) -> str:
         _publish_draw(client, experiment_id, run_id, f"{name}, draw {number}", found)
     client.finalize_logged_model(model.model_id, "READY")
     _log_artifacts(client, run_id, run.artifacts)
-    client.set_tag(run_id, _KEY_TAG, run.key)
     client.set_terminated(run_id)
     return run_id
 
@@ -106,7 +124,8 @@ def _publish_draw(
     """A child run of one draw: the parent shows their mean."""
     from mlflow.entities import Metric
 
-    child = client.create_run(experiment_id, tags={"mlflow.parentRunId": parent}, run_name=name).info.run_id
+    tags = {_PARENT_TAG: parent, tracking.PROCESS_TAG: tracking.process_id()}
+    child = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
     now = int(time.time() * 1000)
     client.log_batch(child, [Metric(key, value, now, 0) for key, value in metrics.items()])
     client.set_terminated(child)

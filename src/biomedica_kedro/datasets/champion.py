@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +10,15 @@ import orjson
 from kedro.io import AbstractDataset
 
 from biomedica_kedro.benchmark.promotion import PromotionCandidate
+from biomedica_kedro.datasets import tracking
 from biomedica_kedro.stages.files import write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-logger = logging.getLogger(__name__)
-
 ALIAS = "champion"
 _WEIGHTS_TAG = "weights.sha256"
+_UNDECIDED = "tracking server did not answer"
 
 
 class ChampionDataset(AbstractDataset[PromotionCandidate, dict[str, Any]]):
@@ -53,17 +52,17 @@ class ChampionDataset(AbstractDataset[PromotionCandidate, dict[str, Any]]):
     def _decide(self, candidate: PromotionCandidate) -> str:
         if self._registered_model is None:
             return "not registered"
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return _promote(MlflowClient(), self._registered_model, candidate)
-        except MlflowException as error:
-            logger.warning("the champion of %s was not decided: %s", self._registered_model, error)
-            return "tracking server did not answer"
+        outcome = _UNDECIDED
+        with tracking.warned(f"the champion of {self._registered_model}"):
+            outcome = _promote(tracking.connect(), self._registered_model, candidate)
+        return outcome
 
     def _exists(self) -> bool:
-        return self._path.is_file()
+        """Whether it was decided: what MLflow did not take is tried again by the next run."""
+        try:
+            return bool(self.load()["outcome"] != _UNDECIDED)
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+            return False
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path), "registered_model": self._registered_model}

@@ -80,7 +80,12 @@ class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
             digest = orjson.loads(self._record.read_bytes())["inputs"]
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
             return None
-        return str(digest) if self._inner.exists() else None
+        return str(digest) if self._inner.exists() and not self._is_empty() else None
+
+    def _is_empty(self) -> bool:
+        """Whether the file has no byte, which no writer leaves: a crashed machine does."""
+        file = place(self._filepath)
+        return file.is_file() and file.stat().st_size == 0
 
     def _preview_table(self, nrows: int = 10) -> TablePreview:
         return preview_of(pa.Table.from_pandas(self.load().head(nrows), preserve_index=False))

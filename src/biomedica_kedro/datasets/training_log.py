@@ -1,7 +1,7 @@
 """Training runs in MLflow, live: one run in `biomedica/train` a training, however often it is killed and resumed.
 
-Metrics are sent in batches (one call takes some 20 ms on sqlite, whatever its size); load of processor, memory, disk,
-network and GPU by MLflow's own monitor. A tracking server that goes away costs metrics, never the training.
+What a training tells goes through an outbox: the training never waits for MLflow, and what MLflow did not take stays
+in a file that the next run sends. Every event may be sent twice and counts once.
 """
 
 from __future__ import annotations
@@ -9,28 +9,32 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
 
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
+from biomedica_kedro.datasets import tracking
+from biomedica_kedro.datasets.outbox import SUFFIX, Event, Outbox, first_of_a_kind, forget, read_events
 from biomedica_kedro.datasets.previews import SettingsPreview
-from biomedica_kedro.datasets.tracking import TRAINING_EXPERIMENT, active_run_tags, experiment
 from biomedica_kedro.stages.files import sha256_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import LoggedModel
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 logger = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_CALLS = 2.0
+_SECONDS_TO_OPEN = 5.0
+_SECONDS_TO_FINISH = 10.0
 _METRICS_A_CALL = 1000
 _SECONDS_BETWEEN_SYSTEM_METRICS = 10
 _KEY_TAG = "training.key"
+_WEIGHTS_TAG = "weights.sha256"
 
 
 class MlflowTrainingLog:
@@ -39,93 +43,196 @@ class MlflowTrainingLog:
     Args:
         registered_model: name under which the trained model is registered with the alias `candidate`; None: not.
         upload_weights: keep the weights in the run's artifacts; off, only where they lie is recorded.
+        folder: where events wait that MLflow has not taken; None: in memory only.
     """
 
-    def __init__(self, registered_model: str | None, *, upload_weights: bool) -> None:
-        self._registered_model = registered_model
-        self._upload_weights = upload_weights
-        self._client: MlflowClient | None = None
-        self._experiment_id = ""
-        self._run_id = ""
-        self._waiting: list[Metric] = []
-        self._last_call = 0.0
-        self._monitor: SystemMetricsMonitor | None = None
+    def __init__(self, registered_model: str | None, *, upload_weights: bool, folder: Path | None = None) -> None:
+        self._kept = {"registered_model": registered_model, "upload_weights": upload_weights}
+        self._folder = folder
+        self._outbox: Outbox | None = None
+        self._delivery = _Delivery()
 
     def start(self, run: RunDescription) -> None:
         """See `TrainingLog`."""
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-        self._open(run)
-        self._monitor = SystemMetricsMonitor(self._run_id, _SECONDS_BETWEEN_SYSTEM_METRICS, resume_logging=True)
-        self._monitor.start()
-
-    def _open(self, run: RunDescription) -> None:
-        from mlflow.entities import Param, RunTag
-        from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
-
-        self._client, self._experiment_id = experiment(TRAINING_EXPERIMENT)
-        unfinished = self._client.search_runs(
-            [self._experiment_id],
-            f"tags.`{_KEY_TAG}` = '{run.key}' and attributes.status != 'FINISHED'",
-            max_results=1,
-        )
-        if unfinished:
-            self._run_id = unfinished[0].info.run_id
-            self._client.update_run(self._run_id, status="RUNNING")
-            return
-        tags = {**active_run_tags(), _KEY_TAG: run.key, MLFLOW_RUN_NAME: run.name}
-        self._run_id = self._client.create_run(self._experiment_id, tags=tags).info.run_id
-        parameters = [Param(name, str(value)[:6000]) for name, value in run.parameters.items()]
-        self._client.log_batch(
-            self._run_id, params=[*parameters, Param("n_training_samples", str(run.n_samples))], tags=[]
-        )
-        self._client.log_inputs(self._run_id, [_dataset_input(run)])
-        self._client.log_batch(self._run_id, tags=[RunTag("data.digest", run.data_digest)])
+        file = self._folder / f"{run.key}{SUFFIX}" if self._folder is not None else None
+        self._delivery = _Delivery(is_live=True)
+        self._outbox = Outbox(file, self._delivery, tracking.tracking_errors)
+        parameters = {name: tracking.masked_value(name, value)[:6000] for name, value in run.parameters.items()}
+        described = {**asdict(run), "parameters": parameters}
+        self._put("start", run=described, tags=tracking.active_run_tags(), **self._kept)
+        if not self._outbox.flush(_SECONDS_TO_OPEN):
+            self._tell_delay()
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """See `TrainingLog`."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self._waiting += [Metric(name, float(value), now, step) for name, value in values.items()]
-        is_due = time.monotonic() - self._last_call >= _SECONDS_BETWEEN_CALLS
-        if is_due or len(self._waiting) >= _METRICS_A_CALL:
-            self._send()
+        self._put("metrics", values={name: float(value) for name, value in values.items()}, step=step)
 
     def artifact(self, path: Path) -> None:
         """See `TrainingLog`."""
-        if self._client is not None:
-            self._client.log_artifact(self._run_id, str(path))
+        self._put("artifact", path=str(path.absolute()))
 
     def model(self, weights: Path, config: Path, metrics: Mapping[str, float], step: int) -> None:
         """See `TrainingLog`."""
-        from mlflow.entities import LoggedModelStatus, Metric
-
-        client = self._client
-        if client is None:
-            return
-        tags = {"weights.sha256": sha256_of(weights), "weights.path": str(weights)}
-        logged = client.create_logged_model(
-            self._experiment_id, name="clip", source_run_id=self._run_id, tags=tags, model_type="clip"
-        )
-        for path in (config, *((weights,) if self._upload_weights else ())):
-            client.log_model_artifact(logged.model_id, str(path))
-        now = int(time.time() * 1000)
-        last = [Metric(name, value, now, step, model_id=logged.model_id) for name, value in metrics.items()]
-        client.log_batch(self._run_id, metrics=last)
-        client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-        if self._registered_model is not None:
-            self._register(client, self._registered_model, logged.model_id, tags)
+        paths = {"weights": str(weights.absolute()), "config": str(config.absolute())}
+        self._put("model", **paths, sha256=sha256_of(weights), metrics=dict(metrics), step=step)
 
     def finish(self, *, failed: bool = False) -> None:
         """See `TrainingLog`."""
-        if self._client is None:
+        if self._outbox is None:
             return
+        self._put("finish", status="FAILED" if failed else "FINISHED")
+        if self._outbox.close(_SECONDS_TO_FINISH):
+            self._tell_delay()
+        self._delivery.stop_monitor()
+        self._outbox = None
+
+    def _put(self, event: str, **values: Any) -> None:
+        if self._outbox is not None:
+            self._outbox.put({"event": event, "time": int(time.time() * 1000), **values})
+
+    def _tell_delay(self) -> None:
+        if self._outbox is None or tracking.is_off():
+            return
+        why = tracking.first_line(self._outbox.failure) if self._outbox.failure else "MLflow does not answer"
+        kept = "the next run sends what it has to tell" if self._outbox.file else "what it had to tell is lost"
+        logger.warning("training: not in MLflow yet, %s. %s", kept, why)
+
+
+def send_waiting(folder: Path) -> None:
+    """Send what trainings of earlier runs could not.
+
+    Raises:
+        Exception: one of `tracking.tracking_errors()`; what was not sent stays.
+    """
+    for file in sorted(folder.glob(f"*{SUFFIX}")):
+        waiting = read_events(file)
+        starts = [event for event in waiting if event["event"] == "start"]
+        if starts and not tracking.is_dead(starts[-1]["tags"].get(tracking.PROCESS_TAG, "")):
+            continue  # it is training now
+        delivery = _Delivery()
+        while starts and waiting:
+            events = first_of_a_kind(waiting)
+            delivery(events)
+            waiting = waiting[len(events) :]
+        forget(file)
+        logger.info("MLflow has what %s of an earlier run had to tell", file.name)
+
+
+class _Delivery:
+    """Writes events to MLflow; an event that MLflow has already changes nothing."""
+
+    def __init__(self, *, is_live: bool = False) -> None:
+        self._is_live = is_live
+        self._client: MlflowClient | None = None
+        self._experiment_id = ""
+        self._run_id = ""
+        self._start: Event = {}
+        self._known: dict[str, set[int]] | None = None
+        self._monitor: SystemMetricsMonitor | None = None
+
+    def __call__(self, events: Sequence[Event]) -> None:
+        """Write events of one kind.
+
+        Raises:
+            Exception: one of `tracking.tracking_errors()`.
+        """
+        kind = events[0]["event"]
+        if kind == "start":
+            self._open(events[0])
+            return
+        client = tracking.connect()  # a store that is locked is found here, and not by waiting in each call
+        if kind == "metrics":
+            self._log(client, events)
+        else:
+            {"artifact": self._add_artifact, "model": self._add_model, "finish": self._finish}[kind](client, events[0])
+
+    def stop_monitor(self) -> None:
+        """End the thread that watches the machine."""
         if self._monitor is not None:
             self._monitor.finish()
-        self._send()
-        self._client.set_terminated(self._run_id, status="FAILED" if failed else "FINISHED")
-        self._client = None
+            self._monitor = None
+
+    def _open(self, start: Event) -> None:
+        from mlflow.entities import Param, RunTag
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        run, self._start = start["run"], start
+        client, self._experiment_id = tracking.experiment(tracking.TRAINING_EXPERIMENT)
+        found = client.search_runs([self._experiment_id], f"tags.`{_KEY_TAG}` = '{run['key']}'", max_results=1)
+        if found:
+            self._run_id = found[0].info.run_id
+            client.update_run(self._run_id, status="RUNNING")
+            client.set_tag(self._run_id, tracking.PROCESS_TAG, start["tags"][tracking.PROCESS_TAG])
+        else:
+            tags = {**start["tags"], _KEY_TAG: run["key"], "mlflow.runName": run["name"]}
+            created = client.create_run(self._experiment_id, start_time=start["time"], tags=tags)
+            self._run_id = created.info.run_id
+        self._known = {name: self._steps(client, name) for name in found[0].data.metrics} if found else {}
+        # A kill between creation and here left these out; a resumption with other threads keeps the first ones
+        if not (found and "data.digest" in found[0].data.tags):
+            told = found[0].data.params if found else {}
+            params = {**run["parameters"], "n_training_samples": str(run["n_samples"])}
+            client.log_batch(self._run_id, params=[Param(*pair) for pair in params.items() if pair[0] not in told])
+            client.log_inputs(self._run_id, [_dataset_input(run)])
+            client.log_batch(self._run_id, tags=[RunTag("data.digest", run["data_digest"])])
+        if self._is_live and self._monitor is None:
+            self._monitor = SystemMetricsMonitor(self._run_id, _SECONDS_BETWEEN_SYSTEM_METRICS, resume_logging=True)
+            self._monitor.start()
+
+    def _steps(self, client: MlflowClient, metric: str) -> set[int]:
+        """Steps of a metric that MLflow has; the machine's own are not told by events."""
+        is_ours = not metric.startswith("system/")
+        return {point.step for point in client.get_metric_history(self._run_id, metric)} if is_ours else set()
+
+    def _log(self, client: MlflowClient, events: Sequence[Event]) -> None:
+        from mlflow.entities import Metric
+
+        known = self._known if self._known is not None else {}
+        metrics = [
+            Metric(name, value, event["time"], event["step"])
+            for event in events
+            for name, value in event["values"].items()
+            if event["step"] not in known.setdefault(name, set())
+        ]
+        for first in range(0, len(metrics), _METRICS_A_CALL):
+            sent = metrics[first : first + _METRICS_A_CALL]
+            client.log_batch(self._run_id, metrics=sent)
+            for metric in sent:
+                known[metric.key].add(metric.step)
+
+    def _add_artifact(self, client: MlflowClient, event: Event) -> None:
+        if Path(event["path"]).is_file():
+            client.log_artifact(self._run_id, event["path"])
+        else:
+            logger.warning("%s is gone and was not kept in MLflow", event["path"])
+
+    def _add_model(self, client: MlflowClient, event: Event) -> None:
+        from mlflow.entities import LoggedModelStatus, Metric
+
+        weights, config = Path(event["weights"]), Path(event["config"])
+        if not (weights.is_file() and config.is_file()):
+            logger.warning("%s is gone and was not kept in MLflow", weights)
+            return
+        tags = {_WEIGHTS_TAG: event["sha256"], "weights.path": str(weights)}
+        logged = self._logged_model(client, event["sha256"]) or client.create_logged_model(
+            self._experiment_id, name="clip", source_run_id=self._run_id, tags=tags, model_type="clip"
+        )
+        if logged.status != LoggedModelStatus.READY:
+            for path in (config, *((weights,) if self._start["upload_weights"] else ())):
+                client.log_model_artifact(logged.model_id, str(path))
+            last = [
+                Metric(name, value, event["time"], event["step"], model_id=logged.model_id)
+                for name, value in event["metrics"].items()
+            ]
+            client.log_batch(self._run_id, metrics=last)
+            client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        if self._start["registered_model"] is not None:
+            self._register(client, self._start["registered_model"], logged.model_id, tags)
+
+    def _logged_model(self, client: MlflowClient, sha256: str) -> LoggedModel | None:
+        """The model with these weights that this run has already."""
+        found = client.search_logged_models([self._experiment_id], f"source_run_id = '{self._run_id}'")
+        return next((model for model in found if model.tags.get(_WEIGHTS_TAG) == sha256), None)
 
     def _register(self, client: MlflowClient, name: str, model_id: str, tags: Mapping[str, str]) -> None:
         from mlflow.exceptions import MlflowException
@@ -135,31 +242,28 @@ class MlflowTrainingLog:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        version = client.create_model_version(
-            name, source=f"models:/{model_id}", run_id=self._run_id, tags=dict(tags), model_id=model_id
+        versions = client.search_model_versions(f"name = '{name}'")
+        of_run = [version for version in versions if version.run_id == self._run_id]
+        same = [version for version in of_run if version.tags.get(_WEIGHTS_TAG) == tags[_WEIGHTS_TAG]]
+        version = (
+            same[0]
+            if same
+            else client.create_model_version(
+                name, source=f"models:/{model_id}", run_id=self._run_id, tags=dict(tags), model_id=model_id
+            )
         )
         client.set_registered_model_alias(name, "candidate", version.version)
 
-    def _send(self) -> None:
-        from mlflow.exceptions import MlflowException
-
-        waiting, self._waiting = self._waiting, []
-        self._last_call = time.monotonic()
-        if self._client is None:
-            return
-        try:
-            for first in range(0, len(waiting), _METRICS_A_CALL):
-                self._client.log_batch(self._run_id, metrics=waiting[first : first + _METRICS_A_CALL])
-        except MlflowException as error:
-            logger.warning("MLflow did not take %d metrics, training goes on: %s", len(waiting), error)
+    def _finish(self, client: MlflowClient, event: Event) -> None:
+        self.stop_monitor()
+        client.set_terminated(self._run_id, status=event["status"], end_time=event["time"])
 
 
 class TrainingLogDataset(SettingsPreview, AbstractDataset[None, TrainingLog]):
     """Where training runs are logged: the MLflow server of the project.
 
     Example:
-        >>> TrainingLogDataset(registered_model="biomedica-clip").load().digest()
-        'training-log'
+        training_log: {type: ..., registered_model: biomedica-clip, path: data/.mlflow_outbox}
     """
 
     def __init__(
@@ -167,16 +271,23 @@ class TrainingLogDataset(SettingsPreview, AbstractDataset[None, TrainingLog]):
         *,
         registered_model: str | None = None,
         upload_weights: bool = True,
+        path: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """See `MlflowTrainingLog`; metadata is kept for kedro-viz (layer)."""
-        self._settings = {"registered_model": registered_model, "upload_weights": upload_weights}
-        self._log = MlflowTrainingLog(registered_model, upload_weights=upload_weights)
+        """See `MlflowTrainingLog`; path is its folder; metadata is kept for kedro-viz (layer)."""
+        self._settings = {"registered_model": registered_model, "upload_weights": upload_weights, "path": path}
+        folder = Path(path) if path is not None else None
+        self._log = MlflowTrainingLog(registered_model, upload_weights=upload_weights, folder=folder)
         self.metadata = metadata
 
     def load(self) -> TrainingLog:
         """The log; MLflow is reached when a training starts."""
         return self._log
+
+    def send_waiting(self) -> None:
+        """Send what trainings of earlier runs could not; see the function of that name."""
+        if self._settings["path"] is not None:
+            send_waiting(Path(str(self._settings["path"])))
 
     def save(self, data: None) -> NoReturn:
         """Refuse: trainings write to the log themselves."""
@@ -189,12 +300,12 @@ class TrainingLogDataset(SettingsPreview, AbstractDataset[None, TrainingLog]):
         return dict(self._settings)
 
 
-def _dataset_input(run: RunDescription) -> Any:
+def _dataset_input(run: Mapping[str, Any]) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    profile = json.dumps({"num_rows": run.n_samples})
+    profile = json.dumps({"num_rows": run["n_samples"]})
     dataset = Dataset(
-        name=run.data_name, digest=run.data_digest[:36], source_type="local", source=json.dumps({"uri": run.data_name}),
-        profile=profile,
+        name=run["data_name"], digest=run["data_digest"][:36], source_type="local",
+        source=json.dumps({"uri": run["data_name"]}), profile=profile,
     )  # fmt: skip
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

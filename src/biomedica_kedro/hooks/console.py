@@ -101,6 +101,15 @@ class ConsoleHooks:
         table.add_row("files", f"{self._data_root}/08_reporting")
         return Panel(table, title="biomedica-kedro", title_align="left", expand=False)
 
+    def tell_how_to_resume(self, why: str = "") -> None:
+        """Print the command that goes on, outside of any box so that it can be copied; `why` comes before it."""
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        if why:
+            console.print(why, markup=False)
+        if self._running:
+            console.print("To resume, run the same command again (what is finished is kept), or start at this stage:")
+            console.print(_command_from(self._running[-1]), markup=False)
+
     def _show_failure(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None, /) -> None:
         lines = Text()
         if self._running:
@@ -108,9 +117,7 @@ class ConsoleHooks:
         lines.append(f"{_message(error)}\n\nFor the traceback set BIOMEDICA_TRACEBACK=1.")
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(Panel(lines, title=kind.__name__, title_align="left", border_style="red"), soft_wrap=False)
-        if self._running:  # outside of the box, so that it can be copied
-            console.print("To resume, run the same command again (what is finished is kept), or start at this stage:")
-            console.print(_command_from(self._running[-1]), markup=False)
+        self.tell_how_to_resume()
         logging.getLogger(__name__).debug("%s", "".join(traceback.format_exception(kind, error, trace)))
 
 

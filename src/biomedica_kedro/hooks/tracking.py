@@ -1,22 +1,28 @@
 """One MLflow run per `kedro run` that did something: parameters, stage timings, rows, rejects, digests, provenance.
 
-kedro-mlflow brings the configuration and `kedro mlflow ui`; its own run is switched off (conf/base/mlflow.yml), because
-it logs a pydantic parameter as one unsearchable string, leaves a run behind when there was nothing to do, and rebuilds
-the command line without its parameters. Training and benchmark runs are written by their own data sets.
+kedro-mlflow brings the configuration and `kedro mlflow ui`; its hooks are switched off (settings.py), because they stop
+a run whose tracking store does not answer, log a pydantic parameter as one unsearchable string, and leave a run behind
+when there was nothing to do. Training and benchmark runs are written by their own data sets. Whatever MLflow does, the
+data work goes on.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import BaseModel
 
 from biomedica_kedro.datasets import tracking
+from biomedica_kedro.datasets.tracking_store import prepare_store
+from biomedica_kedro.datasets.training_log import TrainingLogDataset
 from biomedica_kedro.hooks.journal import Entry, Journal
 
 if TYPE_CHECKING:
@@ -34,12 +40,38 @@ class TrackingHooks:
         self._started_ms = 0
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
-        """Runs of the pipeline's stages carry the session's id."""
+    def after_context_created(self, context: KedroContext) -> None:
+        """Make the project's database when it has none, and let MLflow know where it is."""
+        from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
+
+        # What MLflow would wait for a server that is away, in its own default: minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        config = KedroMlflowConfig.model_validate(context.config_loader["mlflow"])
+        context.__setattr__("mlflow", config)  # `kedro mlflow ui` and notebooks look for it there
+        artifacts = config.tracking.experiment.create_experiment_kwargs.artifact_location
+        if artifacts is not None and "://" not in artifacts:
+            artifacts = (Path(context.project_path) / artifacts).as_uri()
+        tracking.begin("")
+        with tracking.warned("this run", switches_off=True):
+            uri = config.server.mlflow_tracking_uri or ""
+            prepare_store(uri, Path(context.project_path), lambda new: make_experiments(new, artifacts))
+            config.setup(context)
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol[Any, Any]) -> None:
+        """Close what killed runs left open, and send what earlier runs could not."""
         self._started_ms = int(time.time() * 1000)
-        tracking.SESSION_ID.set(str(run_params.get("run_id") or ""))
-        for name in (tracking.PIPELINE_EXPERIMENT, tracking.TRAINING_EXPERIMENT, tracking.BENCHMARK_EXPERIMENT):
-            tracking.experiment(name)
+        if tracking.is_off():
+            return
+        tracking.begin(str(run_params.get("run_id") or ""))
+        with tracking.warned("what earlier runs left"):
+            for name in tracking.EXPERIMENTS:
+                client, _ = tracking.experiment(name)
+            log = catalog.get("training_log")
+            if isinstance(log, TrainingLogDataset):
+                log.send_waiting()
+            tracking.close_dead_runs(client)
 
     @hook_impl
     def after_pipeline_run(
@@ -47,16 +79,16 @@ class TrackingHooks:
     ) -> None:
         """Record a finished run, unless there was nothing to do."""
         if any(entry.computed for entry in self._journal.entries()):
-            self._record(run_params, pipeline, catalog, status="FINISHED")
+            self.record(run_params, pipeline, catalog, status="FINISHED")
 
     @hook_impl
     def on_pipeline_error(
         self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
     ) -> None:
         """Record a failed run with its error."""
-        self._record(run_params, pipeline, catalog, status="FAILED", error=str(error)[:_LONGEST_VALUE])
+        self.record(run_params, pipeline, catalog, status="FAILED", error=str(error)[:_LONGEST_VALUE])
 
-    def _record(
+    def record(
         self,
         run_params: dict[str, Any],
         pipeline: Pipeline,
@@ -65,25 +97,50 @@ class TrackingHooks:
         status: str,
         error: str = "",
     ) -> None:
-        from mlflow.entities import Param, RunTag
+        """Write the run, unless MLflow fails: then say so."""
+        with tracking.warned("this run"):
+            self._write(run_params, pipeline, catalog, status, error)
+
+    def _write(
+        self,
+        run_params: dict[str, Any],
+        pipeline: Pipeline,
+        catalog: CatalogProtocol[Any, Any],
+        status: str,
+        error: str,
+    ) -> None:
+        from mlflow.entities import Param
 
         client, experiment_id = tracking.experiment(tracking.PIPELINE_EXPERIMENT)
         name = "+".join(run_params.get("pipeline_names") or ["__default__"])
-        run = client.create_run(experiment_id, start_time=self._started_ms, run_name=name)
         entries = self._journal.entries()
         folders = {name: catalog.load(name) for entry in entries for name in entry.rows}
         tags = tracking.active_run_tags() | {
             f"digest.{name}": folder.digest() for name, folder in folders.items() if folder.is_complete()
         }
         if error:
-            tags["error"] = error
+            tags["error"] = tracking.masked(error)
+        run = client.create_run(experiment_id, start_time=self._started_ms, run_name=name, tags=tags)
         client.log_batch(
             run.info.run_id,
             metrics=list(_metrics(entries)),
             params=[Param(key, value) for key, value in _parameters(pipeline, catalog)],
-            tags=[RunTag(key, value) for key, value in tags.items()],
         )
         client.set_terminated(run.info.run_id, status=status)
+
+
+def make_experiments(uri: str, artifacts: str | None) -> None:
+    """Make a database's tables and the experiments, in the order of their numbers in the README.
+
+    Args:
+        uri: address of the database.
+        artifacts: URL of the folder for artifacts.
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    for name in tracking.EXPERIMENTS:
+        tracking.make_experiment(client, name, artifacts)
 
 
 def _metrics(entries: Sequence[Entry]) -> Iterator[Metric]:
@@ -112,4 +169,4 @@ def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:
         for key, item in value.items():
             yield from _flat(f"{name}.{key}", item)
     else:
-        yield name, str(value)[:_LONGEST_VALUE]
+        yield name, tracking.masked_value(name, value)[:_LONGEST_VALUE]

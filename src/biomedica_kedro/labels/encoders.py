@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -153,10 +153,11 @@ class TorchEncoder:
         """float16 [N, D] features of the model."""
         import torch
 
+        from biomedica_kedro.labels.pieces import in_pieces
+
         pixels_N3HW = np.stack([self._pixels(image) for image in images])
-        with torch.inference_mode():
-            batch = torch.from_numpy(pixels_N3HW).to(self._device, torch.float16 if self._half else torch.float32)
-            features: Halves = self._forward(self._model, batch).to("cpu", torch.float16).numpy()
+        batch = torch.from_numpy(pixels_N3HW).to(self._device, torch.float16 if self._half else torch.float32)
+        features: Halves = in_pieces(partial(self._forward, self._model), batch).to("cpu", torch.float16).numpy()
         return features
 
     def _pixels(self, image: Image.Image) -> npt.NDArray[np.float32]:

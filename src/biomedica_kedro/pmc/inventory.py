@@ -10,6 +10,7 @@ order seen in the rows. Source: README.txt of the inventory reports.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -25,6 +26,8 @@ from pydantic import field_validator
 from biomedica_kedro.pmc.identifiers import pmcid_of
 from biomedica_kedro.pmc.source import BUCKET, INVENTORY, LISTED, REMOVED, Source, SourceError
 from biomedica_kedro.records import Options
+
+logger = logging.getLogger(__name__)
 
 REPORTS = f"inventory-reports/{BUCKET}/metadata"
 
@@ -112,7 +115,7 @@ def read_inventory(manifest: Manifest, read: Callable[[str], bytes], pmcids: Col
         SourceError: when a part is damaged: a short inventory would look like removed articles.
     """
     tables = [_parse_part(key, read(key), md5, manifest.columns) for key, md5 in manifest.parts]
-    table = pa.concat_tables([INVENTORY.empty_table(), *tables])
+    table = _once(pa.concat_tables([INVENTORY.empty_table(), *tables]))
     if pmcids is not None:
         wanted = pa.array(sorted(pmcids), pa.string())
         owners = pa.array([pmcid_of(article_id) for article_id in table["article_id"].to_pylist()], pa.string())
@@ -143,6 +146,23 @@ def partial(table: pa.Table) -> pa.Table:
 def is_partial(table: pa.Table) -> bool:
     """Whether an inventory lists some articles only."""
     return _PARTIAL in (table.schema.metadata or {})
+
+
+def _once(table: pa.Table) -> pa.Table:
+    """The rows, each article version once: of rows that name one twice, the newest; it is told."""
+    n_versions = len(pc.unique(table["article_id"]))
+    if n_versions == table.num_rows:
+        return table
+    ordered = table.sort_by([("article_id", "ascending"), ("last_modified", "descending"), ("etag", "ascending")])
+    ids = ordered["article_id"].combine_chunks()
+    is_first = pc.invert(pc.equal(ids.slice(1), ids.slice(0, len(ids) - 1)))
+    once = ordered.filter(pa.concat_arrays([pa.array([True]), is_first]))
+    twice = pc.unique(ids.filter(pa.concat_arrays([pa.array([False]), pc.invert(is_first)])))
+    logger.warning(
+        "the inventory names %d article versions more than once, each is taken once: %s",
+        len(twice), ", ".join(twice.to_pylist()[:5]),
+    )  # fmt: skip
+    return once
 
 
 def _parse_part(key: str, content: bytes, md5: str | None, columns: Sequence[str]) -> pa.Table:

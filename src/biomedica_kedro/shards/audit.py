@@ -56,6 +56,15 @@ def audit_shard(path: Path, entry: Row, contents: Sequence[Row], profile: Profil
     }  # fmt: skip
 
 
+def damage_of(row: Row, path: Path) -> str:
+    """What is wrong with a shard, and what to do; names shard and samples."""
+    listed = "\n".join(f"  {problem}" for problem in row["problems"])
+    return (
+        f"{row['shard']}: {row['n_problems']} problems\n{listed}\nRemove it (rm '{path}') and run again: it is written "
+        "anew from the archive"
+    )
+
+
 def summarize(
     audit: pa.Table, metadata: BatchFolder, pairs: BatchFolder, excluded: pa.Table, withdrawn: pa.Table
 ) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -318,4 +319,7 @@ def _markdown_rows(rows: Sequence[Mapping[Any, Any]], columns: list[str]) -> str
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
+    """A value as text of one table cell: no line breaks, no HTML, no column marks."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return html.escape(" ".join(str(value).split()), quote=False).replace("|", "\\|")

@@ -83,7 +83,7 @@ def write_shard(
                 image, record = smaller, record | _facts_of_copy(smaller, record)
                 encoded = orjson.dumps(record)
             place = writer.add_encoded(member["key"], {IMAGE: image}, caption, _joined(encoded, article))
-            rows.append(_contents_row(shard, member, place, record, caption))
+            rows.append(_contents_row(shard, member, place, record, caption) | {"checksum": writer.checksum})
             if embedded is not None:
                 embedded.add(member["key"], image, caption.decode(), record | orjson.loads(article))
     writer.finish()

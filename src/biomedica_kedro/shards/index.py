@@ -47,6 +47,8 @@ LAYOUTS = (("shards", "metadata"), ("dataset_shards", "dataset_metadata"))
 
 REPACK = "read it sequentially, or repack it with `python -m biomedica_kedro.shards convert`"
 _ROWS_A_BATCH = 1_000_000
+_CHECKSUM = "checksum"
+_UNKNOWN = np.int64(-1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +61,7 @@ class Places:
         offset: first byte of its run of members.
         n_bytes: length of the run.
         weight: expected appearances in an epoch; 1 when not given.
+        checksum: CRC-32 of each run; -1 where it is not known.
     """
 
     shards: list[str]
@@ -66,11 +69,14 @@ class Places:
     offset: npt.NDArray[np.int64]
     n_bytes: npt.NDArray[np.int64]
     weight: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    checksum: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shards", [str(shard) for shard in self.shards])
         if len(self.weight) != len(self.shard):
             object.__setattr__(self, "weight", np.ones(len(self.shard), np.float32))
+        if len(self.checksum) != len(self.shard):
+            object.__setattr__(self, "checksum", np.full(len(self.shard), _UNKNOWN))
 
     @classmethod
     def of(cls, manifest: pa.Table, split: Split, shards: Url) -> Places:
@@ -89,6 +95,7 @@ class Places:
             rows["offset"].to_numpy(),
             rows["n_bytes"].to_numpy(),
             rows["weight"].to_numpy().astype(np.float32),
+            _known(rows["checksum"]) if _CHECKSUM in rows.column_names else np.empty(0, np.int64),
         )
 
     def __len__(self) -> int:
@@ -187,24 +194,32 @@ def _remote_table(files: list[str], access: Access) -> pyarrow.dataset.Dataset:
 
 def _select(shards: str, metadata: str, where: str | None, access: Access) -> Places:
     numbers: dict[str, int] = {}
-    parts: list[tuple[Any, Any, Any]] = []
-    for batch in _query(metadata, where, ["shard", "offset", "n_bytes"], access):
+    parts: list[tuple[Any, Any, Any, Any]] = []
+    has_checksums = _CHECKSUM in _open(metadata, access).columns
+    wanted = ["shard", "offset", "n_bytes", *([_CHECKSUM] if has_checksums else [])]
+    for batch in _query(metadata, where, wanted, access):
         names = batch["shard"].dictionary_encode()
         known = [numbers.setdefault(name, len(numbers)) for name in names.dictionary.to_pylist()]
         shard = np.array(known, dtype=np.int32)[names.indices.to_numpy()]
-        parts.append((shard, batch["offset"].to_numpy(), batch["n_bytes"].to_numpy()))
+        checksum = _known(batch[_CHECKSUM]) if has_checksums else np.full(len(shard), _UNKNOWN)
+        parts.append((shard, batch["offset"].to_numpy(), batch["n_bytes"].to_numpy(), checksum))
     if where is not None and not numbers:
         check_values(_open(metadata, access), where)
     listed = sorted(numbers)
     rank = np.empty(len(listed), dtype=np.int32)
     rank[[numbers[name] for name in listed]] = np.arange(len(listed), dtype=np.int32)
-    empty = (np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64))
-    shard, offset, n_bytes = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
+    empty = (np.empty(0, np.int32), *(np.empty(0, np.int64) for _ in range(3)))
+    shard, offset, n_bytes, checksum = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
     shard = rank[shard]
     order = np.lexsort((offset, shard))
     # An index of shards in several folders holds whole URLs.
     urls = [name if "/" in name else f"{shards.rstrip('/')}/{name}" for name in listed]
-    return Places(urls, shard[order], offset[order], n_bytes[order])
+    return Places(urls, shard[order], offset[order], n_bytes[order], checksum=checksum[order])
+
+
+def _known(checksum: Any) -> npt.NDArray[np.int64]:
+    """A column of checksums as numbers."""
+    return np.asarray(pc.fill_null(checksum, int(_UNKNOWN)).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _scan(urls: list[str], access: Access) -> Places:

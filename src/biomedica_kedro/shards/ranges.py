@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 from fsspec.utils import merge_offset_ranges
 
+from biomedica_kedro.records import DataError, RejectReason
 from biomedica_kedro.shards.index import Places
 from biomedica_kedro.shards.members import ShardError
 from biomedica_kedro.shards.places import DEFAULT_ACCESS, Access, file_system, local_path
@@ -46,6 +48,16 @@ class RunReader:
             ShardError: when a shard ends before a run does, or its store fails for too long.
         """
         return self._local(rows) if self.is_local else iter(self._fetch(rows))
+
+    def check(self, row: int, run: bytes) -> None:
+        """See that a run is the one that was indexed.
+
+        Raises:
+            DataError: CHECKSUM_MISMATCH, when a bit of it was lost.
+        """
+        expected = int(self.places.checksum[row])
+        if expected >= 0 and zlib.crc32(run) != expected:
+            raise DataError(RejectReason.CHECKSUM_MISMATCH, "the sample's bytes are not those that were written")
 
     def where(self, row: int) -> str:
         """A row's place, for messages."""

@@ -302,6 +302,7 @@ def read_rows(runs: RunReader, rows: Rows, block: int, reading: Reading) -> Iter
     found = ((row, run) for own in blocks for row, run in zip(own, runs.read(own), strict=True))
     for row, run in found if runs.is_local else _read_ahead(runs, blocks):
         try:
+            runs.check(row, run)
             yield parse_sample(run, reading)
         except DataError as error:
             yield Reject(runs.where(row), STAGE, error.reason, error.detail)

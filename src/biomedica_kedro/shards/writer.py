@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ class ShardWriter:
 
     Attributes:
         n_bytes: bytes written so far.
+        checksum: CRC-32 of the last sample's run of members.
         places: one entry per sample, in order.
     """
 
@@ -36,6 +38,7 @@ class ShardWriter:
         self._file = file
         self._keys: set[str] = set()
         self.n_bytes = 0
+        self.checksum = 0
         self.places: list[Place] = []
 
     def add(self, sample: Sample) -> Place:
@@ -59,7 +62,7 @@ class ShardWriter:
         if key in self._keys:
             raise ValueError(f"sample key {key!r} is in the shard already: keys must be unique")
         self._keys.add(key)
-        offset = self.n_bytes
+        offset, self.checksum = self.n_bytes, 0
         for suffix, member in ((extension, content), ("txt", caption), ("json", record)):
             self._write(header_of(f"{key}.{suffix}", len(member)))
             self._write(member)
@@ -75,6 +78,7 @@ class ShardWriter:
     def _write(self, content: bytes) -> None:
         self._file.write(content)
         self.n_bytes += len(content)
+        self.checksum = zlib.crc32(content, self.checksum)
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,18 +37,24 @@ WHOLE = "all"
 _COMPLETE = "_complete.json"
 _COMMITS = "_commits"
 _REJECTS = "rejects.parquet"
+_END_OF_PARQUET = 8  # length of the footer, and the magic number
 
 
 class IncompleteError(Exception):
     """A data set was read before the stage that makes it had finished."""
 
 
+class DamagedError(Exception):
+    """A file is not what was written; its batch counts as not done from now on."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """Size and sha256 of one committed file."""
+    """Size and sha256 of one committed file, and the checksum of a Parquet file's footer: its pages have theirs."""
 
     n_bytes: int
     sha256: str
+    footer: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +158,10 @@ class BatchFolder:
 
         Raises:
             IncompleteError: see `names`.
-            OSError: when a page does not match its checksum.
+            DamagedError: when a footer or a page does not match its checksum; the next run computes the batch again.
         """
         names = self.names() if batch is None else [batch]
-        tables = [read_parquet(self.file(name), columns) for name in names if self.file(name).is_file()]
+        tables = [self._read(name, columns) for name in names if self.file(name).is_file()]
         if not tables:
             raise IncompleteError(f"data set {self.name!r} holds no table in {self.path}")
         return pa.concat_tables(tables)
@@ -208,6 +215,24 @@ class BatchFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / _COMPLETE).unlink(missing_ok=True)
 
+    def _read(self, batch: str, columns: Sequence[str] | None) -> pa.Table:
+        file, commit = self.file(batch), self.commit(batch)
+        record = commit.files.get(file.name) if commit else None
+        try:
+            if record is not None and record.footer is not None and footer_checksum(file) != record.footer:
+                raise pa.ArrowInvalid("its footer is not the one that was written")
+            return read_parquet(file, columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk or the network failed, not the file
+            if record is not None:
+                self.withdraw(batch)
+                self.reopen()
+            raise DamagedError(
+                f"{file} is damaged ({error}): run the same command again, batch {batch!r} of {self.name!r} is then "
+                "computed anew"
+            ) from error
+
     def _completed(self) -> list[str] | None:
         try:
             return list(orjson.loads((self.path / _COMPLETE).read_bytes())["batches"])
@@ -224,6 +249,19 @@ def read_parquet(path: Place, columns: Sequence[str] | None = None) -> pa.Table:
         return pq.read_table(path, columns=columns, page_checksum_verification=True, partitioning=None)
     with path.open("rb") as file:
         return pq.read_table(file, columns=columns, page_checksum_verification=True)
+
+
+def footer_checksum(path: Place) -> int | None:
+    """CRC-32 of a Parquet file's footer, which says what the columns are and where; None when there is none."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _END_OF_PARQUET))
+        end = file.read()
+        length = int.from_bytes(end[:4], "little") if end[4:] == b"PAR1" else size
+        if length + _END_OF_PARQUET > size:
+            return None
+        file.seek(size - _END_OF_PARQUET - length)
+        return zlib.crc32(file.read(length + _END_OF_PARQUET))
 
 
 def read_rows(path: Place, start: int, n_rows: int) -> pa.Table:
@@ -249,7 +287,8 @@ def _is_reject(name: str) -> bool:
 
 
 def _record(path: Place) -> FileRecord:
-    return FileRecord(path.stat().st_size, sha256_of(path))
+    footer = footer_checksum(path) if path.suffix == ".parquet" else None
+    return FileRecord(path.stat().st_size, sha256_of(path), footer)
 
 
 def _remove_unless(path: Any, wanted: set[str], *, prefix: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import update_wrapper
 from typing import Any, Protocol
 
 from kedro.pipeline import Node
@@ -94,23 +94,11 @@ def batch_node(
     inputs: dict[str, Any] = dict.fromkeys([*each, *whole, *tools])
     inputs |= {name: hint for name, hint in cutting.items() if name != BATCHES} | given | {BATCHES: BatchOptions}
 
-    def run(*values: Any) -> Any:
-        got = dict(zip(inputs, values, strict=True))
-        workplace: Workplace = got[BATCHES]
-        absent = {name for name in optional if _is_missing(got[name])}
-        cuts = None
-        if cut is not None:
-            arguments = {**got, BATCHES: workplace.options}
-            cuts = cut(*(arguments[name] for name in cutting))
-        work = Work(
-            function=function, outputs={name: workplace.outputs[name] for name in makes},
-            options=[got[name] for name in given], each=_pick(got, each, absent), whole=_pick(got, whole, absent),
-            tools=_pick(got, tools, absent), cut=cuts,
-            spread=workplace.options.model_copy(update=_IN_PROCESS if in_process else {}),
-        )  # fmt: skip
-        receipts = work.run()
-        return receipts if len(receipts) > 1 else receipts[0]
-
+    run = _StageRun(
+        function=function, makes=tuple(makes), inputs=tuple(inputs), given=tuple(given), each=tuple(each),
+        whole=tuple(whole), tools=tuple(tools), optional=tuple(optional), cut=cut, cutting=tuple(cutting),
+        in_process=in_process,
+    )  # fmt: skip
     return _node(run, function, inputs, makes, ("batches", *tags), optional)
 
 
@@ -137,23 +125,74 @@ def report_node(
         for name, argument in zip(inputs, arguments, strict=True)
     }
 
-    def run(*values: Any) -> Any:
+    run = _ReportRun(
+        function=function, inputs=tuple(inputs), outputs=tuple(outputs), tools=tuple(tools), optional=tuple(optional)
+    )
+    return _node(run, function, {**typed, BATCHES: BatchOptions}, outputs, ("report",), optional)
+
+
+@dataclass(kw_only=True, eq=False)
+class _StageRun:
+    """What the node of a stage does; a class, since Kedro's ParallelRunner sends it to other processes."""
+
+    function: Callable[..., Any]
+    makes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    given: tuple[str, ...]
+    each: tuple[str, ...]
+    whole: tuple[str, ...]
+    tools: tuple[str, ...]
+    optional: tuple[str, ...]
+    cut: Callable[..., Mapping[str, Mapping[str, Any]]] | None
+    cutting: tuple[str, ...]
+    in_process: bool
+
+    def __call__(self, *values: Any) -> Any:
+        """Compute what is not done; a receipt an output."""
+        got = dict(zip(self.inputs, values, strict=True))
+        workplace: Workplace = got[BATCHES]
+        absent = {name for name in self.optional if _is_missing(got[name])}
+        cuts = None
+        if self.cut is not None:
+            arguments = {**got, BATCHES: workplace.options}
+            cuts = self.cut(*(arguments[name] for name in self.cutting))
+        work = Work(
+            function=self.function, outputs={name: workplace.outputs[name] for name in self.makes},
+            options=[got[name] for name in self.given], each=_pick(got, self.each, absent),
+            whole=_pick(got, self.whole, absent), tools=_pick(got, self.tools, absent), cut=cuts,
+            spread=workplace.options.model_copy(update=_IN_PROCESS if self.in_process else {}),
+        )  # fmt: skip
+        receipts = work.run()
+        return receipts if len(receipts) > 1 else receipts[0]
+
+
+@dataclass(kw_only=True, eq=False)
+class _ReportRun:
+    """What the node of a report does; see `_StageRun`."""
+
+    function: Callable[..., Any]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tools: tuple[str, ...]
+    optional: tuple[str, ...]
+
+    def __call__(self, *values: Any) -> Any:
+        """Draw the reports, unless those that are there were drawn from the same."""
         *given, workplace = values
         given = [
-            None if name in optional and _is_missing(value) else value
-            for name, value in zip(inputs, given, strict=True)
+            None if name in self.optional and _is_missing(value) else value
+            for name, value in zip(self.inputs, given, strict=True)
         ]
-        counted = {name: digest_of(value) for name, value in zip(inputs, given, strict=True) if name not in tools}
-        digest = combined({function.__name__: version_of(function), "inputs": counted})
-        places: list[ReportPlace] = [workplace.outputs[name] for name in outputs]
+        counted = {name: digest_of(value) for name, value in zip(self.inputs, given, strict=True)
+                   if name not in self.tools}  # fmt: skip
+        digest = combined({self.function.__name__: version_of(self.function), "inputs": counted})
+        places: list[ReportPlace] = [workplace.outputs[name] for name in self.outputs]
         if all(place.drawn_from() == digest for place in places):
-            drawn: list[Any] = [Unchanged() for _ in outputs]
+            drawn: list[Any] = [Unchanged() for _ in self.outputs]
         else:
-            made = function(*given) if len(outputs) > 1 else [function(*given)]
+            made = self.function(*given) if len(self.outputs) > 1 else [self.function(*given)]
             drawn = [Drawn(value, digest) for value in made]
         return drawn if len(drawn) > 1 else drawn[0]
-
-    return _node(run, function, {**typed, BATCHES: BatchOptions}, outputs, ("report",), optional)
 
 
 def _node(
@@ -165,13 +204,13 @@ def _node(
     optional: Sequence[str],
 ) -> Node:
     """The Kedro node: shows the stage's own source and docstring, and has Kedro check the parameter models."""
-    run = wraps(function)(run)
+    update_wrapper(run, function)
     kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
     named = {f"input_{number}": hint for number, hint in enumerate(inputs.values())}
     parameters = [inspect.Parameter(n, kind, annotation=empty if hint is None else hint) for n, hint in named.items()]
     run.__dict__["__signature__"] = inspect.Signature(parameters)
     run.__dict__["optional"] = frozenset(optional)
-    run.__annotations__ = {name: hint for name, hint in named.items() if hint is not None}
+    vars(run)["__annotations__"] = {name: hint for name, hint in named.items() if hint is not None}
     made = list(outputs) if len(outputs) > 1 else outputs[0]
     return Node(run, inputs=list(inputs), outputs=made, name=function.__name__, tags=list(tags))
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import psutil
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from biomedica_kedro.records import HOW, Options
 from biomedica_kedro.stages.folder import WHOLE, BatchFolder, Commit
@@ -37,6 +38,7 @@ class BatchOptions(Options):
         address: `tcp://...` of a running Dask scheduler; overrides `workers`.
         array_index: with `array_count`, this process treats every array_count-th batch only (array jobs).
         array_count: number of array jobs; each waits at the end of a stage for what the others do.
+        wait_for_other_run: wait when another run works on the same data; otherwise stop.
     """
 
     count: int = Field(default=8, ge=1, le=65536)
@@ -44,6 +46,7 @@ class BatchOptions(Options):
     address: Annotated[str | None, HOW] = None
     array_index: Annotated[int, HOW] = Field(default=0, ge=0)
     array_count: Annotated[int, HOW] = Field(default=1, ge=1)
+    wait_for_other_run: Annotated[bool, HOW] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Worker:
-    """Compute one batch and commit all of its outputs."""
+    """Compute one batch and commit all of its outputs; with BLAS in one thread: their number decides the last bits."""
 
     function: Callable[..., Any]
     options: Sequence[Options]
@@ -177,7 +180,9 @@ class _Worker:
     def __call__(self, batch: Batch) -> None:
         for folder in batch.outputs.values():
             folder.withdraw(batch.name)
-        batch.commit(self.function(batch, *self.options))
+        with threadpool_limits(1, user_api="blas"):
+            tables = self.function(batch, *self.options)
+        batch.commit(tables)
 
 
 def _commits(batch: Batch) -> dict[str, Commit]:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from biomedica_kedro.images.decode import as_rgb, open_image
 from biomedica_kedro.images.panel_detectors import DetectOptions, read_image
@@ -84,7 +85,8 @@ def cluster_images(batch: Batch, options: ClusterOptions) -> Tables:
     def chunks() -> Iterator[clusters.Floats]:
         return map(axes.apply, stream_vectors(embeddings, embeddings.names(), options.rows_per_chunk))
 
-    centroids = clusters.fit_centroids(chunks, axes.count, options, batch.scratch("cluster_model"))
+    with threadpool_limits(1):  # scikit-learn's OpenMP, too: the order of its sums depends on the number of threads
+        centroids = clusters.fit_centroids(chunks, axes.count, options, batch.scratch("cluster_model"))
     with batch.create_beside("cluster_model", CENTROIDS) as path:
         clusters.save_centroids(path, centroids)
     return {"cluster_model": pa.table({"cluster_id": np.arange(len(centroids), dtype=np.int32)})}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
 from biomedica_kedro.benchmark.promotion import UNTRAINED
 from biomedica_kedro.benchmark.samples import Pixels
 from biomedica_kedro.clip.checkpoints import BaseModel, create, find_checkpoint, load_base, load_model
+from biomedica_kedro.labels.pieces import in_pieces
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import sha256_of
 from biomedica_kedro.stages.identity import digest_of
@@ -104,10 +103,7 @@ class OpenClipEncoder:
         return self._vectors(self._model.encode_text, self._tokenizer(list(texts)))
 
     def _vectors(self, encode: Callable[..., Any], inputs: Any) -> Vectors:
-        import torch
-
-        with torch.inference_mode():
-            vectors = encode(inputs.to(self._device), normalize=True)
+        vectors = in_pieces(lambda piece: encode(piece, normalize=True), inputs.to(self._device))
         return np.asarray(vectors.float().cpu().numpy(), dtype=np.float32)
 
 
@@ -149,19 +145,6 @@ def _cached(handle: ModelHandle, digest: str) -> Encoder:
     if choice.source is ModelSource.UNTRAINED:
         model = _untrained(choice.weights or handle.checkpoint, choice.seed)
     return OpenClipEncoder(model, preprocess, tokenizer)
-
-
-@contextmanager
-def machine_threads() -> Iterator[None]:
-    """As many of torch's threads as the machine gives, whatever ran before: their number decides the order of sums."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _base(choice: ModelChoice) -> BaseModel:

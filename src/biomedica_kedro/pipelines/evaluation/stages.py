@@ -25,7 +25,7 @@ from biomedica_kedro.benchmark.scores import SCORE_ROWS, ScoreOptions, Subject
 from biomedica_kedro.benchmark.task import Kind, Task
 from biomedica_kedro.benchmark.training_images import TrainingImages
 from biomedica_kedro.labels.encoders import EncoderHandle
-from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, encoder_of, machine_threads
+from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, encoder_of
 from biomedica_kedro.records import to_table
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.stage import Batch, Tables, stage
@@ -56,12 +56,11 @@ def models_on_tasks(
     }
 
 
-@stage(version=1)
+@stage(version=2)
 def embed_benchmark(batch: Batch, options: EmbedOptions) -> Tables:
     """Embed a task's images and texts under a model, once."""
-    with machine_threads():
-        encoder = encoder_of(batch.inputs["model"])
-        images, anchors, rejects = embed_task(batch.inputs["task"], batch.inputs["samples"], encoder, options)
+    encoder = encoder_of(batch.inputs["model"])
+    images, anchors, rejects = embed_task(batch.inputs["task"], batch.inputs["samples"], encoder, options)
     batch.reject(rejects)
     with batch.create_beside("benchmark_embeddings", ANCHORS) as path:
         pq.write_table(anchors, path, compression="zstd", write_page_checksum=True)

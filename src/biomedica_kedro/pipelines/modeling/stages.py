@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from biomedica_kedro.clip.config import TrainOptions
+from biomedica_kedro.clip.left_out import left_out
 from biomedica_kedro.clip.selection import SelectionOptions, sampled_captions, select_samples
 from biomedica_kedro.clip.token_lengths import measure_tokens
 from biomedica_kedro.stages.place import local
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 
 
-@stage(version=1)
+@stage(version=2)
 def select_training_samples(batch: Batch, options: SelectionOptions) -> Tables:
     """Choose and weigh the samples of the training and validation splits by the recipe in use.
 
@@ -19,6 +20,8 @@ def select_training_samples(batch: Batch, options: SelectionOptions) -> Tables:
     """
     metadata = batch.inputs["dataset_metadata"].table()
     manifest, counts = select_samples(metadata, options)
+    batch.expect(metadata.num_rows)
+    batch.reject(left_out(metadata, manifest, options, batch.stage))
     captions = sampled_captions(metadata, manifest, options.captions_measured)
     tokens = measure_tokens(captions, options.context_lengths)
     return {"training_manifest": manifest, "training_counts": counts, "caption_tokens": tokens}

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from biomedica_kedro.records import DATASET_METADATA, DataError, RejectReason, to_table
-from biomedica_kedro.shards.audit import SHARD_AUDIT, audit_shard
+from biomedica_kedro.shards.audit import SHARD_AUDIT, AuditError, audit_shard, damage_of
 from biomedica_kedro.shards.embedded import SUFFIX as PARQUET
 from biomedica_kedro.shards.embedded import EmbeddedWriter
 from biomedica_kedro.shards.export import ExportOptions, SampleSources, write_shard
@@ -80,7 +80,7 @@ def assign_shards(batch: Batch, options: ShardOptions) -> Tables:
     return {"shard_assignments": assignments, "withdrawn_samples": withdrawn}
 
 
-@stage(version=2)
+@stage(version=3)
 def write_shards(batch: Batch, options: ExportOptions) -> Tables:
     """Copy images, captions and records into shards, and into Parquet if wanted, and index them in the same pass."""
     members = batch.inputs["members"].rows()
@@ -96,7 +96,7 @@ def write_shards(batch: Batch, options: ExportOptions) -> Tables:
     return {"shard_index": index, "shard_contents": contents}
 
 
-@stage(version=2)
+@stage(version=3)
 def list_samples(batch: Batch) -> Tables:
     """List every published sample with its place; what was withdrawn since its shard was written is left out."""
     contents = batch.table("shard_contents", DATASET_METADATA.names)
@@ -104,10 +104,12 @@ def list_samples(batch: Batch) -> Tables:
     return {"dataset_metadata": contents.filter(pc.invert(gone)).replace_schema_metadata(None)}
 
 
-@stage(version=2)
+@stage(version=3)
 def audit_shards(batch: Batch, options: SampleOptions) -> Tables:
-    """Read every shard back and compare it with its index."""
+    """Read every shard back and compare it with its index; one that is damaged stops the run."""
     path = batch.inputs["dataset_shards"].file(batch.name, SUFFIX)
     (entry,) = batch.table("shard_index").to_pylist()
     row = audit_shard(path, entry, batch.table("shard_contents").to_pylist(), options.profile)
+    if row["problems"]:  # it is not committed: once the shard is whole again, it is read again
+        raise AuditError(damage_of(row, path))
     return {"shard_audit": to_table([row], SHARD_AUDIT)}

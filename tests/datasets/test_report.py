@@ -1,0 +1,48 @@
+"""A report exists when it is whole, and says what it was drawn from."""
+
+from __future__ import annotations
+
+import pytest
+
+from biomedica_kedro.datasets.report import ReportDataset
+from biomedica_kedro.stages.node import Drawn
+
+
+@pytest.fixture
+def report(tmp_path):
+    return ReportDataset(filepath=str(tmp_path / "table.json"), dataset="json.JSONDataset")
+
+
+def test_file_that_a_kill_left_empty_is_not_there(report, tmp_path):
+    (tmp_path / "table.json").touch()
+    assert not report.exists()
+    assert report.drawn_from() is None
+
+
+def test_kill_while_a_report_is_drawn_again_leaves_none(report, tmp_path, monkeypatch):
+    report.save(Drawn({"n": 1}, "first"))
+    assert report.exists()
+
+    def is_killed(value):
+        (tmp_path / "table.json").write_bytes(b"")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report._inner, "save", is_killed)
+    with pytest.raises(KeyboardInterrupt):
+        report.save(Drawn({"n": 2}, "second"))
+    assert (tmp_path / "table.json").stat().st_size == 0  # it happened
+    assert not report.exists()
+
+
+@pytest.mark.parametrize("record", [b"", b"{}", b"null", b'{"inputs'])
+def test_damaged_record_is_as_good_as_none(report, tmp_path, record):
+    report.save(Drawn({"n": 1}, "first"))
+    (tmp_path / ".table.json.inputs.json").write_bytes(record)
+    assert report.drawn_from() is None
+    assert not report.exists()
+
+
+def test_file_that_was_emptied_afterwards_is_not_there(report, tmp_path):
+    report.save(Drawn({"n": 1}, "first"))
+    (tmp_path / "table.json").write_bytes(b"")
+    assert not report.exists()

@@ -1,0 +1,76 @@
+"""Two runs at once on the same data: the second is told who runs, and stops or waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from biomedica_kedro.hooks.one_run import BusyError, OneRunHooks
+from biomedica_kedro.stages.run import BatchOptions
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """Begin a run of a project in tmp_path; what is given are batch options."""
+
+    def begin_run(data_root="data", **options):
+        hooks = OneRunHooks()
+        loader = {"globals": {"data_root": data_root}}
+        hooks.after_context_created(SimpleNamespace(config_loader=loader, project_path=tmp_path))
+        hooks.before_pipeline_run(SimpleNamespace(load=lambda name: BatchOptions(**options)))
+        return hooks
+
+    return begin_run
+
+
+def test_second_run_says_who_runs_and_since_when(begin):
+    first = begin()
+    with pytest.raises(BusyError, match=r"process \d+ on \S+ works on this data since \d{4}-.*wait_for_other_run=true"):
+        begin()
+    first.after_pipeline_run()
+    begin().on_pipeline_error()
+    begin().after_pipeline_run()
+
+
+def test_second_run_waits_when_it_is_told_to(begin, caplog):
+    first, began = begin(), []
+
+    def second():
+        hooks = begin(wait_for_other_run=True)
+        began.append(time.monotonic())
+        hooks.after_pipeline_run()
+
+    waiting = threading.Thread(target=second)
+    waiting.start()
+    time.sleep(0.5)
+    assert not began
+    ended = time.monotonic()
+    first.after_pipeline_run()
+    waiting.join(10)
+    assert began[0] >= ended
+    assert "waiting: process" in caplog.text
+
+
+def test_array_jobs_run_beside_each_other_but_not_twice(begin):
+    jobs = [begin(array_index=index, array_count=3) for index in range(3)]
+    with pytest.raises(BusyError):
+        begin(array_index=1, array_count=3)
+    for job in jobs:
+        job.after_pipeline_run()
+
+
+def test_runs_on_other_data_go_on(begin, tmp_path):
+    first, second = begin("data"), begin("elsewhere")
+    first.after_pipeline_run()
+    second.after_pipeline_run()
+
+
+def test_record_of_a_killed_run_stops_nobody(begin, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/.run.json").write_text('{"process": 1}')
+    (tmp_path / "data/.run.lock").touch()
+    begin().after_pipeline_run()
+    assert not (tmp_path / "data/.run.json").exists()
