@@ -79,7 +79,7 @@ def test_mlflow_lists_the_benchmark_with_a_metric_per_task(mlflow, browser):
 
 def test_leaderboard_shows_and_sorts_every_score(finished, browser):
     project, _ = finished
-    browser.get((project.path / "data/08_reporting/leaderboard.html").as_uri())
+    browser.get((project.path / "data/08_reporting/benchmark/leaderboard.html").as_uri())
     assert set(column(browser, "model")) == {"biomedica-clip", "untrained"}
     assert set(column(browser, "samples")) == {"synthetic"}
     heading = next(th for th in browser.find_elements(By.CSS_SELECTOR, "#scores th") if th.text == "score")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from biomedica_kedro.benchmark.activation import ready_tasks
 from biomedica_kedro.benchmark.tables import ALL_TASKS, MACRO_DOMAIN
 from biomedica_kedro.benchmark.task import Task
 
@@ -20,6 +21,24 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
+
+
+def task_cards(
+    tasks: Mapping[str, Task], active: pd.DataFrame, table: pd.DataFrame, recalls: pd.DataFrame
+) -> dict[str, str]:
+    """A card of each measured task, and an index of them under "README".
+
+    Args:
+        tasks: the registry.
+        active: of `activation.active_tasks`.
+        table: of `tables.benchmark_table`.
+        recalls: of `tables.recall_by_class`.
+    """
+    facts = active.set_index("task", drop=False).to_dict("index")
+    cards = {name: task_card(tasks[name], facts[name], table, recalls) for name in ready_tasks(active)}
+    links = [f"- [{tasks[name].title}]({name}.md)" for name in cards]
+    index = [f"# Task cards\n\n{len(cards)} of {len(facts)} tasks were measured.\n", *links]
+    return {"README": "\n".join(index), **cards}
 
 
 def task_card(task: Task, active: Row, table: pd.DataFrame, recalls: pd.DataFrame) -> str:

@@ -18,7 +18,7 @@ from biomedica_kedro.benchmark import metrics
 from biomedica_kedro.benchmark.answers import Answers, answer, mean_of, predictions_of
 from biomedica_kedro.benchmark.bootstrap import Interval, interval_of, interval_over_rows, resample_counts
 from biomedica_kedro.benchmark.closed_questions import score_questions
-from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
+from biomedica_kedro.benchmark.embeddings import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats, Integers
 from biomedica_kedro.benchmark.multilabel import score_multilabel
 from biomedica_kedro.benchmark.prompts import ENSEMBLE, option_embeddings, prompt_sets

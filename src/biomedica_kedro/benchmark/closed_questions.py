@@ -17,7 +17,7 @@ import numpy.typing as npt
 from biomedica_kedro.benchmark import metrics
 from biomedica_kedro.benchmark.answers import Answers, choose, mean_of, predictions_of
 from biomedica_kedro.benchmark.bootstrap import Interval
-from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
+from biomedica_kedro.benchmark.embeddings import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats
 from biomedica_kedro.benchmark.samples import CAPTIONS, Question
 from biomedica_kedro.benchmark.scores import Protocol, ScoreOptions, Subject, exact

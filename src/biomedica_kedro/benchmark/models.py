@@ -183,15 +183,15 @@ def hub_file(weights: str) -> tuple[str, str] | None:
     return (found["repository"], found["file"]) if found else None
 
 
-def batch_name(model_id: str, task_id: str) -> str:
-    """Name of the batch that holds a model's embeddings of a task."""
-    return f"{model_id}{SEPARATOR}{task_id}"
+def batch_name(model_id: str, name: str) -> str:
+    """Name of the batch of a model on a task, or on the images of several."""
+    return f"{model_id}{SEPARATOR}{name}"
 
 
-def model_and_task(batch: str) -> tuple[str, str]:
+def model_and_images(batch: str) -> tuple[str, str]:
     """The reverse of `batch_name`."""
-    model_id, _, task_id = batch.rpartition(SEPARATOR)
-    return model_id, task_id
+    model_id, _, name = batch.rpartition(SEPARATOR)
+    return model_id, name
 
 
 def _paper_name(name: str) -> str:

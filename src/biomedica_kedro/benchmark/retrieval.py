@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from biomedica_kedro.benchmark.bootstrap import Interval, mean_interval
-from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
+from biomedica_kedro.benchmark.embeddings import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats, Integers
 from biomedica_kedro.benchmark.scores import TIE_TOLERANCE, Protocol, Subject, exact
 from biomedica_kedro.records import Options

@@ -53,6 +53,27 @@ class ModelHandle:
             return self.digest()
         return sha256_of(find_checkpoint(self.choice.weights or self.checkpoint)[0])
 
+    def facts(self) -> dict[str, str]:
+        """What tells the model apart at a glance: where it comes from, its weights, and how they were trained."""
+        choice = self.choice
+        facts = {"model": choice.id, "model.source": str(choice.source), "model.weights": choice.weights or "own"}
+        if choice.source in (ModelSource.OPEN_CLIP, ModelSource.DESCRIPTORS):
+            return facts | {"model.architecture": choice.architecture or "hand-made features"}
+        weights, config = find_checkpoint(choice.weights or self.checkpoint)
+        made = config.get("provenance", {})
+        facts["model.architecture"] = str(made.get("architecture", "stated in the configuration"))
+        if choice.source is ModelSource.UNTRAINED:
+            return facts | {"model.weights": f"random, seed {choice.seed}"}
+        options = made.get("options", {})
+        recipe = {
+            "base": made.get("base_weights") or "random", "steps": options.get("steps"),
+            "batch_size": options.get("batch_size"),
+            "learning_rate": options.get("optimizer", {}).get("learning_rate"),
+            "n_training_samples": made.get("n_training_samples"),
+        }  # fmt: skip
+        facts["model.weights_sha256"] = sha256_of(weights)[:12]
+        return facts | {f"recipe.{name}": str(value) for name, value in recipe.items() if value is not None}
+
 
 class OpenClipEncoder:
     """An open_clip model as the benchmark sees it."""
