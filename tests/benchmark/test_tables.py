@@ -74,7 +74,8 @@ def test_only_the_chosen_prompt_set_is_shown(tasks: dict[str, Task]) -> None:
 
 def test_recall_by_class_keeps_the_class_name(tasks: dict[str, Task]) -> None:
     scores = _scores({"a": 0.5}, tasks).assign(metric="recall", detail="red")
-    assert recall_by_class(scores, "card")["class"].tolist() == ["red"]
+    table = benchmark_table(_scores({"a": 0.5}, tasks), tasks, "card")
+    assert recall_by_class(scores, table)["class"].tolist() == ["red"]
 
 
 def test_accuracy_without_copies_stands_beside_the_score(tasks: dict[str, Task]) -> None:
@@ -134,11 +135,13 @@ def test_published_scores_stand_beside_measured_ones_with_their_protocol(tasks: 
     page = leaderboard_page(
         table,
         {
-            "averages": domain_averages(table, tasks), "recalls": recall_by_class(scores, "card"),
+            "averages": domain_averages(table, tasks), "recalls": recall_by_class(scores, table),
             "probes": probe_table(scores), "comparison": pd.DataFrame(), "published": PUBLISHED,
             "active": pd.DataFrame(columns=["task", "domain", "access", "license", "url", "status"]),
         },
+        {"BiomedCLIP": "no network"},
     )  # fmt: skip
+    assert "<td>BiomedCLIP</td><td>no network</td>" in page
     assert page.count("captions of each row in the paper&#x27;s evaluation set") == 2
 
 

@@ -144,7 +144,7 @@ def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callab
     comparison = made["model_comparison"]
     assert comparison.loc[comparison["task"] == "embedded_figure_type", "difference"].tolist() == [0.0]
     table = made["benchmark_table"].set_index(["task", "model_id"])["value"]
-    ended_with = made["benchmark_summary"]["synthetic embedded_figure_type accuracy"]
+    ended_with = made["benchmark_summary"]["scores"]["synthetic embedded_figure_type accuracy"]
     assert ended_with == {model: table["embedded_figure_type", model] for model in ("control", "trained")}
     for name, kind in (("confusion_matrices", "Confusion"), ("reliability_curves", "Reliability")):
         assert made[name].axes and made[name].get_suptitle() == f"{kind} of trained"

@@ -37,8 +37,8 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
         prompt_set: the set whose zero-shot scores are shown.
     Returns:
         Columns model_id, task, title, domain, metric, value, ci_low, ci_high, n, chance, samples (real | synthetic),
-        protocol, by_wording (accuracy of each wording of a row's question, and of other ways of asking), counts_for,
-        wording, note; sorted by domain, task, model.
+        protocol, prompt_set, by_wording (accuracy of each wording of a row's question, and of other ways of asking),
+        counts_for, wording, note; sorted by domain, task, model.
     """
     known = scores[scores["task"].isin(list(tasks))]
     is_asked = (known["protocol"] == Protocol.ZERO_SHOT.value) & (known["prompt_set"] == "")
@@ -60,7 +60,7 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
     table["note"] = of_task({name: _note(task) for name, task in tasks.items()})
     columns = [
         "model_id", "task", "title", "domain", "metric", "value", "ci_low", "ci_high", "n", "chance", "samples",
-        "protocol", "by_wording", "counts_for", "wording", "note", "dataset_digest",
+        "protocol", "prompt_set", "by_wording", "counts_for", "wording", "note", "dataset_digest",
     ]  # fmt: skip
     return table[columns].sort_values(["domain", "task", "model_id"], ignore_index=True)
 
@@ -157,12 +157,12 @@ def domain_averages(table: pd.DataFrame, tasks: Mapping[str, Task], suite: str =
     return pd.DataFrame(rows, columns=columns)
 
 
-def recall_by_class(scores: pd.DataFrame, prompt_set: str) -> pd.DataFrame:
-    """Recall of every class under the shown prompt set, with intervals; the median class is each task's summary."""
+def recall_by_class(scores: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Recall of every class, with intervals, under the prompt set that the table shows of each task."""
     shown = scores[
         (scores["metric"] == "recall")
         & (scores["protocol"] == Protocol.ZERO_SHOT.value)
-        & (scores["prompt_set"] == prompt_set)
+        & (scores["prompt_set"] == scores["task"].map(dict(zip(table["task"], table["prompt_set"], strict=True))))
     ]
     columns = ["model_id", "task", "detail", "value", "ci_low", "ci_high", "n", "synthetic"]
     return shown[columns].rename(columns={"detail": "class"}).reset_index(drop=True)

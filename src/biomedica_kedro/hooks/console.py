@@ -84,7 +84,10 @@ class ConsoleHooks:
         if counts:
             table.add_row("data", "\n".join(counts))
         if any(entry.node == _SCORING for entry in entries):
-            table.add_row("score", _scores(catalog.load(_SUMMARY)))
+            summary = catalog.load(_SUMMARY)
+            table.add_row("score", _scores(summary["scores"]))
+            for model, reason in summary["left_out"].items():
+                table.add_row("left out", f"{model}: {reason}")
         server = f"http://127.0.0.1:{self._mlflow_port}/#/experiments"
         table.add_row("models", f"make mlflow   {server}/2/runs")
         table.add_row("scores", f"make mlflow   {server}/3/runs")
@@ -120,12 +123,12 @@ def _told(entries: Sequence[Entry]) -> str:
     return f"{n_computed} stages and reports computed" + (f", {n_same} up to date" if n_same else "")
 
 
-def _scores(summary: Mapping[str, Mapping[str, float]]) -> Table:
+def _scores(numbers: Mapping[str, Mapping[str, float]]) -> Table:
     """The numbers of the leaderboard, every model a column."""
-    models = list(dict.fromkeys(model for values in summary.values() for model in values))
+    models = list(dict.fromkeys(model for values in numbers.values() for model in values))
     table = Table.grid(padding=(0, 2))
     table.add_row(*models, "")
-    for name, values in summary.items():
+    for name, values in numbers.items():
         cells = [f"{values[model]:.3f}" if model in values else "–" for model in models]
         table.add_row(*cells, _words(name))
     return table

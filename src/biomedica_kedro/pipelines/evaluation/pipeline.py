@@ -23,13 +23,19 @@ def _measures() -> list[Node]:
             inputs=["benchmark_tasks", "benchmark_samples", "params:evaluation.list_active_tasks"],
             outputs=["active_tasks"],
         ),
-        batch_node(stages.embed_benchmark, cut=stages.models_on_images, makes=["benchmark_embeddings"], tags=["gpu"]),
+        batch_node(
+            stages.embed_benchmark,
+            cut=stages.models_on_images,
+            optional=["clip_checkpoint"],
+            makes=["benchmark_embeddings"],
+            tags=["gpu"],
+        ),
         batch_node(stages.score_benchmark, cut=stages.models_on_tasks, makes=["benchmark_scores", "predictions"]),
         batch_node(
             stages.check_contamination,
             cut=stages.tasks_to_check,
             whole=["dataset_metadata", "dataset_shards"],
-            optional=["dataset_metadata", "dataset_shards"],
+            optional=["dataset_metadata", "dataset_shards", "image_embeddings"],
             makes=["contamination"],
         ),
     ]
@@ -40,7 +46,11 @@ def _reports() -> list[Node]:
     return [
         report_node(
             reports.compare_models,
-            inputs=["benchmark_scores", "predictions", "contamination", "benchmark_tasks", _MODELS, _SCORING],
+            inputs=[
+                "benchmark_scores", "predictions", "contamination", "benchmark_tasks", "clip_checkpoint", _MODELS,
+                _SCORING,
+            ],
+            optional=["clip_checkpoint"],
             outputs=[
                 "benchmark_table", "domain_averages", "model_comparison", "benchmark_summary", "confusion_matrices",
                 "reliability_curves",
@@ -49,8 +59,8 @@ def _reports() -> list[Node]:
         report_node(
             reports.draw_leaderboard,
             inputs=[
-                "benchmark_scores", "benchmark_table", "domain_averages", "model_comparison", "active_tasks",
-                "published_scores", "benchmark_tasks", _SCORING,
+                "benchmark_scores", "benchmark_table", "domain_averages", "model_comparison", "benchmark_summary",
+                "active_tasks", "published_scores", "benchmark_tasks",
             ],
             outputs=["leaderboard", "benchmark_pages"],
         ),

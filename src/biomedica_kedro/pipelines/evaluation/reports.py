@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -19,7 +19,7 @@ from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import SCORE_ROWS
 from biomedica_kedro.benchmark.scoring import ScoringOptions
 from biomedica_kedro.benchmark.task import Task
-from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle
+from biomedica_kedro.pipelines.evaluation.encoders import find_models
 from biomedica_kedro.stages import BatchFolder, IncompleteError
 from biomedica_kedro.stages.stage import stage
 
@@ -46,13 +46,14 @@ def compare_models(
     predictions: BatchFolder,
     contamination: BatchFolder,
     benchmark_tasks: Mapping[str, Task],
+    clip_checkpoint: BatchFolder | None,
     models: Models,
     options: ScoringOptions,
-) -> tuple[DataFrame, DataFrame, DataFrame, dict[str, dict[str, float]], Picture, Picture]:
+) -> tuple[DataFrame, DataFrame, DataFrame, dict[str, Any], Picture, Picture]:
     """Put the models beside each other: headline scores, averages, paired differences, and where the leading one errs.
 
-    benchmark_summary holds the few numbers the run ends with, those of the tables. confusion_matrices and
-    reliability_curves are of the leading model.
+    benchmark_summary holds the few numbers the run ends with, those of the tables, and why models are missing.
+    confusion_matrices and reliability_curves are of the leading model.
     """
     from biomedica_kedro.benchmark.plots import confusion_figure, reliability_figure
 
@@ -65,10 +66,13 @@ def compare_models(
     kinds = dict(zip(table["task"], table["samples"], strict=True))
     differences = comparison.compare_predictions(shown, kinds, seed=options.zero_shot.seed)
     leading = models.leading.id
+    summary = {
+        "scores": tables.summary(table, averages, benchmark_tasks),
+        "left_out": find_models(models, clip_checkpoint or _NO_CHECKPOINT)[1],
+    }
     drawn = (shown[shown["model_id"] == leading], benchmark_tasks, kinds, leading)
     return (
-        table, averages, differences, tables.summary(table, averages, benchmark_tasks),
-        confusion_figure(*drawn), reliability_figure(*drawn),
+        table, averages, differences, summary, confusion_figure(*drawn), reliability_figure(*drawn),
     )  # fmt: skip
 
 
@@ -78,23 +82,24 @@ def draw_leaderboard(
     benchmark_table: DataFrame,
     domain_averages: DataFrame,
     model_comparison: DataFrame,
+    benchmark_summary: Mapping[str, Any],
     active_tasks: DataFrame,
     published_scores: DataFrame,
     benchmark_tasks: Mapping[str, Task],
-    options: ScoringOptions,
 ) -> tuple[Figure, dict[str, str]]:
     """Draw the leaderboard as a figure and as a page, and write a card a task and the scores for a paper or README."""
     from biomedica_kedro.benchmark.cards import scores_latex, scores_markdown, task_cards
     from biomedica_kedro.benchmark.leaderboard import leaderboard_figure, leaderboard_page
 
     scores = _frame(benchmark_scores, SCORE_ROWS)
-    recalls = tables.recall_by_class(scores, options.zero_shot.prompt_set)
+    recalls = tables.recall_by_class(scores, benchmark_table)
     page = leaderboard_page(
         benchmark_table,
         {
             "averages": domain_averages, "recalls": recalls, "probes": tables.probe_table(scores),
             "comparison": model_comparison, "active": active_tasks, "published": published_scores,
         },
+        benchmark_summary["left_out"],
     )  # fmt: skip
     cards = task_cards(benchmark_tasks, active_tasks, benchmark_table, recalls)
     pages = {
@@ -121,7 +126,7 @@ def publish_benchmark(
     checkpoint = clip_checkpoint or _NO_CHECKPOINT
     return benchmark_runs(
         _frame(benchmark_scores, SCORE_ROWS), benchmark_table, active_tasks, benchmark_tasks,
-        described={choice.id: ModelHandle(choice, checkpoint).facts() for choice in models.choices},
+        described={model_id: handle.facts() for model_id, handle in find_models(models, checkpoint)[0].items()},
         prompt_set=options.zero_shot.prompt_set,
         artifacts={name: load().encode() for name, load in benchmark_pages.items()},
     )  # fmt: skip
@@ -133,7 +138,7 @@ def promote_champion(
 ) -> PromotionCandidate:
     """Say whom the leading model beats on the same samples."""
     checkpoint = clip_checkpoint or _NO_CHECKPOINT
-    weights = {choice.id: ModelHandle(choice, checkpoint).weights() for choice in models.choices}
+    weights = {model_id: handle.weights() for model_id, handle in find_models(models, checkpoint)[0].items()}
     return promotion_candidate(model_comparison, weights, model_id=models.leading.id)
 
 

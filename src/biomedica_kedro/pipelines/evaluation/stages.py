@@ -6,6 +6,7 @@ nothing to check for copies.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,13 +25,15 @@ from biomedica_kedro.benchmark.scoring import ScoringOptions, score_task
 from biomedica_kedro.benchmark.task import Task
 from biomedica_kedro.benchmark.training_images import TrainingImages
 from biomedica_kedro.labels.encoders import EncoderHandle
-from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, encoder_of, machine_threads
+from biomedica_kedro.pipelines.evaluation.encoders import encoder_of, find_models, machine_threads
 from biomedica_kedro.records import to_table
 from biomedica_kedro.stages import BatchFolder, map_items
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 Cut = dict[str, dict[str, Any]]
 
@@ -48,9 +51,12 @@ def models_on_images(
         found = {task: benchmark_samples.find(task) for task in tasks}
         shared = next(iter(found.values())).image_set  # type: ignore[union-attr]
         asked[images] = {"tasks": {task: benchmark_tasks[task] for task in tasks}, "samples": found, "images": shared}
+    found, left_out = find_models(models, clip_checkpoint)
+    for model_id, reason in left_out.items():
+        logger.warning("%s is left out: %s", model_id, reason)
     return {
-        batch_name(choice.id, images): {"model": ModelHandle(choice, clip_checkpoint), **inputs}
-        for choice in models.choices
+        batch_name(model_id, images): {"model": handle, **inputs}
+        for model_id, handle in found.items()
         for images, inputs in asked.items()
     }
 
