@@ -12,7 +12,7 @@ from biomedica_kedro.benchmark.models import (
     ModelSource,
     batch_name,
     hub_file,
-    model_and_task,
+    model_and_images,
     parse_model,
 )
 
@@ -108,9 +108,9 @@ def test_file_on_the_hub_is_a_repository_and_a_path() -> None:
     assert hub_file("laion2b") is None
 
 
-def test_batches_keep_model_and_task_apart() -> None:
+def test_batches_keep_model_and_images_apart() -> None:
     for name in PAPER_MODELS:
-        assert model_and_task(batch_name(parse_model(name).id, "ubench_stain")) == (
+        assert model_and_images(batch_name(parse_model(name).id, "ubench_stain")) == (
             parse_model(name).id,
             "ubench_stain",
         )

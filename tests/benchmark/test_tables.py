@@ -9,8 +9,10 @@ from biomedica_kedro.benchmark.tables import (
     benchmark_table,
     beside_published,
     domain_averages,
+    lengths_table,
     probe_table,
     recall_by_class,
+    robustness_table,
     without_copies,
 )
 from biomedica_kedro.benchmark.task import Kind, Task
@@ -136,7 +138,8 @@ def test_published_scores_stand_beside_measured_ones_with_their_protocol(tasks: 
         table,
         {
             "averages": domain_averages(table, tasks), "recalls": recall_by_class(scores, table),
-            "probes": probe_table(scores), "comparison": pd.DataFrame(), "published": PUBLISHED,
+            "probes": probe_table(scores), "robustness": robustness_table(scores), "lengths": lengths_table(scores),
+            "comparison": pd.DataFrame(), "published": PUBLISHED,
             "active": pd.DataFrame(columns=["task", "domain", "access", "license", "url", "status"]),
         },
         {"BiomedCLIP": "no network"},

@@ -14,13 +14,15 @@ from biomedica_kedro.benchmark.contamination import ContaminationOptions
 from biomedica_kedro.benchmark.encode import EmbedOptions
 from biomedica_kedro.benchmark.models import Models
 from biomedica_kedro.benchmark.prepare import prepare_together
+from biomedica_kedro.benchmark.robustness import RobustnessOptions
 from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scoring import ScoringOptions
 from biomedica_kedro.benchmark.task import Task, load_tasks
+from biomedica_kedro.clip.sources import ModelError
 from biomedica_kedro.datasets.benchmark import PublishedScoresDataset
 from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
 from biomedica_kedro.pipelines.evaluation import stages
-from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, machine_threads
+from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, find_models, machine_threads
 from biomedica_kedro.stages import BatchFolder
 from tests.benchmark.samples_factory import ColorEncoder, class_rows, write_samples
 from tests.benchmark.test_encode import CountingEncoder
@@ -239,6 +241,37 @@ def test_models_are_checked_by_their_parameter_model() -> None:
         Models.model_validate([{"id": "a", "source": "checkpoint"}, {"id": "a", "source": "untrained"}])
     with pytest.raises(ValidationError, match="did you mean 'source'"):
         Models.model_validate([{"id": "a", "sources": "checkpoint"}])
+
+
+def test_corrupted_images_of_the_tasks_asked_for_are_scored(
+    given: dict[str, Any], run_node: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "encoder_of", lambda handle: ColorEncoder())
+    options = OPTIONS | {
+        "models": Models.model_validate([{"id": "trained", "source": "checkpoint"}]),
+        "robustness": RobustnessOptions(tasks=("embedded_panel_type",), samples=4),
+    }
+    made = given | run_node("list_active_tasks", **given)
+    for name in ("embed_benchmark", "score_benchmark"):
+        made |= run_node(name, options=options, **made)
+    drops = made["benchmark_scores"].to_pandas().query("protocol == 'robustness' and metric == 'relative_drop'")
+    assert set(drops["task"]) == {"embedded_panel_type"}
+    assert set(drops["n"]) == {4}
+
+
+def test_optional_model_that_cannot_be_had_is_told_and_the_rest_runs(
+    evaluate: Callable, run_node: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    absent = {"model": "ViT-B-32=hf://nobody/nothing/none.pt", "id": "absent"}
+    monkeypatch.setitem(OPTIONS, "models", Models.model_validate(["checkpoint", {**absent, "optional": True}]))
+    made, built = evaluate()
+    assert len(set(built)) == 1
+    made |= run_node("compare_models", options=OPTIONS, **made)
+    assert "hf://nobody/nothing/none.pt" in made["benchmark_summary"]["left_out"]["absent"]
+    assert "absent" not in set(made["benchmark_table"]["model_id"])
+    with pytest.raises(ModelError, match="neither fetched nor found"):
+        find_models(Models.model_validate([absent]), made["clip_checkpoint"])
 
 
 def test_number_of_threads_does_not_leak_into_the_encoder() -> None:

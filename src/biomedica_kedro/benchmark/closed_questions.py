@@ -65,6 +65,17 @@ def score_questions(
     return rows, predictions
 
 
+def share_correct(embedded: TaskEmbeddings) -> Floats:
+    """Share of its wordings, as captions, that each row answers rightly, N.
+
+    Args:
+        embedded: rows of which each is asked in captions.
+    """
+    wordings = sorted({each.wording for row in embedded.questions for each in row if each.protocol == CAPTIONS})
+    asked = {wording: _ask(embedded, CAPTIONS, wording) for wording in wordings}
+    return _share_right(asked, lambda one: one.answers.correct)
+
+
 def _protocol_scores(
     embedded: TaskEmbeddings, wordings: Mapping[int, _Asked], name: str, subject: Subject, options: ScoreOptions
 ) -> Iterator[dict[str, object]]:

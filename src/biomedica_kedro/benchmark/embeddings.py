@@ -22,7 +22,7 @@ from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.folder import read_parquet
 from biomedica_kedro.stages.identity import combined
 
-VECTORS, ANCHORS = "vectors.parquet", "anchors.parquet"
+VECTORS, ANCHORS, CORRUPTED = "vectors.parquet", "anchors.parquet", "corrupted.parquet"
 _VERSION = 3  # raised by a person when the arrays read from the same tables are others
 
 Vectors = npt.NDArray[np.float32]
@@ -137,6 +137,11 @@ class CachedEmbeddings:
     def read(self) -> TaskEmbeddings:
         """The arrays; the tables of the last batch are kept, since tasks that share images follow each other."""
         return _tables_of(self.folder, self.batch, self.folder.digest(self.batch)).of(self.task_id)
+
+    def corrupted(self) -> pa.Table | None:
+        """The task's images under corruptions, see `robustness.embed_corrupted`; None where that was not asked for."""
+        path = self.folder.beside(self.batch, f"{self.task_id}-{CORRUPTED}")
+        return read_parquet(path) if path.is_file() else None
 
 
 def rows_table(task_id: str, samples: Sequence[Sample], images: Sequence[str]) -> pa.Table:

@@ -146,11 +146,31 @@ def embed_tasks(
     """
     first = next(iter(asked.values()))[1]
     images = embed_images(first.images(options.batch_size), encoder, options, map_images)
+    answers = {task_id: (task, samples.answers()) for task_id, (task, samples) in asked.items()}
+    return embed_answers(answers, images, encoder, options, map_rows)
+
+
+def embed_answers(
+    asked: Mapping[str, tuple[Task, Iterable[Sequence[Row]]]],
+    images: ImageVectors,
+    encoder: Encoder,
+    options: EmbedOptions,
+    map_rows: RowMapper,
+) -> Embedded:
+    """The rest of `embed_tasks`, once the images are embedded: rows and texts.
+
+    Args:
+        asked: by task: its rows, some at a time.
+        images: their images.
+        encoder: the model.
+        options: see `EmbedOptions`.
+        map_rows: see `embed_tasks`.
+    """
     tables: list[pa.Table] = []
     texts: set[str] = set()
-    for task_id, (task, samples) in asked.items():
+    for task_id, (task, chunks) in asked.items():
         take = _RowTaker(task, images)
-        rows = (row for chunk in samples.answers() for row in chunk)
+        rows = (row for chunk in chunks for row in chunk)
         kept = map_rows(take, rows, source=lambda row, task_id=task_id: f"{task_id}/{row['sample_id']}")  # type: ignore[misc]
         texts |= {*texts_of(prompt_sets(task)), *_texts_of_samples(kept)}
         tables.append(rows_table(task_id, kept, take.images))

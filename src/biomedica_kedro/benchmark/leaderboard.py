@@ -63,7 +63,8 @@ def leaderboard_page(table: pd.DataFrame, others: Mapping[str, pd.DataFrame], le
     Args:
         table: of `tables.benchmark_table`.
         others: "averages" of `tables.domain_averages`, "recalls" of `tables.recall_by_class`, "probes" of
-            `tables.probe_table`, "comparison" of `comparison.compare_predictions`, "active" of
+            `tables.probe_table`, "robustness" and "lengths" of
+            `tables.robustness_table` and `tables.lengths_table`, "comparison" of `comparison.compare_predictions`, "active" of
             `activation.active_tasks`, and "published" scores from the literature, with their source and known errors.
         left_out: of each model that could not be had, the reason.
     """
@@ -76,6 +77,10 @@ def leaderboard_page(table: pd.DataFrame, others: Mapping[str, pd.DataFrame], le
         ("Profile by domain", "Mean accuracy of each domain.", _radar(others["averages"])),
         ("Recall by class", "Zero-shot, by the prompts shown above.", _plain(wide.reset_index())),
         ("Probes", "Fitted on labels: folds never share a patient, slide or article.", _plain(others["probes"])),
+        ("Robustness", "Share of the accuracy that corruptions cost, over five severities, on the same images.",
+         _plain(others["robustness"])),
+        ("Retrieval by length of captions", "Right at the first rank among all candidates, by words of the caption.",
+         _plain(others["lengths"])),
         ("Paired comparisons", "Difference in accuracy on the same samples; p corrected by Holm.",
          _plain(others["comparison"])),
         ("Models that could not be had", "They are left out.", _pairs(left_out)),

@@ -148,7 +148,10 @@ def _metrics(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
     for row in rows.to_dict("records"):
         metric, task, value = str(row["metric"]), str(row["task"]), float(row["value"])
         if row["protocol"] == Protocol.RETRIEVAL.value:
-            yield f"ret/{task}/{metric}", value
+            length = f"/{_NOT_IN_KEY.sub('_', str(row['detail']))} words" if row["detail"] else ""
+            yield f"ret/{task}/{metric}{length}", value
+        elif row["protocol"] == Protocol.ROBUSTNESS.value and metric == "relative_drop":
+            yield f"rob/{task}/{row['detail']}/drop", value
         elif row["protocol"] in _PREFIX and metric in _SHORT:
             key = f"{_PREFIX[str(row['protocol'])]}/{row['domain']}/{task}/{_SHORT[metric]}"
             yield key, value
@@ -184,7 +187,8 @@ def _contamination(active: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[
 
 
 def _task_metrics(rows: pd.DataFrame, position: Mapping[str, int]) -> Iterator[TaskMetric]:
-    wanted = rows[rows["protocol"].isin([Protocol.ZERO_SHOT.value, Protocol.RETRIEVAL.value])]
+    is_whole = (rows["protocol"] == Protocol.RETRIEVAL.value) & (rows["detail"].fillna("") == "")
+    wanted = rows[(rows["protocol"] == Protocol.ZERO_SHOT.value) | is_whole]
     for row in wanted.to_dict("records"):
         name = _SHORT.get(str(row["metric"]), str(row["metric"]) if "_R_at_" in str(row["metric"]) else "")
         task = str(row["task"])

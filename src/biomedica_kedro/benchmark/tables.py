@@ -47,7 +47,7 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
     is_shown = (known["protocol"] == Protocol.RETRIEVAL.value) | (
         (known["protocol"] == Protocol.ZERO_SHOT.value) & known["prompt_set"].isin([prompt_set, ""])
     )
-    table = known[is_headline & is_shown].copy()
+    table = known[is_headline & is_shown & ((known["protocol"] != Protocol.RETRIEVAL.value) | _is_whole(known))].copy()
     of_task = table["task"].map
     table["title"] = of_task({name: task.title for name, task in tasks.items()})
     table["chance"] = _chance(table, known[is_asked & (known["metric"] == "chance")], tasks)
@@ -202,6 +202,32 @@ def summary(table: pd.DataFrame, averages: pd.DataFrame, tasks: Mapping[str, Tas
     return numbers
 
 
+def robustness_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Relative drop of accuracy under each corruption, means over five severities, and of all together.
+
+    Returns:
+        Columns model_id, task, corruption, value, ci_low, ci_high, n, samples.
+    """
+    shown = scores[(scores["protocol"] == Protocol.ROBUSTNESS.value) & (scores["metric"] == "relative_drop")]
+    shown = shown.rename(columns={"detail": "corruption"})
+    shown = shown.assign(samples=shown["synthetic"].map({True: SYNTHETIC, False: REAL}))
+    columns = ["model_id", "task", "corruption", "value", "ci_low", "ci_high", "n", "samples"]
+    return shown.sort_values(["task", "corruption", "model_id"], ignore_index=True)[columns]
+
+
+def lengths_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Retrieval at the first rank by the length of captions.
+
+    Returns:
+        Columns model_id, task, metric, words, value, ci_low, ci_high, n, samples.
+    """
+    shown = scores[(scores["protocol"] == Protocol.RETRIEVAL.value) & (scores["detail"] != "")]
+    shown = shown.rename(columns={"detail": "words"})
+    shown = shown.assign(samples=shown["synthetic"].map({True: SYNTHETIC, False: REAL}))
+    columns = ["model_id", "task", "metric", "words", "value", "ci_low", "ci_high", "n", "samples"]
+    return shown[columns].reset_index(drop=True)
+
+
 def _chance(table: pd.DataFrame, asked: pd.DataFrame, tasks: Mapping[str, Task]) -> list[float]:
     """What guessing gives: by the number of classes, or by the options of the rows where they bring them."""
     of_rows = {(row["model_id"], row["task"]): float(row["value"]) for row in asked.to_dict("records")}
@@ -230,6 +256,11 @@ def _protocols(table: pd.DataFrame) -> list[str]:
         else ROW_OPTIONS if prompt_set == "" else f"class names in {prompt_set} prompts"
         for protocol, prompt_set in zip(table["protocol"], table["prompt_set"], strict=True)
     ]  # fmt: skip
+
+
+def _is_whole(scores: pd.DataFrame) -> pd.Series[bool]:
+    """Of retrieval: over all captions, not those of one length."""
+    return scores["detail"].fillna("") == ""
 
 
 def _belongs(task: Task, name: str, suite: str) -> bool:

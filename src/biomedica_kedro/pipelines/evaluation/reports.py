@@ -97,6 +97,7 @@ def draw_leaderboard(
         benchmark_table,
         {
             "averages": domain_averages, "recalls": recalls, "probes": tables.probe_table(scores),
+            "robustness": tables.robustness_table(scores), "lengths": tables.lengths_table(scores),
             "comparison": model_comparison, "active": active_tasks, "published": published_scores,
         },
         benchmark_summary["left_out"],

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from biomedica_kedro.benchmark.activation import ready_tasks
 from biomedica_kedro.benchmark.classification import PREDICTIONS
 from biomedica_kedro.benchmark.contamination import CONTAMINATION, ContaminationOptions, find_copies
-from biomedica_kedro.benchmark.embeddings import ANCHORS, VECTORS, CachedEmbeddings
+from biomedica_kedro.benchmark.embeddings import ANCHORS, CORRUPTED, VECTORS, CachedEmbeddings
 from biomedica_kedro.benchmark.encode import EmbedOptions, embed_tasks
 from biomedica_kedro.benchmark.models import Models, batch_name, model_and_images
+from biomedica_kedro.benchmark.robustness import RobustnessOptions, embed_corrupted
 from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import SCORE_ROWS, Subject
 from biomedica_kedro.benchmark.scoring import ScoringOptions, score_task
@@ -44,13 +45,18 @@ def models_on_images(
     benchmark_samples: SampleStore,
     clip_checkpoint: BatchFolder,
     models: Models,
+    robustness: RobustnessOptions,
 ) -> Cut:
     """Every model with the images of every task, once where tasks share them."""
+    robustness.check(benchmark_tasks)
     asked: dict[str, dict[str, Any]] = {}
     for images, tasks in _ready_by_images(active_tasks).items():
         found = {task: benchmark_samples.find(task) for task in tasks}
         shared = next(iter(found.values())).image_set  # type: ignore[union-attr]
         asked[images] = {"tasks": {task: benchmark_tasks[task] for task in tasks}, "samples": found, "images": shared}
+        corrupted = sorted(set(tasks) & set(robustness.tasks))
+        if corrupted:
+            asked[images] |= {"corrupted": corrupted, "robustness": robustness.model_copy(update={"tasks": ()})}
     found, left_out = find_models(models, clip_checkpoint)
     for model_id, reason in left_out.items():
         logger.warning("%s is left out: %s", model_id, reason)
@@ -72,7 +78,12 @@ def embed_benchmark(batch: Batch, options: EmbedOptions) -> Tables:
         encoder = encoder_of(batch.inputs["model"])
         asked = {name: (task, samples[name]) for name, task in tasks.items()}
         embedded = embed_tasks(asked, encoder, options, batch.map, map_images)
-    for kind, table in ((VECTORS, embedded.vectors), (ANCHORS, embedded.anchors)):
+        beside = {VECTORS: embedded.vectors, ANCHORS: embedded.anchors}
+        for name in batch.inputs.get("corrupted", ()) if encoder.reads_text else ():
+            beside[f"{name}-{CORRUPTED}"] = embed_corrupted(
+                samples[name], embedded.of(name), encoder, batch.inputs["robustness"], options
+            )
+    for kind, table in beside.items():
         with batch.create_beside("benchmark_embeddings", kind) as path:
             pq.write_table(table, path, compression="zstd", write_page_checksum=True)
     return {"benchmark_embeddings": embedded.rows}
@@ -101,7 +112,8 @@ def models_on_tasks(
 def score_benchmark(batch: Batch, options: ScoringOptions) -> Tables:
     """Score a model on a task: zero-shot and probes, or retrieval both ways; the zero-shot answers are kept."""
     inputs = batch.inputs
-    rows, predictions = score_task(inputs["task"], inputs["embeddings"].read(), inputs["subject"], options)
+    cached: CachedEmbeddings = inputs["embeddings"]
+    rows, predictions = score_task(inputs["task"], cached.read(), inputs["subject"], options, cached.corrupted())
     return {"benchmark_scores": to_table(rows, SCORE_ROWS), "predictions": to_table(predictions, PREDICTIONS)}
 
 
