@@ -59,5 +59,6 @@ def test_tasks_are_checked_before_anything_is_embedded(color_task: Task) -> None
     tasks = {"colors": color_task, "pairs": color_task.model_copy(update={"id": "pairs", "kind": Kind.RETRIEVAL})}
     with pytest.raises(TaskFileError, match="did you mean 'colors'"):
         RobustnessOptions(tasks=("color",)).check(tasks)
+    assert RobustnessOptions.model_validate({"tasks": "colors;pairs"}).tasks == ("colors", "pairs")
     with pytest.raises(ValueError, match="pairs is retrieval"):
         RobustnessOptions(tasks=("pairs",)).check(tasks)

@@ -63,9 +63,9 @@ def leaderboard_page(table: pd.DataFrame, others: Mapping[str, pd.DataFrame], le
     Args:
         table: of `tables.benchmark_table`.
         others: "averages" of `tables.domain_averages`, "recalls" of `tables.recall_by_class`, "probes" of
-            `tables.probe_table`, "robustness" and "lengths" of
-            `tables.robustness_table` and `tables.lengths_table`, "comparison" of `comparison.compare_predictions`, "active" of
-            `activation.active_tasks`, and "published" scores from the literature, with their source and known errors.
+            `tables.probe_table`, "robustness" of `tables.robustness_table`, "lengths" of `tables.lengths_table`,
+            "comparison" of `comparison.compare_predictions`, "active" of `activation.active_tasks`, and "published"
+            scores from the literature, with their source and known errors.
         left_out: of each model that could not be had, the reason.
     """
     active = others["active"]

@@ -7,12 +7,15 @@ Shapes: N samples, R resamples. Source: MedMNIST-C (arXiv 2406.17536), which ave
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from biomedica_kedro.benchmark.bootstrap import Interval, interval_over_rows, mean_interval
 from biomedica_kedro.benchmark.classification import correct_answers
@@ -29,6 +32,11 @@ CLEAN, ALL = "clean", "all corruptions"
 SCORED = frozenset({Kind.BINARY, Kind.MULTICLASS, Kind.ORDINAL, Kind.CLOSED_VQA})
 
 
+def _named(given: object) -> object:
+    """Names in one string, as a command line has them."""
+    return tuple(name for name in re.split(r"[\s,;]+", given) if name) if isinstance(given, str) else given
+
+
 class RobustnessOptions(Options):
     """Of which tasks corrupted images are measured.
 
@@ -38,7 +46,7 @@ class RobustnessOptions(Options):
         seed: of the draw.
     """
 
-    tasks: tuple[str, ...] = ()
+    tasks: Annotated[tuple[str, ...], BeforeValidator(_named)] = ()
     samples: int = Field(default=500, ge=1)
     seed: int = 0
 
@@ -158,7 +166,5 @@ def _mean(values_N: Floats, part: TaskEmbeddings, options: ScoreOptions) -> Inte
 
 
 def _sha256(row: Mapping[str, object]) -> str:
-    import hashlib
-
     content = row["image"]
     return str(row.get("sha256") or (hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else ""))
