@@ -28,7 +28,7 @@ from report import machine, write_result
 
 from biomedica_kedro.benchmark.classification import classification_rows
 from biomedica_kedro.benchmark.embeddings import Embedded
-from biomedica_kedro.benchmark.encode import EmbedOptions, embed_task, embed_tasks
+from biomedica_kedro.benchmark.encode import AskedTasks, EmbedOptions, embed_task, embed_tasks
 from biomedica_kedro.benchmark.prepare import prepare_task, prepare_together
 from biomedica_kedro.benchmark.samples import TaskSamples
 from biomedica_kedro.benchmark.scores import ScoreOptions, Subject
@@ -135,7 +135,7 @@ def measured(what: str, function: Callable[[], object]) -> tuple[dict[str, objec
 
 def embed_all(tasks: Sequence[Task], samples: Path, encoder: Projection) -> Embedded:
     """All tasks with the images of their set, as the stage embeds them."""
-    asked = {task.id: (task, TaskSamples(samples / task.id)) for task in tasks}
+    asked = AskedTasks({task.id: (task, TaskSamples(samples / task.id)) for task in tasks})
     return embed_tasks(asked, encoder, EmbedOptions(), lambda take, rows, source: [take(row) for row in rows])
 
 

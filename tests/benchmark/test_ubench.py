@@ -12,7 +12,7 @@ import pytest
 from biomedica_corpus.synthetic_benchmark.released import ubench
 from biomedica_kedro.benchmark.classification import classification_rows
 from biomedica_kedro.benchmark.embeddings import TaskEmbeddings
-from biomedica_kedro.benchmark.encode import EmbedOptions, embed_task, embed_tasks
+from biomedica_kedro.benchmark.encode import AskedTasks, EmbedOptions, embed_task, embed_tasks
 from biomedica_kedro.benchmark.loaders import columns
 from biomedica_kedro.benchmark.loaders.rows import LoaderError
 from biomedica_kedro.benchmark.prepare import prepare_task, prepare_together, validate_images, validate_task
@@ -199,7 +199,7 @@ def test_tasks_embedded_together_open_each_image_once_and_get_the_vectors_of_eac
     def keep(function, items, *, source):
         return [function(item) for item in items]
 
-    together = embed_tasks(asked, encoder, EmbedOptions(batch_size=16), keep)
+    together = embed_tasks(AskedTasks(asked), encoder, EmbedOptions(batch_size=16), keep)
     assert encoder.n_images == asked["ubench_stain"][1].image_set.n_rows() + 1, "and the blank image"
     for name, (task, own) in asked.items():
         shared, (alone, rejects) = together.of(name), embed_task(task, own, ColorEncoder())

@@ -131,6 +131,17 @@ def _is_made(value: object) -> bool:
     return isinstance(value, BatchFolder) and value.is_complete()
 
 
+def test_other_rows_of_a_task_are_embedded_again(
+    evaluate: Callable, store: SampleStore, tasks: dict[str, Task]
+) -> None:
+    evaluate()
+    rows = class_rows(tasks["embedded_panel_type"], 5)
+    write_samples(store.folders[0], "embedded_panel_type", rows[1:])
+    made, built = evaluate()
+    assert set(built) == {"trained", "control"}
+    assert len(made["benchmark_embeddings"].table("trained--embedded_panel_type")) == len(rows) - 1
+
+
 def test_threads_that_prepare_images_are_no_part_of_the_result(evaluate: Callable, run_node: Callable) -> None:
     made, built = evaluate()
     built.clear()

@@ -31,6 +31,7 @@ from biomedica_kedro.benchmark.task import Task
 from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 from biomedica_kedro.records import HOW, DataError, Options, Reject, RejectReason
 from biomedica_kedro.stages import map_items
+from biomedica_kedro.stages.identity import combined, digest_of
 
 STAGE = "embed_benchmark"
 BLANK = np.full((224, 224, 3), 128, np.uint8)
@@ -93,6 +94,19 @@ class RowMapper(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class AskedTasks:
+    """Tasks that share their images, or a single one, with their samples; by task."""
+
+    by_task: Mapping[str, tuple[Task, TaskSamples]]
+
+    def digest(self) -> str:
+        """Digest of the tasks, of their rows, and of the images they share."""
+        parts = {name: [digest_of(task), samples.digest()] for name, (task, samples) in self.by_task.items()}
+        shared = next(iter(self.by_task.values()))[1].image_set
+        return combined({"tasks": parts, "images": None if shared is None else shared.digest()})
+
+
+@dataclass(frozen=True, slots=True)
 class ImageVectors:
     """Vectors of the images that could be opened, M x E, and why the others could not."""
 
@@ -124,12 +138,12 @@ def embed_task(
         rejects.extend(refused)
         return kept
 
-    asked = {task.id: (task, samples)}
+    asked = AskedTasks({task.id: (task, samples)})
     return embed_tasks(asked, encoder, options or EmbedOptions(), map_rows).of(task.id), rejects
 
 
 def embed_tasks(
-    asked: Mapping[str, tuple[Task, TaskSamples]],
+    asked: AskedTasks,
     encoder: Encoder,
     options: EmbedOptions,
     map_rows: RowMapper,
@@ -138,15 +152,15 @@ def embed_tasks(
     """Embed tasks that share their images, or one task.
 
     Args:
-        asked: by task; all with the images of one image set, or a single task with its own.
+        asked: all with the images of one image set, or a single task with its own.
         encoder: the model.
         options: see `EmbedOptions`.
         map_rows: takes the rows of each task; what it leaves out is a reject of that task.
         map_images: as `map_items`; what it rejects, every row that needs the image is rejected for.
     """
-    first = next(iter(asked.values()))[1]
+    first = next(iter(asked.by_task.values()))[1]
     images = embed_images(first.images(options.batch_size), encoder, options, map_images)
-    answers = {task_id: (task, samples.answers()) for task_id, (task, samples) in asked.items()}
+    answers = {task_id: (task, samples.answers()) for task_id, (task, samples) in asked.by_task.items()}
     return embed_answers(answers, images, encoder, options, map_rows)
 
 

@@ -39,7 +39,9 @@ class ImageSet:
         return self.path.parent.name
 
     def digest(self) -> str:
-        """Digest of which images there are, in order."""
+        """Digest of which images there are, in order; that of none where the file is gone."""
+        if not self.path.is_file():
+            return hashlib.sha256().hexdigest()
         names = pq.read_table(self.path, columns=["sha256"])["sha256"].to_pylist()
         return hashlib.sha256("\n".join(names).encode()).hexdigest()
 

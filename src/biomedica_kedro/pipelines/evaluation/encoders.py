@@ -77,12 +77,8 @@ class ModelHandle:
         if self.choice.source is not ModelSource.OPEN_CLIP:
             find_checkpoint(self.choice.weights or self.checkpoint)
             return
-        base = _base(self.choice)
         try:
-            config = config_of(base, ModelOptions())
-            base_weights(base)
-            create(config, device="meta")
-            tokenizer_of(config, folder_of(base))
+            _fetch(_base(self.choice))
         except (OSError, ValueError) as error:
             raise ModelError(f"{self.choice.id} cannot be had: {' '.join(str(error).split())[:300]}") from error
 
@@ -244,6 +240,14 @@ def machine_threads() -> Iterator[None]:
 
 def _base(choice: ModelChoice) -> BaseModel:
     return BaseModel(choice.architecture, _local(choice.weights) or None, choice.quick_gelu)
+
+
+@cache
+def _fetch(base: BaseModel) -> None:
+    config = config_of(base, ModelOptions())
+    base_weights(base)
+    create(config, device="meta")
+    tokenizer_of(config, folder_of(base))
 
 
 @cache

@@ -17,7 +17,7 @@ from biomedica_kedro.benchmark.activation import ready_tasks
 from biomedica_kedro.benchmark.classification import PREDICTIONS
 from biomedica_kedro.benchmark.contamination import CONTAMINATION, ContaminationOptions, find_copies
 from biomedica_kedro.benchmark.embeddings import ANCHORS, CORRUPTED, VECTORS, CachedEmbeddings
-from biomedica_kedro.benchmark.encode import EmbedOptions, embed_tasks
+from biomedica_kedro.benchmark.encode import AskedTasks, EmbedOptions, embed_tasks
 from biomedica_kedro.benchmark.models import Models, batch_name, model_and_images
 from biomedica_kedro.benchmark.robustness import RobustnessOptions, embed_corrupted
 from biomedica_kedro.benchmark.samples import SampleStore
@@ -52,8 +52,8 @@ def models_on_images(
     asked: dict[str, dict[str, Any]] = {}
     for images, tasks in _ready_by_images(active_tasks).items():
         found = {task: benchmark_samples.find(task) for task in tasks}
-        shared = next(iter(found.values())).image_set  # type: ignore[union-attr]
-        asked[images] = {"tasks": {task: benchmark_tasks[task] for task in tasks}, "samples": found, "images": shared}
+        here = {task: (benchmark_tasks[task], samples) for task, samples in found.items() if samples is not None}
+        asked[images] = {"asked": AskedTasks(here)}
         corrupted = sorted(set(tasks) & set(robustness.tasks))
         if corrupted:
             asked[images] |= {"corrupted": corrupted, "robustness": robustness.model_copy(update={"tasks": ()})}
@@ -70,18 +70,17 @@ def models_on_images(
 @stage(version=2)
 def embed_benchmark(batch: Batch, options: EmbedOptions) -> Tables:
     """Embed the images and texts of a task, or of the tasks that share their images, under a model, once."""
-    tasks, samples = batch.inputs["tasks"], batch.inputs["samples"]
+    asked: AskedTasks = batch.inputs["asked"]
     if batch.is_retry:  # an image kills its worker: ahead of the others it could not be told which
         options = options.model_copy(update={"threads": 1})
     map_images = partial(map_items, stage=batch.stage, quarantine=batch.quarantine, flight_record=batch.flight_record)
     with machine_threads():
         encoder = encoder_of(batch.inputs["model"])
-        asked = {name: (task, samples[name]) for name, task in tasks.items()}
         embedded = embed_tasks(asked, encoder, options, batch.map, map_images)
         beside = {VECTORS: embedded.vectors, ANCHORS: embedded.anchors}
         for name in batch.inputs.get("corrupted", ()) if encoder.reads_text else ():
             beside[f"{name}-{CORRUPTED}"] = embed_corrupted(
-                samples[name], embedded.of(name), encoder, batch.inputs["robustness"], options
+                asked.by_task[name][1], embedded.of(name), encoder, batch.inputs["robustness"], options
             )
     for kind, table in beside.items():
         with batch.create_beside("benchmark_embeddings", kind) as path:
