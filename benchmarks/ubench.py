@@ -27,11 +27,11 @@ from PIL import Image
 from report import machine, write_result
 
 from biomedica_kedro.benchmark.classification import classification_rows
-from biomedica_kedro.benchmark.encode import embed_task, read_embeddings
+from biomedica_kedro.benchmark.embeddings import Embedded
+from biomedica_kedro.benchmark.encode import AskedTasks, EmbedOptions, embed_task, embed_tasks
 from biomedica_kedro.benchmark.prepare import prepare_task, prepare_together
 from biomedica_kedro.benchmark.samples import TaskSamples
 from biomedica_kedro.benchmark.scores import ScoreOptions, Subject
-from biomedica_kedro.benchmark.shared_vectors import embed_image_set, embed_task_from
 from biomedica_kedro.benchmark.task import Access, Task, load_tasks
 
 KEYS = ("domain", "subdomain", "modality", "submodality", "stain", "classification")
@@ -133,15 +133,18 @@ def measured(what: str, function: Callable[[], object]) -> tuple[dict[str, objec
     return {"what": what, **seconds}, value
 
 
-def score_all(tasks: Sequence[Task], samples: Path, vectors: pa.Table, encoder: Projection) -> int:
+def embed_all(tasks: Sequence[Task], samples: Path, encoder: Projection) -> Embedded:
+    """All tasks with the images of their set, as the stage embeds them."""
+    asked = AskedTasks({task.id: (task, TaskSamples(samples / task.id)) for task in tasks})
+    return embed_tasks(asked, encoder, EmbedOptions(), lambda take, rows, source: [take(row) for row in rows])
+
+
+def score_all(tasks: Sequence[Task], embedded: Embedded) -> int:
     """Every score of every task with its interval; returns how many rows were answered."""
-    answered = 0
     for task in tasks:
-        images, anchors, _ = embed_task_from(task, TaskSamples(samples / task.id), vectors, encoder)
         subject = Subject(model_id="m", task=task.id, domain=task.domain, synthetic=True, dataset_digest="", seed=0)
-        classification_rows(task, read_embeddings(images, anchors), subject, ScoreOptions())
-        answered += images.num_rows
-    return answered
+        classification_rows(task, embedded.of(task.id), subject, ScoreOptions())
+    return embedded.rows.num_rows
 
 
 def one_by_one(tasks: Sequence[Task], source: Path, samples: Path, encoder: Projection) -> None:
@@ -172,11 +175,10 @@ def main() -> None:
         lambda: prepare_together(tasks, folder / "all", folder / "samples", name="ubench", synthetic=True),
     )
     rows.append(row)
-    images = TaskSamples(folder / "samples" / "ubench_domain").image_set
-    row, vectors = measured("open and embed each image once", lambda: embed_image_set(images, encoder))
+    row, vectors = measured("open and embed each image once", lambda: embed_all(tasks, folder / "samples", encoder))
     rows.append(row)
-    embedded = encoder.n_images
-    row, answered = measured("score all tasks", lambda: score_all(tasks, folder / "samples", vectors, encoder))
+    embedded = encoder.n_images - 1  # but for the blank one
+    row, answered = measured("score all tasks", lambda: score_all(tasks, vectors))
     rows.append(row)
     alone = Projection()
     row, _ = measured(
@@ -199,10 +201,7 @@ def main() -> None:
 
 def _together(tasks: Sequence[Task], folder: Path, encoder: Projection) -> None:
     prepare_together(tasks, folder / "tenth", folder / "tenth_together", name="ubench", synthetic=True)
-    images = TaskSamples(folder / "tenth_together" / "ubench_domain").image_set
-    vectors = embed_image_set(images, encoder)
-    for task in tasks:
-        embed_task_from(task, TaskSamples(folder / "tenth_together" / task.id), vectors, encoder)
+    embed_all(tasks, folder / "tenth_together", encoder)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def take_training(chrome: WebDriver, url: str) -> None:
 def take_benchmark(chrome: WebDriver) -> None:
     """The top of the leaderboard."""
     chrome.set_window_size(1500, 860)
-    chrome.get((PROJECT / "data" / "08_reporting" / "leaderboard.html").as_uri())
+    chrome.get((PROJECT / "data" / "08_reporting" / "benchmark" / "leaderboard.html").as_uri())
     chrome.save_screenshot(str(IMAGES / "benchmark.png"))
 
 

@@ -46,7 +46,7 @@ def cpu_seconds() -> float:
 def ours(folder: Path, threads: int) -> Callable[[], tuple[float, float]]:
     """From the rows of the interchange form to every score with its interval."""
     from biomedica_kedro.benchmark.classification import classification_rows
-    from biomedica_kedro.benchmark.encode import EmbedOptions, embed_task, read_embeddings
+    from biomedica_kedro.benchmark.encode import EmbedOptions, embed_task
     from biomedica_kedro.benchmark.samples import TaskSamples
     from biomedica_kedro.benchmark.scores import ScoreOptions, Subject
     from biomedica_kedro.benchmark.task import read_task
@@ -58,10 +58,8 @@ def ours(folder: Path, threads: int) -> Callable[[], tuple[float, float]]:
     subject = Subject(model_id="m", task=task.id, domain=task.domain, synthetic=True, dataset_digest="", seed=0)
 
     def evaluate() -> tuple[float, float]:
-        images, anchors, _ = embed_task(task, samples, encoder, EmbedOptions(threads=threads))
-        rows, _ = classification_rows(
-            task, read_embeddings(images, anchors), subject, ScoreOptions(prompt_set=PROMPT_SET)
-        )
+        embedded, _ = embed_task(task, samples, encoder, EmbedOptions(threads=threads))
+        rows, _ = classification_rows(task, embedded, subject, ScoreOptions(prompt_set=PROMPT_SET))
         scores = {
             row["metric"]: row["value"]
             for row in rows

@@ -19,6 +19,7 @@ def _table(values: dict[str, float], samples: str = "real", task: str = "colors"
             {
                 "model_id": model, "task": task, "title": "Colors & shades", "domain": "paint", "metric": "accuracy",
                 "value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "n": 30, "samples": samples,
+                "counts_for": "paper40",
             }
             for model, value in values.items()
         ]
@@ -45,17 +46,21 @@ def test_card_says_what_the_task_is_and_how_models_do(color_task: Task) -> None:
     assert "| blue | blue | – |" in card
 
 
-def test_best_score_is_bold_and_averages_are_recomputed_from_the_rows(both: pd.DataFrame, color_task: Task) -> None:
+def test_one_table_has_a_column_a_model_a_mean_a_domain_and_what_it_covers(
+    both: pd.DataFrame, color_task: Task
+) -> None:
     text = scores_markdown(both, domain_averages(both, {"colors": color_task}))
-    real, synthetic = text.split("## Scores on synthetic samples")
-    assert "| Colors & shades (accuracy) | paint | 0.500 [0.400, 0.600] | **0.750 [0.650, 0.850]** |" in real
-    assert "1 of 1 tasks |  | 0.500 | **0.750** |" in real
-    assert "0.900 [0.800, 1.000]" in synthetic
-    assert "m_2" not in synthetic
+    assert text.startswith("1 of 40 tasks of the paper's suite were measured on real samples, 1 on synthetic ones.")
+    assert "| task | domain | metric | samples | m_1 | m_2 |" in text
+    shown = "| Colors & shades | paint | accuracy | real | 0.500 [0.400, 0.600] | **0.750 [0.650, 0.850]** |"
+    assert shown in text
+    assert "| mean, paper40: 1 of 1 tasks | paint | accuracy | real | 0.500 | **0.750** |" in text
+    assert "| Colors & shades | paint | accuracy | synthetic | **0.900 [0.800, 1.000]** | – |" in text
 
 
 def test_latex_has_a_column_a_model_and_escapes_names(both: pd.DataFrame, color_task: Task) -> None:
     lines = scores_latex(both, domain_averages(both, {"colors": color_task})).splitlines()
-    assert r"task & domain & m\_1 & m\_2 \\" in lines
-    assert r"Colors \& shades (accuracy) & paint & 0.500 [0.400, 0.600] & \textbf{0.750 [0.650, 0.850]} \\" in lines
-    assert {len(line.replace(r"\&", "").split("&")) for line in lines if "&" in line} == {3, 4}
+    assert r"task & domain & metric & samples & m\_1 & m\_2 \\" in lines
+    shown = r"Colors \& shades & paint & accuracy & real & 0.500 [0.400, 0.600] & \textbf{0.750 [0.650, 0.850]} \\"
+    assert shown in lines
+    assert {len(line.replace(r"\&", "").split("&")) for line in lines if "&" in line} == {6}

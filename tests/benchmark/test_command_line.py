@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from biomedica_corpus.synthetic_benchmark.released import arrays, folders, ubench
+from biomedica_corpus.synthetic_benchmark.released.tiles import encoded, tile
 from biomedica_kedro.benchmark.__main__ import main
 from biomedica_kedro.stages.files import write_json
-from tests.benchmark.released import arrays, evaluation_set, folders, ubench
-from tests.benchmark.released.tiles import encoded, tile
+from tests.benchmark.evaluation_set_factory import evaluation_row, write_evaluation_set
 from tests.benchmark.test_released import TASKS
 
 
@@ -65,10 +66,10 @@ def test_evaluation_set_is_prepared_and_compared(downloads: Path, tmp_path: Path
         asked = row["captions"]["classification_0"]
         image = row["image"]["bytes"]
         copies.append(
-            evaluation_set.row("wu", image, asked["options"], asked["answer_idx"], row["label_name"], row["image_id"])
+            evaluation_row("wu", image, asked["options"], asked["answer_idx"], row["label_name"], row["image_id"])
         )
-    copies.append(evaluation_set.row("mystery", encoded(tile(0, 1, 1)), ["a", "b"], 0, "a", "m"))
-    source = evaluation_set.write(tmp_path / "released", {"uBench": copies})
+    copies.append(evaluation_row("mystery", encoded(tile(0, 1, 1)), ["a", "b"], 0, "a", "m"))
+    source = write_evaluation_set(tmp_path / "released", {"uBench": copies})
     own, released = tmp_path / "own", tmp_path / "data/01_raw/evaluation_set"
     assert main(["prepare", "ubench_wu_2023", "--folder", str(downloads), "--target", str(own)]) == 0
     prepare = ["prepare", "evaluation_set", "--source", str(source)]

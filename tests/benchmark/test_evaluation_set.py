@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from biomedica_corpus.synthetic_benchmark.released import ubench
+from biomedica_corpus.synthetic_benchmark.released.tiles import encoded, tile
 from biomedica_kedro.benchmark.classification import classification_rows
-from biomedica_kedro.benchmark.encode import embed_task, read_embeddings
+from biomedica_kedro.benchmark.encode import embed_task
 from biomedica_kedro.benchmark.evaluation_set import prepare_evaluation_set, read_contents
 from biomedica_kedro.benchmark.loaders.rows import LoaderError, png_of
 from biomedica_kedro.benchmark.prepare import prepare_task
@@ -17,8 +19,7 @@ from biomedica_kedro.benchmark.samples import TaskSamples
 from biomedica_kedro.benchmark.scores import Protocol, ScoreOptions, Subject
 from biomedica_kedro.benchmark.sources_compared import compare_sources
 from biomedica_kedro.benchmark.task import TaskFileError, load_tasks
-from tests.benchmark.released import evaluation_set, ubench
-from tests.benchmark.released.tiles import encoded, tile
+from tests.benchmark.evaluation_set_factory import evaluation_row, write_evaluation_set
 from tests.benchmark.samples_factory import ColorEncoder
 
 TASKS = load_tasks()
@@ -29,7 +30,7 @@ FINDINGS = ("No pleural effusion.", "Pleural effusion.")
 
 def _derma_rows(n: int = 7) -> list[dict]:
     return [
-        evaluation_set.row(
+        evaluation_row(
             "DermaMNIST", png_of(tile(0, 1, at)), DERMA_OPTIONS[::-1], 6 - at % 7, DERMA[at % 7], f"derma_{at}"
         )
         for at in range(n)
@@ -37,13 +38,12 @@ def _derma_rows(n: int = 7) -> list[dict]:
 
 
 def _suites() -> dict[str, list[dict]]:
-    lone = evaluation_set.row("opencell", encoded(tile(0, 1, 90)), ["A membrane."], 0, "membrane", "o0")
-    unknown = evaluation_set.row("unknown", encoded(tile(0, 1, 91)), ["a", "b"], 0, "", "u0")
-    out_of_range = evaluation_set.row("PatchCamelyon", encoded(tile(0, 1, 92)), ["Normal.", "Tumor."], 2, "1", "p0")
-    good = evaluation_set.row("PatchCamelyon", encoded(tile(0, 1, 93)), ["Normal.", "Tumor."], 1, "1", None)
+    lone = evaluation_row("opencell", encoded(tile(0, 1, 90)), ["A membrane."], 0, "membrane", "o0")
+    unknown = evaluation_row("unknown", encoded(tile(0, 1, 91)), ["a", "b"], 0, "", "u0")
+    out_of_range = evaluation_row("PatchCamelyon", encoded(tile(0, 1, 92)), ["Normal.", "Tumor."], 2, "1", "p0")
+    good = evaluation_row("PatchCamelyon", encoded(tile(0, 1, 93)), ["Normal.", "Tumor."], 1, "1", None)
     chest = [
-        evaluation_set.row("CheXpert", encoded(tile(0, 1, 94 + at)), list(FINDINGS), at, str(at), f"c{at}")
-        for at in (0, 1)
+        evaluation_row("CheXpert", encoded(tile(0, 1, 94 + at)), list(FINDINGS), at, str(at), f"c{at}") for at in (0, 1)
     ]
     return {
         "MedMNIST": _derma_rows(), "uBench": [lone, unknown], "PatchCamelyon": [out_of_range, good], "CheXpert": chest,
@@ -52,7 +52,7 @@ def _suites() -> dict[str, list[dict]]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return evaluation_set.write(tmp_path / "released", _suites())
+    return write_evaluation_set(tmp_path / "released", _suites())
 
 
 def test_tasks_are_found_by_name_and_the_others_told(folder: Path) -> None:
@@ -78,16 +78,16 @@ def test_rows_are_scored_by_their_own_options_whatever_the_kind_of_the_task(fold
     assert kept == {"dermamnist": (7, 0), "chexpert": (2, 0), "pcam": (1, 1), "ubench_opencell": (0, 1)}
     for task_id in ("dermamnist", "chexpert", "pcam"):
         task = TASKS[task_id]
-        images, anchors, rejects = embed_task(task, TaskSamples(tmp_path / "s" / task_id), ColorEncoder())
+        embedded, rejects = embed_task(task, TaskSamples(tmp_path / "s" / task_id), ColorEncoder())
         subject = Subject(model_id="m", task=task_id, domain="d", synthetic=False, dataset_digest="d", seed=0)
-        rows, _ = classification_rows(task, read_embeddings(images, anchors), subject, ScoreOptions(n_resamples=100))
+        rows, _ = classification_rows(task, embedded, subject, ScoreOptions(n_resamples=100))
         counts = Counter(row["metric"] for row in rows if row["protocol"] == Protocol.ZERO_SHOT)
         assert counts == {"accuracy": 1, "chance": 1, "above_chance": 1}
         assert rejects == []
 
 
 def test_same_data_in_both_sources_do_not_differ(tmp_path: Path) -> None:
-    folder = evaluation_set.write(tmp_path / "released", {"MedMNIST": _derma_rows()})
+    folder = write_evaluation_set(tmp_path / "released", {"MedMNIST": _derma_rows()})
     prepare_evaluation_set(folder, tmp_path / "released_samples", read_contents(folder, TASKS))
     images = np.stack([tile(0, 1, at) for at in range(8)])
     labels = np.array([[at % 7] for at in range(8)], np.uint8)
@@ -111,7 +111,7 @@ def test_another_answer_and_other_options_are_reported(tmp_path: Path) -> None:
     for row in original:
         asked = row["captions"]["classification_0"]
         copies.append(
-            evaluation_set.row(
+            evaluation_row(
                 "wu_et_al_2023", row["image"]["bytes"], asked["options"], asked["answer_idx"], row["label_name"],
                 row["image_id"],
             )
@@ -119,7 +119,7 @@ def test_another_answer_and_other_options_are_reported(tmp_path: Path) -> None:
     copies[0]["label"], copies[0]["answer_idx"] = "no_mitochondria", 1 - copies[0]["answer_idx"]
     copies[1]["options"] = ["Mitochondria.", "None."]
     copies[2]["image"]["bytes"] = encoded(tile(0, 1, 5), "JPEG")  # meets by its id
-    folder = evaluation_set.write(tmp_path / "released", {"uBench": copies})
+    folder = write_evaluation_set(tmp_path / "released", {"uBench": copies})
     prepare_evaluation_set(folder, tmp_path / "s", read_contents(folder, TASKS))
     difference = compare_sources(task, TaskSamples(tmp_path / "own" / task.id), TaskSamples(tmp_path / "s" / task.id))
     assert (difference.n_both, difference.other_answers, difference.other_options) == (4, 1, 1)

@@ -12,7 +12,7 @@ from biomedica_kedro.benchmark.models import (
     ModelSource,
     batch_name,
     hub_file,
-    model_and_task,
+    model_and_images,
     parse_model,
 )
 
@@ -95,12 +95,12 @@ def test_wrong_parameter_names_the_entry(entries: object, message: str) -> None:
 
 
 def test_names_of_mlflow_become_checkpoints_when_they_are_looked_up() -> None:
-    models = Models.model_validate(["checkpoint", "models:/biomedica-clip@champion"])
+    checkpoint, named = Models.model_validate(["checkpoint", "models:/biomedica-clip@champion"]).choices
     asked = []
-    resolved = models.resolved(lambda uri: asked.append(uri) or Path("/cache/champion"))
+    resolved = [each.resolved(lambda uri: asked.append(uri) or Path("/cache/champion")) for each in (checkpoint, named)]
     assert asked == ["models:/biomedica-clip@champion"]
     champion = ModelChoice(id="biomedica-clip-champion", source=ModelSource.CHECKPOINT, weights="/cache/champion")
-    assert resolved.choices == (models.leading, champion)
+    assert resolved == [checkpoint, champion]
 
 
 def test_file_on_the_hub_is_a_repository_and_a_path() -> None:
@@ -108,9 +108,9 @@ def test_file_on_the_hub_is_a_repository_and_a_path() -> None:
     assert hub_file("laion2b") is None
 
 
-def test_batches_keep_model_and_task_apart() -> None:
+def test_batches_keep_model_and_images_apart() -> None:
     for name in PAPER_MODELS:
-        assert model_and_task(batch_name(parse_model(name).id, "ubench_stain")) == (
+        assert model_and_images(batch_name(parse_model(name).id, "ubench_stain")) == (
             parse_model(name).id,
             "ubench_stain",
         )

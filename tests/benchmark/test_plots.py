@@ -23,7 +23,7 @@ def _predictions(tasks: list[str]) -> pd.DataFrame:
 
 
 def test_matrix_shows_recall_by_class_and_ties_apart(color_task: Task) -> None:
-    figure = confusion_figure(_predictions(["colors"]), {"colors": color_task}, {"colors": True})
+    figure = confusion_figure(_predictions(["colors"]), {"colors": color_task}, {"colors": "synthetic"}, "m")
     shares = np.asarray(figure.axes[0].images[0].get_array())
     assert shares.shape == (3, 4)
     assert shares[0].tolist() == [2 / 3, 0, 0, 1 / 3]
@@ -32,6 +32,6 @@ def test_matrix_shows_recall_by_class_and_ties_apart(color_task: Task) -> None:
 
 def test_one_panel_a_task_and_none_without_predictions(color_task: Task) -> None:
     tasks = {name: color_task.model_copy(update={"id": name}) for name in "abcd"}
-    assert len(reliability_figure(_predictions(list("abcd")), tasks, {}).axes) == 4
-    assert reliability_figure(_predictions([]), tasks, {}).axes == []
-    assert confusion_figure(_predictions([]), tasks, {}).axes == []
+    assert len(reliability_figure(_predictions(list("abcd")), tasks, {}, "m").axes) == 4
+    assert reliability_figure(_predictions([]), tasks, {}, "m").axes == []
+    assert confusion_figure(_predictions([]), tasks, {}, "m").axes == []

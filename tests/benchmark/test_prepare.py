@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from biomedica_kedro.benchmark.classification import classification_rows
-from biomedica_kedro.benchmark.encode import embed_task, read_embeddings
+from biomedica_kedro.benchmark.encode import embed_task
 from biomedica_kedro.benchmark.loaders.options import TableOptions
 from biomedica_kedro.benchmark.loaders.rows import LoaderError
 from biomedica_kedro.benchmark.prepare import prepare_task
@@ -64,8 +64,8 @@ def test_what_cannot_be_used_is_listed_and_the_rest_is_scored(task: Task, folder
     }  # fmt: skip
     assert prepared.n_rows == 4
     assert "class 'blue' has no sample" in prepared.problems
-    images, anchors, rejects = embed_task(task, TaskSamples(tmp_path / "samples" / task.id), ColorEncoder())
-    scores, answers = classification_rows(task, read_embeddings(images, anchors), SUBJECT, ScoreOptions())
+    embedded, rejects = embed_task(task, TaskSamples(tmp_path / "samples" / task.id), ColorEncoder())
+    scores, answers = classification_rows(task, embedded, SUBJECT, ScoreOptions())
     assert rejects == []
     assert Counter(answer["prompt_set"] for answer in answers)["card"] == 4
     assert {row["n"] for row in scores if row["metric"] == "balanced_accuracy"} == {4}

@@ -5,6 +5,7 @@ import pytest
 
 from biomedica_kedro.benchmark.publication import benchmark_runs
 from biomedica_kedro.benchmark.scores import SCORE_ROWS
+from biomedica_kedro.benchmark.tables import benchmark_table
 from biomedica_kedro.benchmark.task import Task
 
 
@@ -19,9 +20,12 @@ def test_task_that_nobody_can_measure_does_not_make_a_run_incomplete(
         "n": 9, "protocol": "zero_shot", "prompt_set": "card", "domain": "paint", "synthetic": False, "seed": 0,
     }  # fmt: skip
     active = pd.DataFrame({"task": ["colors", "other"], "status": ["ready", "missing"], "access": ["open", access]})
-    averages = pd.DataFrame(columns=["model_id", "samples", "suite", "domain", "value"])
+    scores, tasks = pd.DataFrame([score]), {"colors": color_task}
     (run,) = benchmark_runs(
-        pd.DataFrame([score]), averages, active, {"colors": color_task}, copied={}, prompt_set="card", artifacts={}
-    )
+        scores, benchmark_table(scores, tasks, "card"), active, tasks,
+        described={"m": {"model.weights": "tag"}}, prompt_set="card", artifacts={},
+    )  # fmt: skip
+    assert run.params["model.weights"] == "tag"
+    assert "weights tag" in run.description
     assert run.tags["bench.complete"] == is_complete
     assert run.metrics["zs/paint/colors/acc"] == 0.5

@@ -9,8 +9,10 @@ from biomedica_kedro.benchmark.tables import (
     benchmark_table,
     beside_published,
     domain_averages,
+    lengths_table,
     probe_table,
     recall_by_class,
+    robustness_table,
     without_copies,
 )
 from biomedica_kedro.benchmark.task import Kind, Task
@@ -50,6 +52,15 @@ def test_averages_are_recomputed_and_say_what_is_missing(tasks: dict[str, Task])
     assert averages.loc[("other", "all tasks"), ["value", "missing"]].tolist() == [1.0, ""]
 
 
+def test_scores_of_different_metrics_are_not_averaged_together(tasks: dict[str, Task]) -> None:
+    findings = {**tasks, "b": tasks["b"].model_copy(update={"kind": Kind.MULTILABEL})}
+    scores = pd.concat([_scores({"a": 0.2}, tasks), _scores({"b": 0.6}, tasks).assign(metric="balanced_accuracy")])
+    averages = domain_averages(benchmark_table(scores, findings, "card"), findings)
+    means = averages[averages["domain"] == "pathology"].set_index("metric")
+    assert means["value"].to_dict() == {"accuracy": 0.2, "balanced_accuracy": 0.6}
+    assert means["n_suite"].to_dict() == {"accuracy": 2, "balanced_accuracy": 1}
+
+
 def test_synthetic_scores_never_enter_an_average_with_real_ones(tasks: dict[str, Task]) -> None:
     scores = pd.concat([_scores({"a": 0.2}, tasks), _scores({"b": 1.0}, tasks, synthetic=True)])
     averages = domain_averages(benchmark_table(scores, tasks, "card"), tasks)
@@ -65,7 +76,8 @@ def test_only_the_chosen_prompt_set_is_shown(tasks: dict[str, Task]) -> None:
 
 def test_recall_by_class_keeps_the_class_name(tasks: dict[str, Task]) -> None:
     scores = _scores({"a": 0.5}, tasks).assign(metric="recall", detail="red")
-    assert recall_by_class(scores, "card")["class"].tolist() == ["red"]
+    table = benchmark_table(_scores({"a": 0.5}, tasks), tasks, "card")
+    assert recall_by_class(scores, table)["class"].tolist() == ["red"]
 
 
 def test_accuracy_without_copies_stands_beside_the_score(tasks: dict[str, Task]) -> None:
@@ -74,8 +86,8 @@ def test_accuracy_without_copies_stands_beside_the_score(tasks: dict[str, Task])
         {"model_id": "m", "task": ["a", "a", "b", "b"], "sample_id": ["x", "y"] * 2, "correct": [1.0, 0.0] * 2}
     )
     copies = pd.DataFrame({"task": ["a"], "sample_id": ["x"]})
-    shown = without_copies(table, predictions, copies).set_index("task")
-    assert shown["n_copied"].to_dict() == {"a": 1, "b": 0}
+    shown = without_copies(table, predictions, copies, ["a"]).set_index("task")
+    assert shown["n_copied"].dropna().to_dict() == {"a": 1}, "nothing is known of a task that was not checked"
     assert shown["value_without_copies"].to_dict() == {"a": 0.0, "b": 0.5}
 
 
@@ -125,11 +137,14 @@ def test_published_scores_stand_beside_measured_ones_with_their_protocol(tasks: 
     page = leaderboard_page(
         table,
         {
-            "averages": domain_averages(table, tasks), "recalls": recall_by_class(scores, "card"),
-            "probes": probe_table(scores), "comparison": pd.DataFrame(), "published": PUBLISHED,
+            "averages": domain_averages(table, tasks), "recalls": recall_by_class(scores, table),
+            "probes": probe_table(scores), "robustness": robustness_table(scores), "lengths": lengths_table(scores),
+            "comparison": pd.DataFrame(), "published": PUBLISHED,
             "active": pd.DataFrame(columns=["task", "domain", "access", "license", "url", "status"]),
         },
+        {"BiomedCLIP": "no network"},
     )  # fmt: skip
+    assert "<td>BiomedCLIP</td><td>no network</td>" in page
     assert page.count("captions of each row in the paper&#x27;s evaluation set") == 2
 
 

@@ -9,18 +9,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from biomedica_corpus.synthetic_benchmark.released import ubench
 from biomedica_kedro.benchmark.classification import classification_rows
-from biomedica_kedro.benchmark.encode import EmbedOptions, TaskEmbeddings, embed_task, read_embeddings
+from biomedica_kedro.benchmark.embeddings import TaskEmbeddings
+from biomedica_kedro.benchmark.encode import AskedTasks, EmbedOptions, embed_task, embed_tasks
 from biomedica_kedro.benchmark.loaders import columns
 from biomedica_kedro.benchmark.loaders.rows import LoaderError
 from biomedica_kedro.benchmark.prepare import prepare_task, prepare_together, validate_images, validate_task
 from biomedica_kedro.benchmark.probes import ProbeOptions, probe_rows
 from biomedica_kedro.benchmark.samples import SampleStore, TaskSamples
 from biomedica_kedro.benchmark.scores import Protocol, ScoreOptions, Subject
-from biomedica_kedro.benchmark.shared_vectors import embed_image_set, embed_task_from
 from biomedica_kedro.benchmark.task import Access, Kind, load_tasks
-from tests.benchmark.released import ubench
 from tests.benchmark.samples_factory import ColorEncoder
+from tests.benchmark.test_encode import CountingEncoder
 
 TASKS = load_tasks()
 UBENCH = {name: task for name, task in TASKS.items() if name.startswith("ubench_")}
@@ -50,9 +51,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, released: list[dict]):
 
 
 def _embedded(samples: Path, task_id: str) -> TaskEmbeddings:
-    images, anchors, rejects = embed_task(UBENCH[task_id], TaskSamples(samples / task_id), ColorEncoder())
+    embedded, rejects = embed_task(UBENCH[task_id], TaskSamples(samples / task_id), ColorEncoder())
     assert rejects == []
-    return read_embeddings(images, anchors)
+    return embedded
 
 
 def test_every_released_task_has_its_rows_and_no_other(prepared) -> None:
@@ -190,30 +191,22 @@ def test_image_is_kept_once_though_it_serves_several_tasks(prepared, released: l
     assert "ubench" not in SampleStore((samples,)).task_ids()
 
 
-def test_shared_vectors_are_those_of_embedding_each_task_alone(prepared) -> None:
+def test_tasks_embedded_together_open_each_image_once_and_get_the_vectors_of_each_alone(prepared) -> None:
     samples, _ = prepared
-    images = TaskSamples(samples / "ubench_domain").image_set
-    encoder = _CountingEncoder()
-    vectors = embed_image_set(images, encoder, EmbedOptions(batch_size=16))
-    assert encoder.n_images == images.n_rows()
-    for task_id in ("ubench_stain", "ubench_acevedo_2020"):
-        own = TaskSamples(samples / task_id)
-        alone = embed_task(UBENCH[task_id], own, ColorEncoder())
-        shared = embed_task_from(UBENCH[task_id], own, vectors, encoder)
-        assert shared[2] == alone[2] == []
-        assert shared[1].equals(alone[1])
-        assert shared[0].drop(["embedding"]).equals(alone[0].drop(["embedding"]))
-        matrices = [np.stack(table["embedding"].to_pylist()) for table in (shared[0], alone[0])]
-        assert np.allclose(*matrices, atol=1e-6)
+    asked = {name: (UBENCH[name], TaskSamples(samples / name)) for name in ("ubench_stain", "ubench_acevedo_2020")}
+    encoder = CountingEncoder()
 
+    def keep(function, items, *, source):
+        return [function(item) for item in items]
 
-class _CountingEncoder(ColorEncoder):
-    def __init__(self) -> None:
-        self.n_images = 0
-
-    def encode_images(self, prepared):
-        self.n_images += len(prepared)
-        return super().encode_images(prepared)
+    together = embed_tasks(AskedTasks(asked), encoder, EmbedOptions(batch_size=16), keep)
+    assert encoder.n_images == asked["ubench_stain"][1].image_set.n_rows() + 1, "and the blank image"
+    for name, (task, own) in asked.items():
+        shared, (alone, rejects) = together.of(name), embed_task(task, own, ColorEncoder())
+        assert rejects == []
+        assert (shared.sample_ids, shared.questions, shared.hashes) == (alone.sample_ids, alone.questions, alone.hashes)
+        assert np.allclose(shared.images, alone.images, atol=1e-6)
+        assert shared.texts.keys() > alone.texts.keys()
 
 
 def test_image_that_cannot_be_opened_is_a_reject_of_each_of_its_tasks(tmp_path: Path, released: list[dict]) -> None:
@@ -235,12 +228,7 @@ def test_image_set_that_lost_an_image_is_found(tmp_path: Path, released: list[di
     table = pq.read_table(samples.image_set.path)
     pq.write_table(table.slice(0, 3), samples.image_set.path)
     assert validate_task(task, samples) == ["1 rows: missing_file: its image set does not hold the row's image"]
-    rejects = embed_task_from(task, samples, embed_image_set(samples.image_set, ColorEncoder()), ColorEncoder())[2]
-    assert (
-        [reject.reason for reject in rejects]
-        == ["missing_file"]
-        == [reject.reason for reject in embed_task(task, samples, ColorEncoder())[2]]
-    )
+    assert [reject.reason for reject in embed_task(task, samples, ColorEncoder())[1]] == ["missing_file"]
 
 
 def test_image_set_that_is_gone_rejects_every_row(tmp_path: Path, released: list[dict]) -> None:
@@ -251,7 +239,7 @@ def test_image_set_that_is_gone_rejects_every_row(tmp_path: Path, released: list
     assert {row["split"] for rows in samples.rows() for row in rows} == {"train"}
     samples.image_set.path.unlink()
     assert validate_task(task, samples) == ["4 rows: missing_file: its image set does not hold the row's image"]
-    assert [reject.reason for reject in embed_task(task, samples, ColorEncoder())[2]] == ["missing_file"] * 4
+    assert [reject.reason for reject in embed_task(task, samples, ColorEncoder())[1]] == ["missing_file"] * 4
 
 
 def test_tasks_prepared_with_others_keep_their_images(tmp_path: Path, released: list[dict]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.clip.config import CheckpointOptions, MachineOptions, OptimizerOptions, TrainOptions
 from biomedica_kedro.clip.launch import LaunchError, command
 from biomedica_kedro.clip.log import MemoryLog
@@ -28,6 +29,7 @@ def test_two_processes_learn_what_one_learns(small_corpus, run_node, tmp_path, m
         options = OPTIONS.model_copy(update={"machine": machine, "accumulate": accumulate})
         made = run_node(
             "train_clip", tmp_path / str(machine.processes), options={"train_clip": options}, training_log=log,
+            benchmark_tasks={}, benchmark_samples=SampleStore(()),
             training_manifest=manifest, dataset_shards=small_corpus.shards, base_clip_model=small_vit(tmp_path),
         )  # fmt: skip
         history = made["training_history"].table()

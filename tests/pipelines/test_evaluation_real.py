@@ -11,9 +11,8 @@ import yaml
 from biomedica_kedro.benchmark.__main__ import main
 from biomedica_kedro.benchmark.activation import ActivationOptions
 from biomedica_kedro.benchmark.models import Models
-from biomedica_kedro.benchmark.probes import ProbeOptions
 from biomedica_kedro.benchmark.samples import SampleStore
-from biomedica_kedro.benchmark.scores import ScoreOptions
+from biomedica_kedro.benchmark.scoring import ScoringOptions
 from biomedica_kedro.benchmark.task import load_tasks
 from biomedica_kedro.pipelines.evaluation import stages
 from biomedica_kedro.stages import BatchFolder
@@ -119,17 +118,19 @@ def test_users_task_files_and_no_code_measure_real_data(
     ]
     options = {
         "models": Models.model_validate(models),
-        "score_probes": ProbeOptions(penalties=(0.01, 0.1), shots=(), n_resamples=100, n_resamples_ranked=50),
-        "score_classification": ScoreOptions(n_resamples=100, n_resamples_ranked=50),
+        "score_benchmark": ScoringOptions(
+            probes={"penalties": (0.01, 0.1), "shots": (), "n_resamples": 100, "n_resamples_ranked": 50},
+            zero_shot={"n_resamples": 100, "n_resamples_ranked": 50},
+        ),
     }
-    for name in ("embed_benchmark", "score_probes", "score_retrieval", "score_classification"):
+    for name in ("embed_benchmark", "score_benchmark"):
         given |= run_node(name, options=options, **given)
-    probed = given["probe_scores"].to_pandas()
-    linear = probed.query("model_id == 'descriptors' and protocol == 'linear_probe' and metric == 'balanced_accuracy'")
+    scores = given["benchmark_scores"].to_pandas()
+    linear = scores.query("model_id == 'descriptors' and protocol == 'linear_probe' and metric == 'balanced_accuracy'")
     accuracy = linear.set_index("task")["value"]
     assert {task: accuracy[task] > floor for task, floor in FLOORS.items()} == dict.fromkeys(FLOORS, True)
-    ranks = given["retrieval_scores"].to_pandas().query("metric == 'i2t_R_at_100'")
+    ranks = scores.query("metric == 'i2t_R_at_100'")
     assert ranks[["model_id", "task", "n"]].to_numpy().tolist() == [["x", "pairs", 200]]
     assert ranks["value"].item() > 0.3
-    zero_shot = given["classification_scores"].to_pandas()
+    zero_shot = scores.query("protocol == 'zero_shot'")
     assert set(zero_shot["task"]) == {*FOLDERS, "isic2019", "wbc_csv_bmp"}

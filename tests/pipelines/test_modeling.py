@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from biomedica_kedro.benchmark.monitor import MonitorOptions
+from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.clip.checkpoints import BaseModel
 from biomedica_kedro.clip.config import CheckpointOptions, FeedOptions, OptimizerOptions, TrainOptions
 from biomedica_kedro.clip.log import MemoryLog
@@ -42,6 +44,7 @@ def trained(small_corpus, run_node, tmp_path):
         return run_node(
             "train_clip", root, options={"train_clip": options}, training_log=log, training_manifest=manifest,
             dataset_shards=small_corpus.shards, base_clip_model=base,
+            benchmark_tasks={}, benchmark_samples=SampleStore(()),
         ), log  # fmt: skip
 
     return train
@@ -166,7 +169,8 @@ def test_configured_recipes_and_options_are_valid(environment):
     conf = Path(__file__).parents[2] / "conf"
     files = [conf / name / "parameters" / "modeling.yml" for name in dict.fromkeys(["base", environment])]
     merged = OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, files)))["modeling"]
-    assert set(merged) == {"select_training_samples", "train_clip"}
+    assert set(merged) == {"select_training_samples", "train_clip", "score_in_training"}
+    assert MonitorOptions(**merged["score_in_training"]).tasks
     assert {"full", "concept_filtered", "concept_balanced"} <= set(
         SelectionOptions(**merged["select_training_samples"]).recipes
     )

@@ -1,4 +1,4 @@
-"""The benchmark's 40 data sets in miniature, drawn: they let every loader and metric run offline.
+"""The benchmark's data sets in miniature, drawn: they let every loader and metric run offline.
 
 Everything made of them is marked synthetic: a score on them says nothing about a model, and never enters an average
 with real ones.

@@ -1,4 +1,4 @@
-"""Writes the synthetic benchmark: every data set as distributed, and its samples as the benchmark reads them."""
+"""Writes the synthetic benchmark: every data set as released, and its samples as the benchmark reads them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from biomedica_corpus.draw_once import code_digest, draw_once
-from biomedica_corpus.synthetic_benchmark.distributed import write_distributed
-from biomedica_kedro.benchmark.prepare import Prepared, prepare_task
-from biomedica_kedro.benchmark.task import PAPER_SUITE, Task
+from biomedica_corpus.synthetic_benchmark.released.write import write_and_prepare
+from biomedica_kedro.benchmark.prepare import Prepared
+from biomedica_kedro.benchmark.task import PAPER_SUITE, Access, Task
 
 logger = logging.getLogger(__name__)
 
@@ -19,32 +19,33 @@ SAMPLES = "samples"
 
 
 def write_synthetic_benchmark(tasks: Mapping[str, Task], root: Path, *, suite: str = PAPER_SUITE) -> list[Prepared]:
-    """Write and prepare synthetic samples for every task of a suite; done once, `synthetic_benchmark.json` says so.
+    """Write and prepare synthetic samples for every released task of a suite, once: `synthetic_benchmark.json` says so.
 
     Args:
         tasks: the registry.
-        root: gets `distributed/<task>` and `samples/<task>`; absent, empty, or written before.
+        root: gets `released/<task>`, `released/ubench` and `samples/<task>`; absent, empty, or written before.
         suite: which tasks.
     Returns:
         What was made of each task; nothing when the folder was complete.
     Raises:
         FileExistsError: when the folder holds something else.
     """
-    chosen = [task for task in tasks.values() if suite in task.counts_for and task.loader is not None]
+    chosen = [
+        task for task in tasks.values()
+        if suite in task.counts_for and task.loader is not None and task.source.access is not Access.UNRELEASED
+    ]  # fmt: skip
     described = "\n".join(task.model_dump_json() for task in chosen)
     reports: list[Prepared] = []
 
     def draw(folder: Path) -> dict[str, object]:
         logger.info("Drawing the synthetic benchmark of %d tasks", len(chosen))
-        for task in chosen:
-            write_distributed(task, folder / "distributed" / task.id)
-            reports.append(prepare_task(task, folder / "distributed" / task.id, folder / SAMPLES, synthetic=True))
+        reports.extend(write_and_prepare(chosen, folder / "released", folder / SAMPLES))
         return {"synthetic": True}
 
     origin = {
         "tasks": [task.id for task in chosen],
         "tasks_digest": hashlib.sha256(described.encode()).hexdigest(),
-        "code": code_digest(Path(__file__).parent),
+        "code": code_digest(Path(__file__).parent / "released"),
     }
     draw_once(root, MANIFEST, origin, draw)
     return reports

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 READY, MISSING = "ready", "missing"
 COLUMNS = (
     "task", "title", "domain", "kind", "status", "n", "n_expected", "synthetic", "digest", "access",
-    "license", "url", "wording", "note",
+    "license", "url", "wording", "images", "note",
 )  # fmt: skip
 
 
@@ -63,16 +63,17 @@ def _describe(task: Task, samples: TaskSamples | None) -> dict[str, object]:
         "task": task.id, "title": task.title, "domain": task.domain, "kind": str(task.kind), "status": MISSING,
         "n": None, "n_expected": task.n_expected, "synthetic": task.synthetic, "digest": "",
         "access": str(task.source.access), "license": task.source.license, "url": task.source.url,
-        "wording": task.wording, "note": "",
+        "wording": task.wording, "images": "", "note": "",
     }  # fmt: skip
-    if samples is None:
+    n = 0 if samples is None else samples.n_rows()
+    if samples is None or (not n and task.source.access is Access.UNRELEASED):
         row["note"] = _how_to_get(task)
         return row
-    n = samples.n_rows()
     if not n:
         row["note"] = f"no sample could be used: see {samples.folder / 'rejects.parquet'}"
         return row
     row |= {"status": READY, "n": n, "digest": samples.digest(), "synthetic": task.synthetic or samples.is_synthetic}
+    row["images"] = samples.images_name
     if task.n_expected not in (None, samples.n_published()) and not samples.is_synthetic:
         row["note"] = f"{samples.n_published()} samples, {task.n_expected} were published"
     return row

@@ -13,7 +13,7 @@ import numpy as np
 
 from biomedica_kedro.benchmark import metrics
 from biomedica_kedro.benchmark.bootstrap import Interval, mean_interval
-from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
+from biomedica_kedro.benchmark.embeddings import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats, Integers
 from biomedica_kedro.benchmark.scores import TIE_TOLERANCE, ScoreOptions, Subject
 

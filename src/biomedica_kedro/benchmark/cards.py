@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from biomedica_kedro.benchmark.tables import ALL_TASKS, MACRO_DOMAIN
-from biomedica_kedro.benchmark.task import Task
+from biomedica_kedro.benchmark.activation import ready_tasks
+from biomedica_kedro.benchmark.tables import ALL_TASKS, MACRO_DOMAIN, REAL, SYNTHETIC
+from biomedica_kedro.benchmark.task import PAPER_SUITE, PAPER_TASKS, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,24 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
+
+
+def task_cards(
+    tasks: Mapping[str, Task], active: pd.DataFrame, table: pd.DataFrame, recalls: pd.DataFrame
+) -> dict[str, str]:
+    """A card of each measured task, and an index of them under "README".
+
+    Args:
+        tasks: the registry.
+        active: of `activation.active_tasks`.
+        table: of `tables.benchmark_table`.
+        recalls: of `tables.recall_by_class`.
+    """
+    facts = active.set_index("task", drop=False).to_dict("index")
+    cards = {name: task_card(tasks[name], facts[name], table, recalls) for name in ready_tasks(active)}
+    links = [f"- [{tasks[name].title}]({name}.md)" for name in cards]
+    index = [f"# Task cards\n\n{len(cards)} of {len(facts)} tasks were measured.\n", *links]
+    return {"README": "\n".join(index), **cards}
 
 
 def task_card(task: Task, active: Row, table: pd.DataFrame, recalls: pd.DataFrame) -> str:
@@ -59,16 +78,14 @@ def task_card(task: Task, active: Row, table: pd.DataFrame, recalls: pd.DataFram
 
 
 def scores_markdown(table: pd.DataFrame, averages: pd.DataFrame) -> str:
-    """Tasks by models in Markdown; the best value of a row is bold.
+    """One table in Markdown: a row a task, a column a model, a mean a domain; the best value of a row is bold.
 
     Args:
         table: of `tables.benchmark_table`.
         averages: of `tables.domain_averages`.
     """
-    parts = []
-    for kind, heading, rows in _parts(table, averages, str, lambda text: f"**{text}**"):
-        parts += [f"## Scores on {kind} samples", _markdown(heading, rows)]
-    return "\n\n".join(parts) + "\n"
+    heading, rows = _lines(table, averages, str, lambda text: f"**{text}**")
+    return f"{_coverage(table)}\n\n{_markdown(heading, rows)}\n"
 
 
 def scores_latex(table: pd.DataFrame, averages: pd.DataFrame) -> str:
@@ -78,42 +95,58 @@ def scores_latex(table: pd.DataFrame, averages: pd.DataFrame) -> str:
         table: of `tables.benchmark_table`.
         averages: of `tables.domain_averages`.
     """
-    parts = []
-    for kind, heading, rows in _parts(table, averages, _latex, lambda text: rf"\textbf{{{text}}}"):
-        body = [" & ".join(row) + r" \\" for row in rows]
-        parts.append(
-            "\n".join(
-                [
-                    f"% scores on {kind} samples; value and 95 % bootstrap interval",
-                    rf"\begin{{tabular}}{{ll{'r' * (len(heading) - 2)}}}", r"\toprule",
-                    " & ".join(map(_latex, heading)) + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}",
-                ]
-            )
-        )  # fmt: skip
-    return "\n\n".join(parts) + "\n"
+    heading, rows = _lines(table, averages, _latex, lambda text: rf"\textbf{{{text}}}")
+    body = [" & ".join(row) + r" \\" for row in rows]
+    lines = [
+        f"% {_coverage(table)} Value and 95 % bootstrap interval.",
+        rf"\begin{{tabular}}{{llll{'r' * (len(heading) - 4)}}}", r"\toprule",
+        " & ".join(map(_latex, heading)) + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
 
 
-def _parts(
+def _coverage(table: pd.DataFrame) -> str:
+    """How much of the paper's suite was measured."""
+    counts = table[table["counts_for"].str.contains(PAPER_SUITE)].groupby("samples")["task"].nunique()
+    real, drawn = (int(counts.get(kind, 0)) for kind in (REAL, SYNTHETIC))
+    told = f"{real} of {PAPER_TASKS} tasks of the paper's suite were measured on real samples"
+    return f"{told}, {drawn} on synthetic ones." if drawn else f"{told}."
+
+
+def _lines(
     table: pd.DataFrame, averages: pd.DataFrame, escaped: Callable[[str], str], bold: Callable[[str], str]
-) -> list[tuple[str, list[str], list[list[str]]]]:
-    """For real and for synthetic samples: heading and rows, tasks first, then their averages."""
-    parts = []
+) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows: of real, then of synthetic samples the tasks of each domain, its means, those over all."""
+    models = sorted(table["model_id"].unique())
+    rows: list[list[str]] = []
     for kind, of_kind in table.groupby("samples", sort=True):
-        models = sorted(of_kind["model_id"].unique())
-        rows = []
-        for _, of_task in of_kind.groupby(["domain", "task"], sort=True):
-            first = of_task.iloc[0]
-            by_model = {str(row["model_id"]): row for row in of_task.to_dict("records")}
-            cells = [escaped(f"{first['title']} ({first['metric']})"), escaped(str(first["domain"]))]
-            rows.append([*cells, *_cells(by_model, models, bold)])
-        means = averages[(averages["samples"] == kind) & averages["domain"].isin([MACRO_DOMAIN, ALL_TASKS])]
-        for (suite, domain), of_mean in means.groupby(["suite", "domain"], sort=True):
-            by_model = {str(row["model_id"]): row for row in of_mean.to_dict("records")}
-            counts = sorted({f"{row['n_tasks']} of {row['n_suite']}" for row in by_model.values()})
-            name = f"{domain if domain != ALL_TASKS else 'mean'}, {suite}: {', '.join(counts)} tasks"
-            rows.append([escaped(name), "", *_cells(by_model, models, bold)])
-        parts.append((str(kind), ["task", "domain", *models], rows))
-    return parts
+        means = averages[averages["samples"] == kind]
+        for domain, of_domain in of_kind.groupby("domain", sort=True):
+            for _, of_task in of_domain.groupby("task", sort=True):
+                first = of_task.iloc[0]
+                cells = [escaped(str(first[name])) for name in ("title", "domain", "metric", "samples")]
+                rows.append([*cells, *_cells(_by_model(of_task), models, bold)])
+            rows += _means(means[means["domain"] == domain], models, escaped, bold)
+        rows += _means(means[means["domain"].isin([MACRO_DOMAIN, ALL_TASKS])], models, escaped, bold)
+    return ["task", "domain", "metric", "samples", *models], rows
+
+
+def _means(
+    means: pd.DataFrame, models: Sequence[str], escaped: Callable[[str], str], bold: Callable[[str], str]
+) -> list[list[str]]:
+    rows = []
+    for (suite, domain, metric), of_mean in means.groupby(["suite", "domain", "metric"], sort=True):
+        by_model = _by_model(of_mean)
+        counts = sorted({f"{row['n_tasks']} of {row['n_suite']}" for row in by_model.values()})
+        name = f"{MACRO_DOMAIN if domain == MACRO_DOMAIN else 'mean'}, {suite}: {', '.join(counts)} tasks"
+        over = "" if domain in (MACRO_DOMAIN, ALL_TASKS) else str(domain)
+        cells = [name, over, str(metric), str(of_mean["samples"].iloc[0])]
+        rows.append([*map(escaped, cells), *_cells(by_model, models, bold)])
+    return rows
+
+
+def _by_model(rows: pd.DataFrame) -> dict[str, Row]:
+    return {str(row["model_id"]): row for row in rows.to_dict("records")}
 
 
 def _cells(by_model: Mapping[str, Row], models: Sequence[str], bold: Callable[[str], str]) -> list[str]:

@@ -17,8 +17,8 @@ import pyarrow as pa
 from biomedica_kedro.benchmark import metrics
 from biomedica_kedro.benchmark.answers import Answers, answer, mean_of, predictions_of
 from biomedica_kedro.benchmark.bootstrap import Interval, interval_of, interval_over_rows, resample_counts
-from biomedica_kedro.benchmark.closed_questions import score_questions
-from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
+from biomedica_kedro.benchmark.closed_questions import score_questions, share_correct
+from biomedica_kedro.benchmark.embeddings import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats, Integers
 from biomedica_kedro.benchmark.multilabel import score_multilabel
 from biomedica_kedro.benchmark.prompts import ENSEMBLE, option_embeddings, prompt_sets
@@ -67,6 +67,20 @@ def classification_rows(
         rows += _baselines(test, option_KE, subject, options)
     rows.append(_prompt_sensitivity(task, test, subject))
     return rows, predictions
+
+
+def correct_answers(task: Task, embedded: TaskEmbeddings, prompt_set: str) -> Floats:
+    """Which rows are answered rightly, N: 1.0 or 0.0, or the share of a row's wordings; without intervals.
+
+    Args:
+        task: with classes, or with rows that bring their own options.
+        embedded: its rows.
+        prompt_set: the words of the classes.
+    """
+    if any(embedded.questions):
+        return share_correct(embedded)
+    option_KE = option_embeddings(prompt_sets(task)[prompt_set], embedded.texts)
+    return answer(embedded.images, option_KE, embedded.labels, embedded.logit_scale).correct
 
 
 def class_scores(

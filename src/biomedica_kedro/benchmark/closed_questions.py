@@ -17,7 +17,7 @@ import numpy.typing as npt
 from biomedica_kedro.benchmark import metrics
 from biomedica_kedro.benchmark.answers import Answers, choose, mean_of, predictions_of
 from biomedica_kedro.benchmark.bootstrap import Interval
-from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
+from biomedica_kedro.benchmark.embeddings import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats
 from biomedica_kedro.benchmark.samples import CAPTIONS, Question
 from biomedica_kedro.benchmark.scores import Protocol, ScoreOptions, Subject, exact
@@ -63,6 +63,17 @@ def score_questions(
             rows.append(subject.row("accuracy", accuracy, len(part), protocol=Protocol.ZERO_SHOT, prompt_set=set_name))
             predictions += predictions_of(subject, set_name, part, one.answers)
     return rows, predictions
+
+
+def share_correct(embedded: TaskEmbeddings) -> Floats:
+    """Share of its wordings, as captions, that each row answers rightly, N.
+
+    Args:
+        embedded: rows of which each is asked in captions.
+    """
+    wordings = sorted({each.wording for row in embedded.questions for each in row if each.protocol == CAPTIONS})
+    asked = {wording: _ask(embedded, CAPTIONS, wording) for wording in wordings}
+    return _share_right(asked, lambda one: one.answers.correct)
 
 
 def _protocol_scores(

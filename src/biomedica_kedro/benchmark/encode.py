@@ -1,41 +1,52 @@
-"""Embeddings of a task under a model: computed once, every metric runs from them.
+"""Embed tasks under a model: each image once, however many of the tasks ask about it, and each text once.
 
-Two tables a task: `images` (a row a sample, vectors float32 and L2-normalised) and `anchors` (a row a text, and one for
-a blank gray image, whose answers show what the prompts alone prefer). Images that several tasks share are embedded once
-(`embed_image_set`), and each task picks its vectors (`embed_task_from`).
+Tasks whose images lie in one image set are embedded together, in one pass over the set. Memory is bounded by two chunks
+of opened images, the vectors, and one task's answers. Shapes: M images, E dimensions.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Protocol, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
+from biomedica_kedro.benchmark.embeddings import (
+    Embedded,
+    TaskEmbeddings,
+    Vectors,
+    anchors_table,
+    rows_table,
+    vectors_table,
+)
 from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
-from biomedica_kedro.benchmark.samples import QUESTION, Pixels, Question, Sample, TaskSamples, check_sample
+from biomedica_kedro.benchmark.samples import TEST, Pixels, Sample, TaskSamples, check_answer, image_name
 from biomedica_kedro.benchmark.task import Task
+from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 from biomedica_kedro.records import HOW, DataError, Options, Reject, RejectReason
-from biomedica_kedro.stages import BatchFolder, map_items
-from biomedica_kedro.stages.folder import read_parquet
-from biomedica_kedro.stages.identity import combined
+from biomedica_kedro.stages import map_items
+from biomedica_kedro.stages.identity import combined, digest_of
 
 STAGE = "embed_benchmark"
-ANCHORS = "anchors.parquet"
-_VERSION = 2  # raised by a person when the arrays read from the same two tables are others
-NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # pixels are not needed after embedding, and would fill the memory
 BLANK = np.full((224, 224, 3), 128, np.uint8)
+_NO_IMAGE = np.zeros((0, 0, 3), np.uint8)  # pixels are not needed after embedding, and would fill the memory
 
-Vectors = npt.NDArray[np.float32]
+Row: TypeAlias = Mapping[str, Any]
+Opened: TypeAlias = tuple[str, Callable[[], Any]]
+ImageMapper: TypeAlias = Callable[..., tuple[list[Any], list[Reject]]]
+
+
+_map_images: ImageMapper = partial(map_items, stage=STAGE)
 
 
 class EmbedOptions(Options):
-    """How a task is embedded.
+    """How tasks are embedded.
 
     Attributes:
         batch_size: images, or texts, a forward pass.
@@ -72,161 +83,185 @@ class Encoder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class TaskEmbeddings:
-    """What all metrics of one model on one task are computed from; N samples, E dimensions.
+class RowMapper(Protocol):
+    """Applies a function to rows and leaves out those on which it fails, as `Batch.map` does."""
 
-    Attributes:
-        sample_ids: of the samples, in file order.
-        images: image vectors.
-        labels: class of each sample (-1: none).
-        multilabel: 0/1 per class, or N x 0.
-        questions: what each sample is asked, where it brings its own options.
-        captions: text of each retrieval pair.
-        groups: group of each sample ("" = independent).
-        splits: "test" or "train".
-        texts: every text's vector; empty for a model of images only.
-        blank: vector of a blank image.
-        logit_scale: of the model.
-        hashes: sha256 of each image's bytes.
-        label_names: class of each sample by name, also where a question is asked; "" for none.
-    """
-
-    sample_ids: list[str]
-    images: Vectors
-    labels: npt.NDArray[np.int64]
-    multilabel: npt.NDArray[np.int64]
-    questions: list[tuple[Question, ...]]
-    captions: list[str]
-    groups: npt.NDArray[np.str_]
-    splits: npt.NDArray[np.str_]
-    texts: dict[str, Vectors]
-    blank: Vectors
-    logit_scale: float
-    hashes: list[str] = field(default_factory=list)
-    label_names: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.sample_ids)
-
-    def part(self, split: str) -> TaskEmbeddings:
-        """The samples of one split."""
-        return self.take(np.flatnonzero(self.splits == split))
-
-    def take(self, rows: npt.NDArray[np.intp]) -> TaskEmbeddings:
-        """Some of the samples."""
-
-        def some(values: list[str]) -> list[str]:
-            return [values[row] for row in rows] if values else []
-
-        return TaskEmbeddings(
-            some(self.sample_ids), self.images[rows], self.labels[rows], self.multilabel[rows],
-            [self.questions[row] for row in rows], some(self.captions), self.groups[rows], self.splits[rows],
-            self.texts, self.blank, self.logit_scale, some(self.hashes), some(self.label_names),
-        )  # fmt: skip
-
-    def independent_groups(self) -> npt.NDArray[np.str_] | None:
-        """Group of each sample for the bootstrap; None when every sample stands alone."""
-        if not len(self) or not (self.groups != "").any():
-            return None
-        own = np.array([f"\0{sample_id}" for sample_id in self.sample_ids])
-        return np.where(self.groups == "", own, self.groups)
+    def __call__(
+        self, function: Callable[[Row], Sample], items: Iterable[Row], /, *, source: Callable[[Row], str]
+    ) -> list[Sample]:
+        """Results in the order of the items."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class CachedEmbeddings:
-    """One batch of `benchmark_embeddings`: a model on a task, as it lies on disk."""
+class AskedTasks:
+    """Tasks that share their images, or a single one, with their samples; by task."""
 
-    folder: BatchFolder
-    batch: str
+    by_task: Mapping[str, tuple[Task, TaskSamples]]
 
     def digest(self) -> str:
-        """Digest of the content, and of how it is read."""
-        return combined({"content": self.folder.digest(self.batch), "version": _VERSION})
+        """Digest of the tasks, of their rows, and of the images they share."""
+        parts = {name: [digest_of(task), samples.digest()] for name, (task, samples) in self.by_task.items()}
+        shared = next(iter(self.by_task.values()))[1].image_set
+        return combined({"tasks": parts, "images": None if shared is None else shared.digest()})
 
-    def read(self) -> TaskEmbeddings:
-        """The arrays."""
-        anchors = read_parquet(self.folder.beside(self.batch, ANCHORS))
-        return read_embeddings(self.folder.table(self.batch), anchors)
+
+@dataclass(frozen=True, slots=True)
+class ImageVectors:
+    """Vectors of the images that could be opened, M x E, and why the others could not."""
+
+    names: list[str]
+    hashes: list[str]
+    vectors: Vectors
+    refused: Mapping[str, Reject]
+
+    def table(self, width: int) -> pa.Table:
+        """As they are kept; `width` is that of vectors where there is none."""
+        vector_ME = self.vectors if self.names else np.zeros((0, width), np.float32)
+        return vectors_table(self.names, self.hashes, vector_ME)
 
 
 def embed_task(
     task: Task, samples: TaskSamples, encoder: Encoder, options: EmbedOptions | None = None
-) -> tuple[pa.Table, pa.Table, list[Reject]]:
-    """Embed a task's images and texts.
+) -> tuple[TaskEmbeddings, list[Reject]]:
+    """Embed one task by itself.
+
+    Returns:
+        Its arrays, and one reject per row that could not be used; rows in = rows + rejects.
+    """
+    rejects: list[Reject] = []
+
+    def map_rows(
+        function: Callable[[Row], Sample], items: Iterable[Row], /, *, source: Callable[[Row], str]
+    ) -> list[Sample]:
+        kept, refused = map_items(function, items, stage=STAGE, source=source)
+        rejects.extend(refused)
+        return kept
+
+    asked = AskedTasks({task.id: (task, samples)})
+    return embed_tasks(asked, encoder, options or EmbedOptions(), map_rows).of(task.id), rejects
+
+
+def embed_tasks(
+    asked: AskedTasks,
+    encoder: Encoder,
+    options: EmbedOptions,
+    map_rows: RowMapper,
+    map_images: ImageMapper = _map_images,
+) -> Embedded:
+    """Embed tasks that share their images, or one task.
 
     Args:
-        task: what the samples are checked against.
-        samples: where they lie.
+        asked: all with the images of one image set, or a single task with its own.
         encoder: the model.
         options: see `EmbedOptions`.
-    Returns:
-        The images table, the anchors table, and one reject per row that could not be used; rows in = rows + rejects.
+        map_rows: takes the rows of each task; what it leaves out is a reject of that task.
+        map_images: as `map_items`; what it rejects, every row that needs the image is rejected for.
     """
-    options = options or EmbedOptions()
-    size = options.batch_size
-    rejects: list[Reject] = []
-    kept: list[Sample] = []
+    first = next(iter(asked.by_task.values()))[1]
+    images = embed_images(first.images(options.batch_size), encoder, options, map_images)
+    answers = {task_id: (task, samples.answers()) for task_id, (task, samples) in asked.by_task.items()}
+    return embed_answers(answers, images, encoder, options, map_rows)
+
+
+def embed_answers(
+    asked: Mapping[str, tuple[Task, Iterable[Sequence[Row]]]],
+    images: ImageVectors,
+    encoder: Encoder,
+    options: EmbedOptions,
+    map_rows: RowMapper,
+) -> Embedded:
+    """The rest of `embed_tasks`, once the images are embedded: rows and texts.
+
+    Args:
+        asked: by task: its rows, some at a time.
+        images: their images.
+        encoder: the model.
+        options: see `EmbedOptions`.
+        map_rows: see `embed_tasks`.
+    """
+    tables: list[pa.Table] = []
+    texts: set[str] = set()
+    for task_id, (task, chunks) in asked.items():
+        take = _RowTaker(task, images)
+        rows = (row for chunk in chunks for row in chunk)
+        kept = map_rows(take, rows, source=lambda row, task_id=task_id: f"{task_id}/{row['sample_id']}")  # type: ignore[misc]
+        texts |= {*texts_of(prompt_sets(task)), *_texts_of_samples(kept)}
+        tables.append(rows_table(task_id, kept, take.images))
+    anchors = _embed_texts(sorted(texts) if encoder.reads_text else [], encoder, options.batch_size)
+    return Embedded(pa.concat_tables(tables), images.table(anchors.schema.field("embedding").type.list_size), anchors)
+
+
+def embed_images(
+    chunks: Iterable[Sequence[Row]],
+    encoder: Encoder,
+    options: EmbedOptions,
+    map_images: ImageMapper = _map_images,
+    change: Callable[[str, Pixels], Pixels] | None = None,
+) -> ImageVectors:
+    """Embed images, chunk by chunk.
+
+    Args:
+        chunks: of rows with the `name` and the `image` bytes, each name once.
+        encoder: the model.
+        options: see `EmbedOptions`.
+        map_images: see `embed_tasks`.
+        change: what is done to an image, by its name, before the model sees it.
+    """
+    names: list[str] = []
+    hashes: list[str] = []
     vectors: list[Vectors] = []
+    refused: dict[str, Reject] = {}
 
-    def open_row(row: Mapping[str, Any]) -> tuple[Sample, Any]:
-        sample = check_sample(row, task)
-        return replace(sample, image=NO_IMAGE), encoder.prepare(sample.image)
+    def open_row(row: Row) -> tuple[str, str, Any]:
+        content = row["image"]
+        if not content:
+            raise DataError(RejectReason.MISSING_FILE, "the row holds no image")
+        pixels = read_pixels(content, ANY_SIZE)
+        prepared = encoder.prepare(pixels if change is None else change(row["name"], pixels))
+        return str(row["name"]), row.get("sha256") or hashlib.sha256(content).hexdigest(), prepared
 
-    take = _Taker()
-    for opened in in_threads(samples.rows(size), open_row, options.threads):
-        taken, refused = map_items(take, opened, stage=STAGE, source=lambda item: f"{task.id}/{item[0]}")
-        rejects += refused
+    for opened in _ahead(chunks, open_row, options.threads):
+        taken, rejects = map_images(lambda item: item[1](), opened, source=lambda item: item[0])
+        refused |= {reject.source: reject for reject in rejects}
         if taken:
-            vectors.append(np.asarray(encoder.encode_images([image for _, image in taken]), dtype=np.float32))
-            kept += [sample for sample, _ in taken]
-    anchors = embed_texts(task, kept, encoder, size)
-    images = images_table(kept, vectors, anchors.schema.field("embedding").type.list_size, encoder.logit_scale)
-    return images, anchors, rejects
+            vectors.append(np.asarray(encoder.encode_images([image for *_, image in taken]), dtype=np.float32))
+            names += [name for name, *_ in taken]
+            hashes += [sha256 for _, sha256, _ in taken]
+    matrix_ME = np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
+    return ImageVectors(names, hashes, matrix_ME, refused)
 
 
-def embed_texts(task: Task, samples: Sequence[Sample], encoder: Encoder, batch_size: int) -> pa.Table:
-    """The anchors table of a task: every text of its prompts and of its samples once, and the blank image."""
-    texts = sorted({*texts_of(prompt_sets(task)), *_texts_of_samples(samples)}) if encoder.reads_text else []
+class _RowTaker:
+    """Checks the rows of a task one after the other; one whose image was not embedded is a reject."""
+
+    def __init__(self, task: Task, vectors: ImageVectors) -> None:
+        self._task, self._known, self._refused = task, frozenset(vectors.names), vectors.refused
+        self._seen: set[str] = set()
+        self.images: list[str] = []
+
+    def __call__(self, row: Row) -> Sample:
+        sample = Sample(
+            sample_id=str(row["sample_id"]), image=_NO_IMAGE, answer=check_answer(row, self._task),
+            group_id=row.get("group_id") or "", split=row.get("split") or TEST, sha256=row.get("sha256") or "",
+        )  # fmt: skip
+        image = image_name(row)
+        if sample.sample_id in self._seen:
+            raise DataError(RejectReason.DUPLICATE_KEY, "this sample_id came before")
+        if image in self._refused:
+            raise DataError(RejectReason(self._refused[image].reason), self._refused[image].detail)
+        if image not in self._known:
+            raise DataError(RejectReason.MISSING_FILE, "its image set does not hold the row's image")
+        self._seen.add(sample.sample_id)
+        self.images.append(image)
+        return sample
+
+
+def _embed_texts(texts: Sequence[str], encoder: Encoder, batch_size: int) -> pa.Table:
+    """The anchors: every text once, and the blank image."""
     blank_E = encoder.encode_images([encoder.prepare(BLANK)])[0]
     text_TE = [encoder.encode_texts(texts[at : at + batch_size]) for at in range(0, len(texts), batch_size)]
-    return _anchors_table(texts, text_TE, blank_E)
-
-
-def read_embeddings(images: pa.Table, anchors: pa.Table) -> TaskEmbeddings:
-    """Bring the two tables of `embed_task` back into arrays."""
-    anchor_AE = matrix_of(anchors["embedding"])
-    texts = anchors["text"].to_pylist()
-    scale = float((images.schema.metadata or {}).get(b"logit_scale", b"100"))
-    multilabel = images["labels"].to_pylist()
-    width = max((len(row) for row in multilabel), default=0)
-    return TaskEmbeddings(
-        sample_ids=images["sample_id"].to_pylist(),
-        images=matrix_of(images["embedding"]),
-        labels=images["label"].to_numpy().astype(np.int64),
-        multilabel=np.array(multilabel, dtype=np.int64).reshape(images.num_rows, width),
-        questions=[tuple(_question_of(asked) for asked in row) for row in images["questions"].to_pylist()],
-        captions=images["caption"].to_pylist(),
-        groups=np.array(images["group_id"].to_pylist(), dtype=np.str_),
-        splits=np.array(images["split"].to_pylist(), dtype=np.str_),
-        texts={text: anchor_AE[at] for at, text in enumerate(texts) if text is not None},
-        blank=anchor_AE[texts.index(None)],
-        logit_scale=scale,
-        hashes=images["sha256"].to_pylist(),
-        label_names=images["label_name"].to_pylist(),
-    )
-
-
-def _row_of(question: Question) -> dict[str, Any]:
-    """Not dataclasses.asdict, which copies every option: half of the time of a task's tables."""
-    return {
-        "protocol": question.protocol, "wording": question.wording, "options": question.options,
-        "answer_idx": question.answer_idx,
-    }  # fmt: skip
-
-
-def _question_of(asked: Mapping[str, Any]) -> Question:
-    return Question(asked["protocol"], asked["wording"], tuple(asked["options"]), asked["answer_idx"])
+    return anchors_table(texts, text_TE, blank_E, encoder.logit_scale)
 
 
 def _texts_of_samples(samples: Iterable[Sample]) -> set[str]:
@@ -234,83 +269,20 @@ def _texts_of_samples(samples: Iterable[Sample]) -> set[str]:
     return asked | {sample.answer.caption for sample in samples if sample.answer.caption}
 
 
-Opened: TypeAlias = tuple[str, "Future[Any]"]
-
-
-def in_threads(
-    chunks: Iterable[Sequence[Mapping[str, Any]]],
-    function: Callable[[Mapping[str, Any]], Any],
-    threads: int,
-    *,
-    name: str = "sample_id",
-) -> Iterator[list[Opened]]:
+def _ahead(chunks: Iterable[Sequence[Row]], function: Callable[[Row], Any], threads: int) -> Iterator[Sequence[Opened]]:
     """Rows on their way through `function`, with the chunk after them on its way, too; never more than two chunks.
 
-    Args:
-        chunks: of rows.
-        function: what is done to each.
-        threads: how many at once.
-        name: the column that names a row.
+    With one thread nothing is ahead: a row is opened when it is asked for, so that one that kills the process is known.
     """
+    if threads == 1:
+        yield from ([(str(row["name"]), partial(function, row)) for row in rows] for rows in chunks)
+        return
     with ThreadPoolExecutor(threads) as pool:
-        waiting: list[Opened] = []
+        waiting: Sequence[Opened] = []
         for rows in chunks:
-            submitted = [(str(row.get(name)), pool.submit(function, row)) for row in rows]
+            submitted = [(str(row["name"]), pool.submit(function, row).result) for row in rows]
             if waiting:
                 yield waiting
             waiting = submitted
         if waiting:
             yield waiting
-
-
-class _Taker:
-    """Take opened rows one after the other; a sample_id that came before is a reject."""
-
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-
-    def __call__(self, opened: Opened) -> tuple[Sample, Any]:
-        sample, image = opened[1].result()
-        if sample.sample_id in self._seen:
-            raise DataError(RejectReason.DUPLICATE_KEY, "this sample_id came before")
-        self._seen.add(sample.sample_id)
-        return sample, image
-
-
-def images_table(samples: Sequence[Sample], vectors: Sequence[Vectors], width: int, logit_scale: float) -> pa.Table:
-    """The images table of a task: a row a sample, with its vector."""
-    embedding_NE = np.concatenate(vectors) if vectors else np.zeros((0, width), np.float32)
-    return pa.table(
-        {
-            "sample_id": pa.array([sample.sample_id for sample in samples], pa.string()),
-            "split": pa.array([sample.split for sample in samples], pa.string()),
-            "label": pa.array([sample.answer.label for sample in samples], pa.int32()),
-            "label_name": pa.array([sample.answer.label_name for sample in samples], pa.string()),
-            "labels": pa.array([sample.answer.labels for sample in samples], pa.list_(pa.int8())),
-            "questions": pa.array(
-                [[_row_of(question) for question in sample.answer.questions] for sample in samples], pa.list_(QUESTION)
-            ),
-            "caption": pa.array([sample.answer.caption for sample in samples], pa.string()),
-            "group_id": pa.array([sample.group_id for sample in samples], pa.string()),
-            "sha256": pa.array([sample.sha256 for sample in samples], pa.string()),
-            "embedding": vectors_array(embedding_NE),
-        }
-    ).replace_schema_metadata({"logit_scale": repr(float(logit_scale))})
-
-
-def _anchors_table(texts: Sequence[str], text_TE: Sequence[Vectors], blank_E: Vectors) -> pa.Table:
-    rows = np.concatenate([*text_TE, blank_E[None]]).astype(np.float32)
-    return pa.table({"text": pa.array([*texts, None], pa.string()), "embedding": vectors_array(rows)})
-
-
-def vectors_array(rows_NE: Vectors) -> pa.FixedSizeListArray:
-    """N x E as a column."""
-    flat = pa.array(np.ascontiguousarray(rows_NE, dtype=np.float32).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, rows_NE.shape[1])
-
-
-def matrix_of(column: pa.ChunkedArray) -> Vectors:
-    """The reverse of `vectors_array`."""
-    width = column.type.list_size
-    flat = column.combine_chunks().flatten().to_numpy()
-    return np.asarray(flat, dtype=np.float32).reshape(len(column), width)

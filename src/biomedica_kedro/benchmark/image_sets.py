@@ -15,17 +15,15 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from biomedica_kedro.stages.files import atomic_path
+from biomedica_kedro.benchmark.row_writer import ROWS_A_GROUP, RowWriter
 
 IMAGES = "images.parquet"
 IMAGE_ROWS = pa.schema([("sha256", pa.string()), ("image", pa.binary())])
-_ROWS_A_GROUP = 64
 _GROUPS_HELD = 4
 
 
@@ -41,7 +39,9 @@ class ImageSet:
         return self.path.parent.name
 
     def digest(self) -> str:
-        """Digest of which images there are, in order."""
+        """Digest of which images there are, in order; that of none where the file is gone."""
+        if not self.path.is_file():
+            return hashlib.sha256().hexdigest()
         names = pq.read_table(self.path, columns=["sha256"])["sha256"].to_pylist()
         return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
@@ -49,7 +49,7 @@ class ImageSet:
         """Number of images."""
         return int(pq.read_metadata(self.path).num_rows)
 
-    def rows(self, batch_size: int = _ROWS_A_GROUP) -> Iterator[list[dict[str, Any]]]:
+    def rows(self, batch_size: int = ROWS_A_GROUP) -> Iterator[list[dict[str, Any]]]:
         """Hash and bytes of every image in file order, some at a time; none where the file is gone."""
         if not self.path.is_file():
             return
@@ -80,39 +80,19 @@ class ImageSet:
         return found
 
 
-class ImageSetWriter:
+class ImageSetWriter(RowWriter):
     """Collect images, each once; the file appears when the writer is left without an error."""
 
     def __init__(self, folder: Path) -> None:
         """Args: folder: of the set, which gets `images.parquet`."""
-        self._atomic = atomic_path(folder / IMAGES)
+        super().__init__(folder / IMAGES, IMAGE_ROWS, "none")
         self._added: set[str] = set()
-        self._waiting: list[dict[str, object]] = []
 
-    def __enter__(self) -> Self:
-        self._writer = pq.ParquetWriter(self._atomic.__enter__(), IMAGE_ROWS, compression="none")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-        self._atomic.__exit__(kind, error, trace)
-
-    def add(self, sha256: str, image: bytes) -> None:
+    def add_image(self, sha256: str, image: bytes) -> None:
         """Keep an image unless it is kept."""
         if sha256 not in self._added:
             self._added.add(sha256)
-            self._waiting.append({"sha256": sha256, "image": image})
-            if len(self._waiting) == _ROWS_A_GROUP:
-                self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=IMAGE_ROWS))
-            self._waiting = []
+            self.add({"sha256": sha256, "image": image})
 
 
 @lru_cache(maxsize=8)

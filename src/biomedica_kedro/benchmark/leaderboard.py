@@ -57,26 +57,33 @@ def leaderboard_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def leaderboard_page(table: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> str:
+def leaderboard_page(table: pd.DataFrame, others: Mapping[str, pd.DataFrame], left_out: Mapping[str, str]) -> str:
     """The page as a string of HTML.
 
     Args:
         table: of `tables.benchmark_table`.
         others: "averages" of `tables.domain_averages`, "recalls" of `tables.recall_by_class`, "probes" of
-            `tables.probe_table`, "comparison" of `comparison.compare_predictions`, "active" of
-            `activation.active_tasks`, and "published" scores from the literature, with their source and known errors.
+            `tables.probe_table`, "robustness" of `tables.robustness_table`, "lengths" of `tables.lengths_table`,
+            "comparison" of `comparison.compare_predictions`, "active" of `activation.active_tasks`, and "published"
+            scores from the literature, with their source and known errors.
+        left_out: of each model that could not be had, the reason.
     """
     active = others["active"]
     missing = active[active["status"] == "missing"][["task", "domain", "access", "license", "url"]]
     wide = others["recalls"].pivot_table(index=["task", "class"], columns="model_id", values="value", sort=False)
     sections = [
         ("Scores", _explanation(table), _scores_table(table)),
-        ("Averages", "Computed from the rows above; never copied.", _plain(others["averages"])),
-        ("Profile by domain", "Mean score of each domain.", _radar(others["averages"])),
+        ("Averages", "Computed from the rows above, never copied; of one metric each.", _plain(others["averages"])),
+        ("Profile by domain", "Mean accuracy of each domain.", _radar(others["averages"])),
         ("Recall by class", "Zero-shot, by the prompts shown above.", _plain(wide.reset_index())),
         ("Probes", "Fitted on labels: folds never share a patient, slide or article.", _plain(others["probes"])),
+        ("Robustness", "Share of the accuracy that corruptions cost, over five severities, on the same images.",
+         _plain(others["robustness"])),
+        ("Retrieval by length of captions", "Right at the first rank among all candidates, by words of the caption.",
+         _plain(others["lengths"])),
         ("Paired comparisons", "Difference in accuracy on the same samples; p corrected by Holm.",
          _plain(others["comparison"])),
+        ("Models that could not be had", "They are left out.", _pairs(left_out)),
         ("Tasks without data", f"{len(missing)} tasks.", _plain(missing)),
         ("Beside published scores", "Published ones are from the literature; only scores of one protocol are the same "
          "quantity.", _plain(beside_published(table, others["published"]))),
@@ -95,33 +102,54 @@ def leaderboard_page(table: pd.DataFrame, others: Mapping[str, pd.DataFrame]) ->
 def _explanation(table: pd.DataFrame) -> str:
     real, drawn = (int((table["samples"] == kind).sum()) for kind in ("real", "synthetic"))
     return (
-        f"{real} scores on real samples, {drawn} on synthetic ones. Bars: 95 % bootstrap intervals; ticks: chance. "
-        "Click a heading to sort."
+        f"{real} scores on real samples, {drawn} on synthetic ones. Beside each score and on its bar: the 95 % "
+        "bootstrap interval; dashes: chance; bold: the best model of a task. Click a heading to sort."
     )
 
 
 def _scores_table(table: pd.DataFrame) -> str:
-    rows = "".join(_score_row(row) for row in table.to_dict("records"))
-    headings = "".join(
-        f"<th>{name}</th>"
-        for name in ("model", "task", "domain", "metric", "score", "95 % interval", "", "n", "samples", "protocol")
+    """A row a task, a column a model: every score with its interval and chance; the best one is marked."""
+    models = sorted(table["model_id"].unique())
+    headings = ["task", "domain", "metric", "chance", *models, "n", "samples", "protocol"]
+    rows = [
+        _task_row({str(row["model_id"]): row for row in of_task.to_dict("records")}, models)
+        for _, of_task in table.groupby(["domain", "task"], sort=True)
+    ]
+    heading = "".join(f"<th>{html.escape(name)}</th>" for name in headings)
+    return (
+        f'<table class="sortable" id="scores"><thead><tr>{heading}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     )
-    return f'<table class="sortable" id="scores"><thead><tr>{headings}</tr></thead><tbody>{rows}</tbody></table>'
 
 
-def _score_row(row: Mapping[Hashable, object]) -> str:
-    value, low, high, chance = (_number(row[name]) for name in ("value", "ci_low", "ci_high", "chance"))
-    synthetic = row["samples"] == "synthetic"
+def _task_row(by_model: Mapping[str, Mapping[Hashable, object]], models: Sequence[str]) -> str:
+    first = next(iter(by_model.values()))
+    best = max(_number(row["value"]) for row in by_model.values()) if len(models) > 1 else None
+    chance = _number(first["chance"])
+    label = f'<span class="badge" title="{_SYNTHETIC}">synthetic</span>' if first["samples"] == "synthetic" else "real"
     cells = [
-        (str(row["model_id"]), ""), (str(row["title"]), str(row["note"])), (str(row["domain"]), ""),
-        (str(row["metric"]), ""), (f"{value:.3f}", ""), (f"{low:.3f} – {high:.3f}", ""),
+        f'<td title="{html.escape(str(first["note"]))}">{html.escape(str(first["title"]))}</td>',
+        f"<td>{html.escape(str(first['domain']))}</td>", f"<td>{html.escape(str(first['metric']))}</td>",
+        f"<td>{'–' if chance != chance else f'{chance:.3f}'}</td>",
+        *(_score_cell(by_model.get(model), best) for model in models),
+        f"<td>{html.escape(str(first['n']))}</td>", f"<td>{label}</td>",
+        f"<td>{html.escape(_asked([by_model[model] for model in models if model in by_model]))}</td>",
     ]  # fmt: skip
-    text = "".join(f'<td title="{html.escape(hint)}">{html.escape(cell)}</td>' for cell, hint in cells)
-    wordings = f": {row['by_wording']}" if row["by_wording"] else ""
-    protocol = f"<td>{html.escape(str(row['protocol']) + wordings)}</td>"
-    label = f'<span class="badge" title="{_SYNTHETIC}">synthetic</span>' if synthetic else "real"
-    n = html.escape(str(row["n"]))
-    return f"<tr>{text}<td>{_bar(value, low, high, chance)}</td><td>{n}</td><td>{label}</td>{protocol}</tr>"
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _score_cell(row: Mapping[Hashable, object] | None, best: float | None) -> str:
+    if row is None:
+        return "<td>–</td>"
+    value, low, high, chance = (_number(row[name]) for name in ("value", "ci_low", "ci_high", "chance"))
+    mark = "b" if value == best else "span"
+    interval = "" if low != low else f" <small>{low:.3f} – {high:.3f}</small>"
+    return f"<td><{mark}>{value:.3f}</{mark}>{interval}<br>{_bar(value, low, high, chance)}</td>"
+
+
+def _asked(rows: Sequence[Mapping[Hashable, object]]) -> str:
+    """How a task was asked, and the accuracy of each wording of each model where there are several."""
+    wordings = "; ".join(f"{row['model_id']} {row['by_wording']}" for row in rows if row["by_wording"])
+    return f"{rows[0]['protocol']}{f': {wordings}' if wordings else ''}"
 
 
 def _bar(value: float, low: float, high: float, chance: float) -> str:
@@ -138,7 +166,8 @@ def _radar(averages: pd.DataFrame) -> str:
     """Polygon of domain means, one a model; needs three domains."""
     import math
 
-    lines = averages[(averages["suite"] != "other") & ~averages["domain"].isin(["all tasks", "mean of domains"])]
+    is_domain = ~averages["domain"].isin(["all tasks", "mean of domains"])
+    lines = averages[(averages["suite"] != "other") & is_domain & (averages["metric"] == "accuracy")]
     domains = sorted(lines["domain"].unique())
     if len(domains) < 3:
         return ""
@@ -159,6 +188,13 @@ def _radar(averages: pd.DataFrame) -> str:
         legend.append(f'<li class="model{at % 6}">{html.escape(f"{model} ({samples})")}</li>')
     svg = f'<svg viewBox="-260 -190 520 380" width="640" role="img">{"".join(drawn)}</svg>'
     return f'{svg}<ul class="legend">{"".join(legend)}</ul>'
+
+
+def _pairs(reasons: Mapping[str, str]) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>" for name, text in reasons.items()
+    )
+    return f"<table><tbody>{rows}</tbody></table>" if rows else ""
 
 
 def _plain(frame: pd.DataFrame) -> str:

@@ -19,12 +19,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, RootModel, model_validator
 
 from biomedica_kedro.close_match import close_match
-from biomedica_kedro.records import Options
+from biomedica_kedro.records import HOW, Options
 
 SEPARATOR = "--"
 PAPER_MODELS: Mapping[str, str] = {
@@ -69,6 +69,7 @@ class ModelChoice(Options):
             this entry asks for it.
         quick_gelu: whether the weights of a file were trained with QuickGELU, where nothing beside it says so.
         seed: of random weights.
+        optional: where it cannot be had, it is left out and told with the reason, instead of ending the run.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9]+([_-][A-Za-z0-9]+)*$")
@@ -77,6 +78,7 @@ class ModelChoice(Options):
     weights: str = ""
     quick_gelu: bool | None = None
     seed: int = 0
+    optional: Annotated[bool, HOW] = False
 
     @model_validator(mode="before")
     @classmethod
@@ -98,6 +100,16 @@ class ModelChoice(Options):
         if self.source is ModelSource.MLFLOW and not self.weights:
             raise ValueError(f"model {self.id!r}: source mlflow needs its URI as `weights`")
         return self
+
+    def resolved(self, look_up: Callable[[str], Path]) -> ModelChoice:
+        """The same model; one of MLflow as the checkpoint that it stands for.
+
+        Args:
+            look_up: MLflow's URI -> folder or file of the checkpoint.
+        """
+        if self.source is not ModelSource.MLFLOW:
+            return self
+        return self.model_copy(update={"source": ModelSource.CHECKPOINT, "weights": str(look_up(self.weights))})
 
 
 class Models(RootModel[tuple[ModelChoice, ...]]):
@@ -135,21 +147,6 @@ class Models(RootModel[tuple[ModelChoice, ...]]):
         """The model that diagnostics and promotion are about: the first one."""
         return self.root[0]
 
-    def resolved(self, look_up: Callable[[str], Path]) -> Models:
-        """The same models, those of MLflow as checkpoints.
-
-        Args:
-            look_up: MLflow's URI -> folder of the checkpoint.
-        """
-        return Models(
-            tuple(
-                choice.model_copy(update={"source": ModelSource.CHECKPOINT, "weights": str(look_up(choice.weights))})
-                if choice.source is ModelSource.MLFLOW
-                else choice
-                for choice in self.root
-            )
-        )
-
 
 def parse_model(name: str) -> ModelChoice:
     """The model that a name means; see the module for the forms.
@@ -183,15 +180,15 @@ def hub_file(weights: str) -> tuple[str, str] | None:
     return (found["repository"], found["file"]) if found else None
 
 
-def batch_name(model_id: str, task_id: str) -> str:
-    """Name of the batch that holds a model's embeddings of a task."""
-    return f"{model_id}{SEPARATOR}{task_id}"
+def batch_name(model_id: str, name: str) -> str:
+    """Name of the batch of a model on a task, or on the images of several."""
+    return f"{model_id}{SEPARATOR}{name}"
 
 
-def model_and_task(batch: str) -> tuple[str, str]:
+def model_and_images(batch: str) -> tuple[str, str]:
     """The reverse of `batch_name`."""
-    model_id, _, task_id = batch.rpartition(SEPARATOR)
-    return model_id, task_id
+    model_id, _, name = batch.rpartition(SEPARATOR)
+    return model_id, name
 
 
 def _paper_name(name: str) -> str:

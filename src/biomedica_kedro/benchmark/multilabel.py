@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from biomedica_kedro.benchmark import metrics
 from biomedica_kedro.benchmark.bootstrap import Interval, interval_over_rows
-from biomedica_kedro.benchmark.encode import TaskEmbeddings
+from biomedica_kedro.benchmark.embeddings import TaskEmbeddings
 from biomedica_kedro.benchmark.metrics import Floats
 from biomedica_kedro.benchmark.prompts import option_embeddings, prompt_sets
 from biomedica_kedro.benchmark.scores import TIE_TOLERANCE, Protocol, ScoreOptions, Subject

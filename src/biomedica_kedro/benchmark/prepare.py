@@ -17,7 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biomedica_kedro.benchmark.image_sets import IMAGES, ImageSetWriter
@@ -25,6 +24,7 @@ from biomedica_kedro.benchmark.loaders.columns import SharedRow, read_shared
 from biomedica_kedro.benchmark.loaders.options import ParquetOptions
 from biomedica_kedro.benchmark.loaders.read import read_distributed
 from biomedica_kedro.benchmark.loaders.rows import STAGE, LoaderError, RowOrReject
+from biomedica_kedro.benchmark.row_writer import ROWS_A_GROUP, RowWriter
 from biomedica_kedro.benchmark.samples import (
     IMAGE_SET,
     NOT_ASKED,
@@ -38,12 +38,11 @@ from biomedica_kedro.benchmark.samples import (
 from biomedica_kedro.benchmark.task import Access, Kind, Task
 from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 from biomedica_kedro.records import REJECTS, DataError, Reject, RejectReason, to_table
-from biomedica_kedro.stages.files import atomic_path, write_json
+from biomedica_kedro.stages.files import write_json
 
 logger = logging.getLogger(__name__)
 
 REJECTED = "rejects.parquet"
-_ROWS_AT_ONCE = 64
 
 
 @dataclass(slots=True)
@@ -129,7 +128,7 @@ def validate_task(task: Task, samples: TaskSamples) -> list[str]:
     shared = samples.image_set
     known = shared.hashes() if shared else ()
     has_questions = False
-    for rows in samples.answers(_ROWS_AT_ONCE):
+    for rows in (samples.answers if shared else samples.rows)(ROWS_A_GROUP):
         for row in rows:
             try:
                 answer = check_answer(row, task) if shared else check_sample(row, task).answer
@@ -175,20 +174,16 @@ class _TaskWriter:
         self._task, self._folder, self._facts, self._split = task, folder, facts, split
         self._prepared = Prepared(task.id)
         self._seen: set[str] = set()
-        self._waiting: list[dict[str, Any]] = []
-        self._atomic = atomic_path(folder / ROWS)
+        self._rows = RowWriter(folder / ROWS, SAMPLES, "zstd")
 
     def __enter__(self) -> Self:
-        self._writer = pq.ParquetWriter(self._atomic.__enter__(), SAMPLES, compression="zstd")
+        self._rows.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-        self._atomic.__exit__(kind, error, trace)
+        self._rows.__exit__(kind, error, trace)
 
     def add(self, row: RowOrReject) -> None:
         """Keep a row that brings its image, or list why it cannot be used."""
@@ -225,15 +220,8 @@ class _TaskWriter:
             self._prepared.rejects.append(Reject(str(row["sample_id"]), STAGE, error.reason, error.detail))
             return
         self._seen.add(row["sample_id"])
-        self._waiting.append({name: row.get(name) for name in SAMPLES.names} | {"split": self._split})
+        self._rows.add({name: row.get(name) for name in SAMPLES.names} | {"split": self._split})
         self._prepared.n_rows += 1
-        if len(self._waiting) == _ROWS_AT_ONCE:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.Table.from_pylist(self._waiting, schema=SAMPLES))
-            self._waiting = []
 
 
 def _add_shared(shared: SharedRow, images: ImageSetWriter, writers: Mapping[str, _TaskWriter]) -> None:
@@ -242,7 +230,7 @@ def _add_shared(shared: SharedRow, images: ImageSetWriter, writers: Mapping[str,
     if shared.image is not None:
         try:
             read_pixels(shared.image, ANY_SIZE)
-            images.add(shared.sha256, shared.image)
+            images.add_image(shared.sha256, shared.image)
         except DataError as error:
             problem = error
     for task_id, row in shared.by_task.items():

@@ -19,7 +19,7 @@ from pydantic import Field
 from biomedica_kedro.benchmark.answers import Answers, choose
 from biomedica_kedro.benchmark.bootstrap import Interval
 from biomedica_kedro.benchmark.classification import class_scores
-from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
+from biomedica_kedro.benchmark.embeddings import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats, Integers
 from biomedica_kedro.benchmark.scores import DRAW, Protocol, ScoreOptions, Subject, exact
 from biomedica_kedro.benchmark.task import ClassName, Kind, Task

@@ -20,7 +20,7 @@ class PromotionCandidate:
 
     Attributes:
         model_id: the leading model.
-        weights: sha256 of its weights file.
+        weights: sha256 of its weights file; empty where it was left out.
         beaten: for every model it beats on the suite's mean: id -> sha256 of the weights, or "untrained".
     """
 
@@ -30,7 +30,7 @@ class PromotionCandidate:
 
     def may_replace(self, champion_weights: str | None) -> bool:
         """Whether the test allows it: the champion is beaten, or there is none and the untrained control is."""
-        if champion_weights == self.weights:
+        if champion_weights == self.weights or not self.weights:
             return False
         return (champion_weights or UNTRAINED) in self.beaten.values()
 
@@ -52,5 +52,5 @@ def promotion_candidate(comparison: pd.DataFrame, weights: Mapping[str, str], *,
             verdicts.setdefault(str(row["model_b"]), set()).add(str(row["verdict"]))
         elif row["model_b"] == model_id:
             verdicts.setdefault(str(row["model_a"]), set()).add(mirrored[str(row["verdict"])])
-    beaten = {other: weights[other] for other, seen in verdicts.items() if "win" in seen and "loss" not in seen}
-    return PromotionCandidate(model_id, weights[model_id], beaten)
+    beaten = {other: weights.get(other, "") for other, seen in verdicts.items() if "win" in seen and "loss" not in seen}
+    return PromotionCandidate(model_id, weights.get(model_id, ""), beaten)

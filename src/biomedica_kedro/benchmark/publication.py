@@ -1,9 +1,9 @@
 """What is published of a benchmark: one run a model, flat unique keys, task metrics with their data set.
 
-Keys: `zs/<domain>/<task>/acc`, `ret/<task>/i2t_R_at_1`, `probe/<domain>/<task>/bacc`, `avg/<samples>/<domain>`,
-`contam/<task>/frac`; and, for each metric that is also given by data set (`acc`, `auroc`, ...), its plain name: the
-mean over the tasks with real samples, or over the synthetic ones where there are no others. Which tracker receives
-them is not known here.
+Keys: `zs/<domain>/<task>/acc`, `ret/<task>/i2t_R_at_1`, `probe/<domain>/<task>/bacc`,
+`avg/<samples>_<suite>/<domain>/acc`, `contam/<task>/frac`; and, for each metric that is also given by data set (`acc`,
+`auroc`, ...), its plain name: the mean over the tasks with real samples, or over the synthetic ones where there are no
+others. Which tracker receives them is not known here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import orjson
 
 from biomedica_kedro.benchmark.activation import READY
 from biomedica_kedro.benchmark.scores import DRAW, Protocol
-from biomedica_kedro.benchmark.tables import MACRO_DOMAIN
+from biomedica_kedro.benchmark.tables import MACRO_DOMAIN, domain_averages
 from biomedica_kedro.benchmark.task import Access, Task
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ class BenchmarkRun:
         model_id: name of the model.
         key: digest of every score; a run with this key is never published twice.
         tags: what was measured and how completely.
-        params: tasks, prompt set, seed.
+        params: the model, its weights and their recipe, prompt set, seed.
+        description: Markdown: the model, and its headline scores.
+        data_sets: name -> digest of the samples, of each task.
         metrics: flat keys, each once.
         task_metrics: the headline metrics by data set.
         artifacts: path -> content.
@@ -66,17 +68,19 @@ class BenchmarkRun:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     task_metrics: Sequence[TaskMetric]
+    description: str = ""
+    data_sets: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     draws: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 def benchmark_runs(
     scores: pd.DataFrame,
-    averages: pd.DataFrame,
+    table: pd.DataFrame,
     active: pd.DataFrame,
     tasks: Mapping[str, Task],
     *,
-    copied: Mapping[str, int],
+    described: Mapping[str, Mapping[str, str]],
     prompt_set: str,
     artifacts: Mapping[str, bytes],
 ) -> list[BenchmarkRun]:
@@ -84,39 +88,55 @@ def benchmark_runs(
 
     Args:
         scores: rows of `scores.SCORE_ROWS`.
-        averages: of `tables.domain_averages`.
+        table: of `tables.benchmark_table`, with the copies of `tables.without_copies`.
         active: of `activation.active_tasks`.
         tasks: the registry.
-        copied: samples that are in the training set, of each task that was checked.
+        described: facts that tell each model apart, by its id.
         prompt_set: the set whose zero-shot scores are published.
         artifacts: files that go with every run.
     """
-    registry = hashlib.sha256(orjson.dumps([task.model_dump(mode="json") for task in tasks.values()])).hexdigest()[:12]
     shown = scores[scores["prompt_set"].isin([prompt_set, ""]) & scores["value"].notna()]
     position = {name: at for at, name in enumerate(sorted(tasks))}
+    averages = domain_averages(table, tasks)
     runs = []
     for model_id, rows in shown.groupby("model_id", sort=True):
-        metrics = dict(_metrics(rows)) | dict(_averages(averages[averages["model_id"] == model_id]))
-        metrics |= dict(_contamination(active, copied))
         task_metrics = list(_task_metrics(rows, position))
-        metrics |= _means(rows, task_metrics)
-        names = sorted(rows["task"].unique())
+        metrics = dict(_metrics(rows)) | dict(_averages(averages[averages["model_id"] == model_id]))
+        metrics |= dict(_contamination(active, table)) | _means(rows, task_metrics)
+        params = {"model": str(model_id), **described.get(str(model_id), {}), "prompt_set": prompt_set}
+        params |= {"n_tasks": str(rows["task"].nunique()), "seed": str(int(rows["seed"].min()))}
         tags = {
-            "bench.suite": SUITE, "bench.version": registry, "bench.prompt_set": prompt_set,
-            "bench.n_tasks": str(len(names)), "bench.complete": str(_is_complete(active)).lower(),
+            "bench.suite": SUITE, "bench.complete": str(_is_complete(active)).lower(),
             "bench.samples": ", ".join(sorted({"synthetic" if flag else "real" for flag in rows["synthetic"]})),
-            "model.id": str(model_id),
         }  # fmt: skip
-        params = {"tasks": ", ".join(names), "prompt_set": prompt_set, "seed": str(int(rows["seed"].min()))}
-        key = _key(tags, params, metrics)
+        digests = dict(zip(rows["task"], rows["dataset_digest"].astype(str), strict=True))
+        record = {"registry": _registry(tasks), "data_sets": digests}
         files = {**artifacts, "results.json": _as_json(scores[scores["model_id"] == model_id])}
         runs.append(
             BenchmarkRun(
-                model_id=str(model_id), key=key, tags=tags, params=params, metrics=metrics, task_metrics=task_metrics,
-                artifacts=files, draws=_draws(rows),
+                model_id=str(model_id), key=_key(tags, {**params, **digests}, metrics), tags=tags, params=params,
+                metrics=metrics, task_metrics=task_metrics, data_sets=digests, draws=_draws(rows),
+                description=_description(str(model_id), params, table[table["model_id"] == model_id]),
+                artifacts={**files, "digests.json": orjson.dumps(record, option=orjson.OPT_INDENT_2)},
             )
         )  # fmt: skip
     return runs
+
+
+def _registry(tasks: Mapping[str, Task]) -> str:
+    """Digest of the task files."""
+    return hashlib.sha256(orjson.dumps([task.model_dump(mode="json") for task in tasks.values()])).hexdigest()
+
+
+def _description(model_id: str, params: Mapping[str, str], table: pd.DataFrame) -> str:
+    """What a reader of the run sees first, in Markdown."""
+    facts = "; ".join(f"{name.rpartition('.')[2]} {value}" for name, value in params.items() if "." in name)
+    rows = [
+        f"| {row['title']} | {row['samples']} | {row['metric']} | {row['value']:.3f} | {row['chance']:.3f} |"
+        for row in table.to_dict("records")
+    ]
+    heading = ["| task | samples | metric | score | chance |", "|---|---|---|---|---|"]
+    return "\n".join([f"**{model_id}**: {facts}", "", *heading, *rows])
 
 
 def _is_complete(active: pd.DataFrame) -> bool:
@@ -128,7 +148,10 @@ def _metrics(rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
     for row in rows.to_dict("records"):
         metric, task, value = str(row["metric"]), str(row["task"]), float(row["value"])
         if row["protocol"] == Protocol.RETRIEVAL.value:
-            yield f"ret/{task}/{metric}", value
+            length = f"/{_NOT_IN_KEY.sub('_', str(row['detail']))} words" if row["detail"] else ""
+            yield f"ret/{task}/{metric}{length}", value
+        elif row["protocol"] == Protocol.ROBUSTNESS.value and metric == "relative_drop":
+            yield f"rob/{task}/{row['detail']}/drop", value
         elif row["protocol"] in _PREFIX and metric in _SHORT:
             key = f"{_PREFIX[str(row['protocol'])]}/{row['domain']}/{task}/{_SHORT[metric]}"
             yield key, value
@@ -151,18 +174,21 @@ def _draws(rows: pd.DataFrame) -> dict[int, dict[str, float]]:
 def _averages(averages: pd.DataFrame) -> Iterator[tuple[str, float]]:
     for row in averages.to_dict("records"):
         domain = str(row["domain"]).replace(MACRO_DOMAIN, "macro_domain").replace("all tasks", "all")
-        kind = f"{row['samples']}_{row['suite']}"
-        yield f"avg/{_NOT_IN_KEY.sub('_', f'{kind}/{domain}')}/score", float(row["value"])
+        key = f"{row['samples']}_{row['suite']}/{domain}/{_SHORT.get(str(row['metric']), row['metric'])}"
+        yield f"avg/{_NOT_IN_KEY.sub('_', key)}", float(row["value"])
 
 
-def _contamination(active: pd.DataFrame, copied: Mapping[str, int]) -> Iterator[tuple[str, float]]:
-    """The share of a task's samples that `contamination` lists, whatever the evidence."""
-    for row in active[active["task"].isin(list(copied))].to_dict("records"):
-        yield f"contam/{row['task']}/frac", copied[str(row["task"])] / max(1, int(row["n"]))
+def _contamination(active: pd.DataFrame, table: pd.DataFrame) -> Iterator[tuple[str, float]]:
+    """The share of a task's samples that the training set holds as well, of each task that was checked."""
+    n_samples = dict(zip(active["task"], active["n"], strict=True)) if "n" in active else {}
+    checked = table[table["n_copied"].notna()].drop_duplicates("task") if "n_copied" in table else table[:0]
+    for row in checked.to_dict("records"):
+        yield f"contam/{row['task']}/frac", int(row["n_copied"]) / max(1, int(n_samples[row["task"]]))
 
 
 def _task_metrics(rows: pd.DataFrame, position: Mapping[str, int]) -> Iterator[TaskMetric]:
-    wanted = rows[rows["protocol"].isin([Protocol.ZERO_SHOT.value, Protocol.RETRIEVAL.value])]
+    is_whole = (rows["protocol"] == Protocol.RETRIEVAL.value) & (rows["detail"].fillna("") == "")
+    wanted = rows[(rows["protocol"] == Protocol.ZERO_SHOT.value) | is_whole]
     for row in wanted.to_dict("records"):
         name = _SHORT.get(str(row["metric"]), str(row["metric"]) if "_R_at_" in str(row["metric"]) else "")
         task = str(row["task"])

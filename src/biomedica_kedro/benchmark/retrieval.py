@@ -8,20 +8,23 @@ Shapes: N pairs, U distinct captions, E dimensions. Source: BIOMEDICA section 5 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from biomedica_kedro.benchmark.bootstrap import Interval, mean_interval
-from biomedica_kedro.benchmark.encode import TaskEmbeddings, Vectors
+from biomedica_kedro.benchmark.embeddings import TaskEmbeddings, Vectors
 from biomedica_kedro.benchmark.metrics import Floats, Integers
 from biomedica_kedro.benchmark.scores import TIE_TOLERANCE, Protocol, Subject, exact
 from biomedica_kedro.records import Options
 
 IMAGE_TO_TEXT = "i2t"
 TEXT_TO_IMAGE = "t2i"
+LENGTHS = (20, 50, 100, 200)  # words of a caption at which one class of length ends and the next begins
 
 
 class RetrievalOptions(Options):
@@ -113,6 +116,7 @@ def retrieval_rows(embedded: TaskEmbeddings, subject: Subject, options: Retrieva
     groups = test.independent_groups()
     rows = _direction(IMAGE_TO_TEXT, ranks.i2t, len(texts), groups, subject, options)
     rows += _direction(TEXT_TO_IMAGE, ranks.t2i, len(test), groups, subject, options)
+    rows += _by_length(ranks, test, subject, options)
     exact_ranks = {IMAGE_TO_TEXT: ranks.i2t_exact, TEXT_TO_IMAGE: ranks.t2i_exact}
     for direction, rank_N in exact_ranks.items():
         recall = _recall(rank_N, 1, groups, options)
@@ -136,6 +140,24 @@ def _direction(
     scores[f"{direction}_mrr"] = _mean(1 / rank_N, groups, options)
     scores[f"{direction}_median_rank"] = exact(float(np.median(rank_N)))
     return [subject.row(name, value, n, protocol=Protocol.RETRIEVAL) for name, value in scores.items()]
+
+
+def _by_length(
+    ranks: Ranks, test: TaskEmbeddings, subject: Subject, options: RetrievalOptions
+) -> Iterator[dict[str, object]]:
+    """Recall at 1 of the pairs whose caption has so many words, among all candidates as before."""
+    words_N = np.array([len(caption.split()) for caption in test.captions])
+    groups = test.independent_groups()
+    bounds = [0, *LENGTHS, np.inf]
+    for low, high in pairwise(bounds):
+        rows = np.flatnonzero((words_N > low) & (words_N <= high))
+        if not len(rows) or len(rows) == len(test):
+            continue
+        words = f"{int(low) + 1} to {int(high)}" if high < np.inf else f"more than {int(low)}"
+        for direction, rank_N in {IMAGE_TO_TEXT: ranks.i2t, TEXT_TO_IMAGE: ranks.t2i}.items():
+            own = None if groups is None else groups[rows]
+            recall = _recall(rank_N[rows], 1, own, options)
+            yield subject.row(f"{direction}_R_at_1", recall, len(rows), protocol=Protocol.RETRIEVAL, detail=words)
 
 
 def _recall(rank_N: Integers, k: int, groups: npt.NDArray[np.str_] | None, options: RetrievalOptions) -> Interval:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import orjson
@@ -144,19 +145,40 @@ class TaskSamples:
         name = self.provenance().get(IMAGE_SET)
         return ImageSet(self.folder.parent / str(name) / IMAGES) if name else None
 
+    @property
+    def images_name(self) -> str:
+        """What the images are told apart by from those of other tasks: their set, or the task's own folder."""
+        shared = self.image_set
+        return self.folder.name if shared is None else shared.name
+
     def rows(self, batch_size: int = 64) -> Iterator[list[dict[str, Any]]]:
         """Raw rows in file order, some at a time, with their images."""
         images = self.image_set
-        for rows in self.answers(batch_size):
+        for rows in self._own(batch_size, SAMPLES.names):
             if images is not None:
                 found = images.read([row["sha256"] for row in rows])
                 rows = [{**row, "image": image} for row, image in zip(rows, found, strict=True)]
             yield rows
 
     def answers(self, batch_size: int = 64) -> Iterator[list[dict[str, Any]]]:
-        """Raw rows as they lie in the task's own file: without the images where those are shared."""
+        """Raw rows in file order without their images."""
+        return self._own(batch_size, [name for name in SAMPLES.names if name != "image"])
+
+    def images(self, batch_size: int = 64) -> Iterator[list[dict[str, Any]]]:
+        """Name, sha256 where it is known, and bytes of every image, each name once; of all tasks that share them."""
+        shared = self.image_set
+        seen: set[str] = set()
+        chunks = self._own(batch_size, ["sample_id", "sha256", "image"]) if shared is None else shared.rows(batch_size)
+        for rows in chunks:
+            named = {image_name(row): row for row in reversed(rows)}
+            new = [{**row, "name": name} for name, row in reversed(named.items()) if name not in seen]
+            seen.update(named)
+            yield new
+
+    def _own(self, batch_size: int, names: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
         with pq.ParquetFile(self.folder / ROWS, memory_map=True) as file:
-            for batch in file.iter_batches(batch_size=batch_size):
+            present = [name for name in names if name in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=batch_size, columns=present):
                 yield batch.to_pylist()
 
 
@@ -179,6 +201,11 @@ class SampleStore:
     def task_ids(self) -> list[str]:
         """Tasks that have samples."""
         return sorted({path.parent.name for folder in self.folders for path in folder.glob(f"*/{ROWS}")})
+
+
+def image_name(row: Mapping[str, Any]) -> str:
+    """What a row's image is called: the sha256 it states, so that equal images are opened once, or its sample's id."""
+    return str(row.get("sha256") or row["sample_id"])
 
 
 def check_sample(row: Mapping[str, Any], task: Task) -> Sample:
@@ -246,7 +273,8 @@ def _question(protocol: str, wording: int, options: Sequence[Any], answer_idx: i
         raise _invalid(f"{where}: two options are the same string")
     if answer_idx is None or not 0 <= answer_idx < len(options):
         raise _invalid(f"{where}: answer_idx {answer_idx} is out of the range of {len(options)} options")
-    return Question(protocol, int(wording), tuple(options), int(answer_idx))
+    # The same few strings in every row: kept once
+    return Question(protocol, int(wording), tuple(map(intern, options)), int(answer_idx))
 
 
 def _class_index(row: Mapping[str, Any], task: Task) -> int:

@@ -22,6 +22,7 @@ class Protocol(StrEnum):
     FEW_SHOT = "few_shot"
     BLANK_IMAGE = "blank_image"
     MAJORITY = "majority_class"
+    ROBUSTNESS = "robustness"
     WITHOUT_CONTAMINATED = "without_contaminated"
 
 

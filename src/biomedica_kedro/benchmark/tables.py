@@ -7,7 +7,7 @@ Source: BIOMEDICA table 5, whose averages of two models do not equal the mean of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from biomedica_kedro.benchmark.scores import ROW_OPTIONS, Protocol
@@ -20,7 +20,7 @@ ROW_HEADLINE = "accuracy"  # of samples that bring their own options, whatever t
 MEASURED, PUBLISHED = "measured", "published"
 HEADLINE = {Kind.RETRIEVAL: "i2t_R_at_1", Kind.MULTILABEL: "balanced_accuracy"}
 REAL, SYNTHETIC = "real", "synthetic"
-ALL_TASKS, MACRO_DOMAIN = "all tasks", "mean of domains"
+ALL_TASKS, MACRO_DOMAIN, OTHER_TASKS = "all tasks", "mean of domains", "other"
 
 
 def headline_metric(task: Task) -> str:
@@ -37,8 +37,8 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
         prompt_set: the set whose zero-shot scores are shown.
     Returns:
         Columns model_id, task, title, domain, metric, value, ci_low, ci_high, n, chance, samples (real | synthetic),
-        protocol, by_wording (accuracy of each wording of a row's question, and of other ways of asking), counts_for,
-        wording, note; sorted by domain, task, model.
+        protocol, prompt_set, by_wording (accuracy of each wording of a row's question, and of other ways of asking),
+        counts_for, wording, note; sorted by domain, task, model.
     """
     known = scores[scores["task"].isin(list(tasks))]
     is_asked = (known["protocol"] == Protocol.ZERO_SHOT.value) & (known["prompt_set"] == "")
@@ -47,7 +47,7 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
     is_shown = (known["protocol"] == Protocol.RETRIEVAL.value) | (
         (known["protocol"] == Protocol.ZERO_SHOT.value) & known["prompt_set"].isin([prompt_set, ""])
     )
-    table = known[is_headline & is_shown].copy()
+    table = known[is_headline & is_shown & ((known["protocol"] != Protocol.RETRIEVAL.value) | _is_whole(known))].copy()
     of_task = table["task"].map
     table["title"] = of_task({name: task.title for name, task in tasks.items()})
     table["chance"] = _chance(table, known[is_asked & (known["metric"] == "chance")], tasks)
@@ -60,7 +60,7 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
     table["note"] = of_task({name: _note(task) for name, task in tasks.items()})
     columns = [
         "model_id", "task", "title", "domain", "metric", "value", "ci_low", "ci_high", "n", "chance", "samples",
-        "protocol", "by_wording", "counts_for", "wording", "note", "dataset_digest",
+        "protocol", "prompt_set", "by_wording", "counts_for", "wording", "note", "dataset_digest",
     ]  # fmt: skip
     return table[columns].sort_values(["domain", "task", "model_id"], ignore_index=True)
 
@@ -102,13 +102,16 @@ def published_averages(published: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index().rename(columns={"mean": "value", "size": "n_tasks"})
 
 
-def without_copies(table: pd.DataFrame, predictions: pd.DataFrame, copies: pd.DataFrame) -> pd.DataFrame:
+def without_copies(
+    table: pd.DataFrame, predictions: pd.DataFrame, copies: pd.DataFrame, checked: Collection[str]
+) -> pd.DataFrame:
     """The table with two more columns: copies found in the training set, and the accuracy without them.
 
     Args:
         table: of `benchmark_table`.
         predictions: rows of `classification.PREDICTIONS` under the shown prompt set.
         copies: rows of `contamination.CONTAMINATION`.
+        checked: tasks that copies were looked for in; of the others their number is not known.
     """
     import pandas as pd
 
@@ -116,43 +119,50 @@ def without_copies(table: pd.DataFrame, predictions: pd.DataFrame, copies: pd.Da
     clean = predictions[~pd.MultiIndex.from_frame(predictions[["task", "sample_id"]]).isin(copied)]
     accuracy = clean.groupby(["model_id", "task"])["correct"].mean()
     keys = list(zip(table["model_id"], table["task"], strict=True))
+    n_copied = copies.groupby("task").size().reindex(list(checked), fill_value=0)
     return table.assign(
-        n_copied=table["task"].map(copies.groupby("task").size()).fillna(0).astype(int),
+        n_copied=table["task"].map(n_copied).astype("Int64"),
         value_without_copies=[float(accuracy.get(key, float("nan"))) for key in keys],
     )
 
 
 def domain_averages(table: pd.DataFrame, tasks: Mapping[str, Task], suite: str = PAPER_SUITE) -> pd.DataFrame:
-    """Averages of a model per domain, over tasks, and over domains; real and synthetic samples apart.
+    """Averages of a model per domain, over tasks, and over domains: of one metric, and of real or synthetic samples.
 
     Args:
         table: of `benchmark_table`.
         tasks: the registry, which says what the suite holds.
         suite: the suite that counts; tasks outside it have averages under "other".
     Returns:
-        Columns model_id, samples, suite, domain, value, n_tasks, n_suite, missing.
+        Columns model_id, samples, suite, metric, domain, value, n_tasks, n_suite (tasks of the suite that are known by
+        the metric), missing.
     """
     import pandas as pd
 
+    columns = ["model_id", "samples", "suite", "metric", "domain", "value", "n_tasks", "n_suite", "missing"]
     counted = table[table["task"].isin([name for name, task in tasks.items() if not task.excluded_from_averages])]
+    known_by = {name: headline_metric(task) for name, task in tasks.items()}
+    known_by |= dict(zip(counted["task"], counted["metric"], strict=True))
     rows: list[dict[str, object]] = []
-    for (model_id, samples), of_model in counted.groupby(["model_id", "samples"], sort=True):
-        for name in (suite, "other"):
-            members = {task.id: task for task in tasks.values() if _belongs(task, name, suite)}
-            part = of_model[of_model["task"].isin(list(members))]
-            if len(part):
-                head = {"model_id": model_id, "samples": samples, "suite": name}
-                rows += [{**head, **line} for line in _averages(part, members, is_closed=name == suite)]
-    columns = ["model_id", "samples", "suite", "domain", "value", "n_tasks", "n_suite", "missing"]
+    for (model_id, samples, metric), part in counted.groupby(["model_id", "samples", "metric"], sort=True):
+        for name in (suite, OTHER_TASKS):
+            members = {
+                task.id: task for task in tasks.values()
+                if _belongs(task, name, suite) and known_by[task.id] == metric
+            }  # fmt: skip
+            own = part[part["task"].isin(list(members))]
+            if len(own):
+                head = {"model_id": model_id, "samples": samples, "suite": name, "metric": metric}
+                rows += [{**head, **line} for line in _averages(own, members, is_closed=name == suite)]
     return pd.DataFrame(rows, columns=columns)
 
 
-def recall_by_class(scores: pd.DataFrame, prompt_set: str) -> pd.DataFrame:
-    """Recall of every class under the shown prompt set, with intervals; the median class is each task's summary."""
+def recall_by_class(scores: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Recall of every class, with intervals, under the prompt set that the table shows of each task."""
     shown = scores[
         (scores["metric"] == "recall")
         & (scores["protocol"] == Protocol.ZERO_SHOT.value)
-        & (scores["prompt_set"] == prompt_set)
+        & (scores["prompt_set"] == scores["task"].map(dict(zip(table["task"], table["prompt_set"], strict=True))))
     ]
     columns = ["model_id", "task", "detail", "value", "ci_low", "ci_high", "n", "synthetic"]
     return shown[columns].rename(columns={"detail": "class"}).reset_index(drop=True)
@@ -175,35 +185,47 @@ def probe_table(scores: pd.DataFrame) -> pd.DataFrame:
     return shown.sort_values(["task", "protocol", "shots", "model_id"], ignore_index=True)[columns]
 
 
-def summary(
-    scores: pd.DataFrame,
-    table: pd.DataFrame,
-    averages: pd.DataFrame,
-    tasks: Mapping[str, Task],
-    *,
-    model_id: str,
-    prompt_set: str,
-) -> dict[str, float]:
-    """The few numbers a run ends with, of the leading model: the embedded tasks, and the averages.
+def summary(table: pd.DataFrame, averages: pd.DataFrame, tasks: Mapping[str, Task]) -> dict[str, dict[str, float]]:
+    """The few numbers a run ends with, those of the leaderboard: the embedded tasks, and the averages over all tasks.
 
     Returns:
-        Names are legal in MLflow: {"synthetic embedded_figure_type median class recall": 0.86, ...}.
+        By what was measured (legal in MLflow: "synthetic embedded_figure_type accuracy"), the value of each model.
     """
-    numbers: dict[str, float] = {}
     embedded = [task.id for task in tasks.values() if task.source.access is Access.EMBEDDED]
-    shown = (scores["model_id"] == model_id) & scores["task"].isin(embedded) & (scores["prompt_set"] == prompt_set)
-    medians = scores[
-        shown & (scores["metric"] == "median_class_recall") & (scores["protocol"] == Protocol.ZERO_SHOT.value)
-    ]
-    for row in medians.to_dict("records"):
-        numbers[f"synthetic {row['task']} median class recall"] = float(row["value"])
-    retrieved = table[(table["metric"] == HEADLINE[Kind.RETRIEVAL]) & (table["model_id"] == model_id)]
-    for row in retrieved.to_dict("records"):
-        numbers[f"{row['samples']} {row['task']} image-to-text recall at 1"] = float(row["value"])
-    for row in averages[(averages["model_id"] == model_id) & (averages["domain"] == ALL_TASKS)].to_dict("records"):
-        name = f"{row['samples']} {row['suite']} mean of {row['n_tasks']} of {row['n_suite']} tasks"
-        numbers[name] = float(row["value"])
+    numbers: dict[str, dict[str, float]] = {}
+    for row in table[table["task"].isin(embedded)].to_dict("records"):
+        name = f"{row['samples']} {row['task']} {row['metric']}"
+        numbers.setdefault(name, {})[str(row["model_id"])] = float(row["value"])
+    for row in averages[averages["domain"] == ALL_TASKS].to_dict("records"):
+        name = f"{row['samples']} {row['suite']} mean {row['metric']} of {row['n_tasks']} of {row['n_suite']} tasks"
+        numbers.setdefault(name, {})[str(row["model_id"])] = float(row["value"])
     return numbers
+
+
+def robustness_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Relative drop of accuracy under each corruption, means over five severities, and of all together.
+
+    Returns:
+        Columns model_id, task, corruption, value, ci_low, ci_high, n, samples.
+    """
+    shown = scores[(scores["protocol"] == Protocol.ROBUSTNESS.value) & (scores["metric"] == "relative_drop")]
+    shown = shown.rename(columns={"detail": "corruption"})
+    shown = shown.assign(samples=shown["synthetic"].map({True: SYNTHETIC, False: REAL}))
+    columns = ["model_id", "task", "corruption", "value", "ci_low", "ci_high", "n", "samples"]
+    return shown.sort_values(["task", "corruption", "model_id"], ignore_index=True)[columns]
+
+
+def lengths_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Retrieval at the first rank by the length of captions.
+
+    Returns:
+        Columns model_id, task, metric, words, value, ci_low, ci_high, n, samples.
+    """
+    shown = scores[(scores["protocol"] == Protocol.RETRIEVAL.value) & (scores["detail"] != "")]
+    shown = shown.rename(columns={"detail": "words"})
+    shown = shown.assign(samples=shown["synthetic"].map({True: SYNTHETIC, False: REAL}))
+    columns = ["model_id", "task", "metric", "words", "value", "ci_low", "ci_high", "n", "samples"]
+    return shown[columns].reset_index(drop=True)
 
 
 def _chance(table: pd.DataFrame, asked: pd.DataFrame, tasks: Mapping[str, Task]) -> list[float]:
@@ -234,6 +256,11 @@ def _protocols(table: pd.DataFrame) -> list[str]:
         else ROW_OPTIONS if prompt_set == "" else f"class names in {prompt_set} prompts"
         for protocol, prompt_set in zip(table["protocol"], table["prompt_set"], strict=True)
     ]  # fmt: skip
+
+
+def _is_whole(scores: pd.DataFrame) -> pd.Series[bool]:
+    """Of retrieval: over all captions, not those of one length."""
+    return scores["detail"].fillna("") == ""
 
 
 def _belongs(task: Task, name: str, suite: str) -> bool:

@@ -92,6 +92,7 @@ def launch(job: TrainingJob, log: TrainingLog) -> pa.Table:
     messages.touch()
     folders = {"manifest": job.manifest.path, "shards": job.shards, "scratch": job.scratch, "output": job.output}
     record = {"key": job.key, "base": dataclasses.asdict(job.base), "options": options.model_dump(mode="json")}
+    record["measurement"] = None if job.measurement is None else dataclasses.asdict(job.measurement)
     write_json(description, record | {name: str(folder) for name, folder in folders.items()})
     if options.machine.nodes > 1:
         logger.info(
@@ -130,7 +131,7 @@ def command(job: Path, machine: MachineOptions, node: int) -> list[str]:
 
 def work(job: Path) -> None:
     """What each process does: its share of the training; process 0 writes the files."""
-    from biomedica_kedro.clip.run import TrainingJob, train_from_shards
+    from biomedica_kedro.clip.run import Measurement, TrainingJob, train_from_shards
 
     record = orjson.loads(job.read_bytes())
     training = TrainingJob(
@@ -141,6 +142,7 @@ def work(job: Path) -> None:
         options=TrainOptions(**record["options"]),
         scratch=Path(record["scratch"]),
         output=Path(record["output"]),
+        measurement=None if record["measurement"] is None else Measurement(**record["measurement"]),
     )
     history = train_from_shards(training, FileLog(job.with_name("messages.jsonl")))
     if os.environ.get("RANK", "0") == "0":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from biomedica_kedro.clip.feed import Places
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
 from biomedica_kedro.clip.open_clip_folder import open_clip_files, write_open_clip_folder
 from biomedica_kedro.clip.streamed import StreamedSamples, open_training
-from biomedica_kedro.clip.train import Outcome, Trainer
+from biomedica_kedro.clip.train import Measure, Outcome, Trainer
 from biomedica_kedro.clip.wise_ft import interpolate, sweep
 from biomedica_kedro.records import Split
 from biomedica_kedro.shards.sources import Source
@@ -55,6 +57,25 @@ HISTORY = pa.schema(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What is measured of the model at validation steps, by name: processes of their own build it, too.
+
+    Attributes:
+        factory: "package.module:name" of what gives a function (model, preprocessing, tokenizer) -> metrics.
+        arguments: its arguments, JSON values.
+    """
+
+    factory: str
+    arguments: Mapping[str, Any]
+
+    def build(self) -> Measure:
+        """The function."""
+        module, _, name = self.factory.partition(":")
+        found: Callable[..., Measure] = attrgetter(name)(import_module(module))
+        return found(**self.arguments)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
     """What a training needs, and where its files go.
@@ -67,6 +88,7 @@ class TrainingJob:
         options: of the run.
         scratch: folder for checkpoints of the unfinished run.
         output: stem of the model's files: `WEIGHTS`, `CONFIG` and, with a validation split, `BEST_WEIGHTS` follow it.
+        measurement: what is measured at validation steps besides validation retrieval.
     """
 
     key: str
@@ -76,6 +98,7 @@ class TrainingJob:
     options: TrainOptions
     scratch: Path
     output: Path
+    measurement: Measurement | None = None
 
     def file(self, suffix: str) -> Path:
         """Path of one of the model's files."""
@@ -109,6 +132,7 @@ def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
             scratch=job.scratch,
             log=log,
             world=processes,
+            measure=job.measurement.build() if job.measurement is not None and processes.is_main else None,
         )
         if processes.is_main:
             trainer.flops_per_pair = _tell_estimate(base, options, len(trainer.training)).training_flops_per_pair

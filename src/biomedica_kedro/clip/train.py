@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,9 @@ logger = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+Measure: TypeAlias = "Callable[[ClipModel, Callable[[Any], torch.Tensor], TextTokenizer], Mapping[str, float]]"
+
+
 class TrainingError(Exception):
     """A training cannot go on; says at which step, what was found, and what to do."""
 
@@ -100,6 +103,7 @@ class Trainer:
         log: where metrics go.
         world: the processes that train together.
         flops_per_pair: floating-point operations of a training step, without recomputation; 0: not told.
+        measure: given the model, its preprocessing and tokenizer at validation steps, gives metrics to log.
         text_lengths: of each training sample's caption, in any unit, for `text_length.window`; None: not known.
     """
 
@@ -111,6 +115,7 @@ class Trainer:
     log: TrainingLog
     world: World = field(default_factory=World)
     flops_per_pair: float = 0.0
+    measure: Measure | None = None
     text_lengths: npt.NDArray[np.int64] | None = None
     _kept_out: list[Batch] | None = None
 
@@ -149,6 +154,7 @@ class Trainer:
             if self._is_due(step, options.checkpoints.validate_every) and self._takes_part:
                 result = self._result(parts, config)
                 row |= validate(result) if world.is_main else {}
+                row |= self._measured(result, config, tokenizer)
                 history.append(row)
                 if world.is_main and best_step(history) == step:
                     save_best(self.scratch, step, whole_state(result))
@@ -297,6 +303,14 @@ class Trainer:
 
     def _validate(self, model: ClipModel, *, geometry: Geometry, tokenizer: TextTokenizer) -> dict[str, float]:
         return validate(model, self._held_out(Preparation(geometry), tokenizer), geometry)
+
+    def _measured(self, model: ClipModel, config: Mapping[str, Any], tokenizer: TextTokenizer) -> dict[str, float]:
+        if self.measure is None:
+            return {}
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        preprocess = image_transform_v2(PreprocessCfg(**config["preprocess_cfg"]), is_train=False)
+        return dict(self.measure(model, preprocess, tokenizer))
 
     def _held_out(self, preparation: Preparation, tokenizer: TextTokenizer) -> Iterable[Batch]:
         options, count = self.options, self.options.checkpoints.validation_samples

@@ -6,26 +6,33 @@ not answer costs a warning, never the scores.
 
 from __future__ import annotations
 
+import logging
+import platform
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from kedro.io import AbstractDataset
 
+from biomedica_kedro import __version__
 from biomedica_kedro.benchmark.publication import BenchmarkRun
 from biomedica_kedro.datasets import tracking
 from biomedica_kedro.stages.files import write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import DatasetInput, Metric, Run
+
+logger = logging.getLogger(__name__)
 
 _KEY_TAG = "bench.key"
 _PARENT_TAG = "mlflow.parentRunId"
 _BATCH = 900
+_KEPT = {"kedro.session_id", "git.sha", "git.dirty", tracking.PROCESS_TAG}  # the rest of the provenance is one artifact
 
 
 class BenchmarkRunsDataset(AbstractDataset[Sequence[BenchmarkRun], list[dict[str, Any]]]):
@@ -98,24 +105,47 @@ def publish(client: MlflowClient, experiment_id: str, run: BenchmarkRun) -> str:
         The run's id.
     """
     from mlflow.entities import Param, RunTag
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
     name = f"{run.model_id}@{run.tags['bench.suite']}"
-    tags = {**tracking.active_run_tags(), **run.tags, _KEY_TAG: run.key, "mlflow.runName": name}
+    provenance = tracking.active_run_tags()
+    kept = {tag: value for tag, value in provenance.items() if tag in _KEPT}
+    tags = {**kept, **run.tags, _KEY_TAG: run.key, "mlflow.runName": name, MLFLOW_RUN_NOTE: run.description}
     run_id: str = client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
     model = client.create_logged_model(
         experiment_id, name=run.model_id, source_run_id=run_id, model_type="open_clip", tags=dict(run.tags)
     )
     metrics = _metrics(run, model.model_id)
-    params = [Param(name, value[:6000]) for name, value in run.params.items()]
+    params = [Param(key, value[:6000]) for key, value in {**run.params, **_environment()}.items()]
     client.log_batch(run_id, metrics[:_BATCH], params, [RunTag("model.logged_id", model.model_id)])
     for start in range(_BATCH, len(metrics), _BATCH):
         client.log_batch(run_id, metrics[start : start + _BATCH])
+    if run.data_sets:
+        client.log_inputs(run_id, [_data_set(task, digest) for task, digest in run.data_sets.items()])
     for number, found in run.draws.items():
         _publish_draw(client, experiment_id, run_id, f"{name}, draw {number}", found)
     client.finalize_logged_model(model.model_id, "READY")
-    _log_artifacts(client, run_id, run.artifacts)
+    record = orjson.dumps(provenance, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    _log_artifacts(client, run_id, {**run.artifacts, "provenance.json": record})
     client.set_terminated(run_id)
     return run_id
+
+
+def _environment() -> dict[str, str]:
+    """What the scores were computed with, as parameters: two runs differ there at a glance."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}"
+    versions = {"biomedica-kedro": __version__, "torch": torch.__version__, "open-clip": version("open-clip-torch")}
+    named = {**versions, "python": platform.python_version(), "device": device}
+    return {f"environment.{name}": str(value) for name, value in named.items()}
+
+
+def _data_set(task: str, digest: str) -> DatasetInput:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    data_set = Dataset(name=task, digest=digest[:36], source_type="local", source=orjson.dumps({"task": task}).decode())
+    return DatasetInput(data_set, [InputTag("mlflow.data.context", "benchmark")])
 
 
 def _publish_draw(

@@ -21,7 +21,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from biomedica_kedro.hooks.journal import Entry, Journal, numbers_of
+from biomedica_kedro.hooks.journal import Entry, Journal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,8 +92,10 @@ class ConsoleHooks:
         if counts:
             table.add_row("data", "\n".join(counts))
         if any(entry.node == _SCORING for entry in entries):
-            for name, value in numbers_of(catalog.load(_SUMMARY), ""):
-                table.add_row("score", f"{value:.3f}  {_words(name.strip('/'))}")
+            summary = catalog.load(_SUMMARY)
+            table.add_row("score", _scores(summary["scores"]))
+            for model, reason in summary["left_out"].items():
+                table.add_row("left out", f"{model}: {reason}")
         server = f"http://127.0.0.1:{self._mlflow_port}/#/experiments"
         table.add_row("models", f"make mlflow   {server}/2/runs")
         table.add_row("scores", f"make mlflow   {server}/3/runs")
@@ -134,6 +136,17 @@ def _told(entries: Sequence[Entry]) -> str:
     if n_computed == 0:
         return f"{n_same} stages and reports, all up to date"
     return f"{n_computed} stages and reports computed" + (f", {n_same} up to date" if n_same else "")
+
+
+def _scores(numbers: Mapping[str, Mapping[str, float]]) -> Table:
+    """The numbers of the leaderboard, every model a column."""
+    models = list(dict.fromkeys(model for values in numbers.values() for model in values))
+    table = Table.grid(padding=(0, 2))
+    table.add_row(*models, "")
+    for name, values in numbers.items():
+        cells = [f"{values[model]:.3f}" if model in values else "–" for model in models]
+        table.add_row(*cells, _words(name))
+    return table
 
 
 def _line(entry: Entry) -> Text:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biomedica_corpus.synthetic_benchmark.distributed import PER_CLASS, write_distributed
+from biomedica_corpus.synthetic_benchmark.released import write_released
 from biomedica_kedro.benchmark.loaders.options import TableOptions
 from biomedica_kedro.benchmark.loaders.read import read_distributed
 from biomedica_kedro.benchmark.loaders.rows import LoaderError
@@ -25,7 +25,7 @@ ONE_A_KIND = ("dermamnist", "pcam", "lc25000_lung", "chexpert", "rsna_pneumonia"
 @pytest.fixture
 def distributed(tmp_path: Path):
     def write(task_id: str) -> Path:
-        write_distributed(TASKS[task_id], tmp_path / task_id)
+        write_released(TASKS[task_id], tmp_path / task_id)
         return tmp_path / task_id
 
     return write
@@ -36,15 +36,15 @@ def test_every_row_of_a_synthetic_data_set_is_usable(task_id: str, distributed, 
     task = TASKS[task_id]
     prepared = prepare_task(task, distributed(task_id), tmp_path / "out", synthetic=True)
     assert (prepared.rejects, prepared.problems) == ([], [])
-    assert prepared.n_rows == PER_CLASS * len(task.classes)
+    assert prepared.n_rows == 3 * (2 if task.kind is Kind.BINARY else len(task.classes))
     assert TaskSamples(tmp_path / "out" / task_id).is_synthetic
 
 
 def test_groups_come_from_a_table_or_the_path(distributed) -> None:
     slides = {row["group_id"] for row in read_distributed(TASKS["pcam"], distributed("pcam"))}
     patients = {row["group_id"] for row in read_distributed(TASKS["chexpert"], distributed("chexpert"))}
-    assert slides == {"slide_0", "slide_1", "slide_2"}
-    assert len(patients) == 15
+    assert slides == {"camelyon16_test_000", "camelyon16_test_001", "camelyon16_test_002"}
+    assert len(patients) == 8
 
 
 def test_missing_file_names_what_is_there(distributed) -> None:

@@ -5,21 +5,34 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from biomedica_kedro.benchmark.encode import Encoder, Vectors
-from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
+from biomedica_kedro.benchmark.models import ModelChoice, Models, ModelSource, hub_file
 from biomedica_kedro.benchmark.promotion import UNTRAINED
 from biomedica_kedro.benchmark.samples import Pixels
-from biomedica_kedro.clip.checkpoints import BaseModel, create, find_checkpoint, load_base, load_model
+from biomedica_kedro.clip.checkpoints import (
+    BaseModel,
+    base_weights,
+    config_of,
+    create,
+    find_checkpoint,
+    folder_of,
+    load_base,
+    load_model,
+    tokenizer_of,
+)
+from biomedica_kedro.clip.config import ModelOptions
+from biomedica_kedro.clip.sources import ModelError
+from biomedica_kedro.datasets.tracked_models import find_tracked
 from biomedica_kedro.labels.pieces import in_pieces
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import sha256_of
-from biomedica_kedro.stages.identity import digest_of
+from biomedica_kedro.stages.identity import digest_of, what
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.images import Geometry
@@ -34,7 +47,7 @@ class ModelHandle:
 
     def digest(self) -> str:
         """Digest of the choice and of the files it stands for."""
-        parts = [self.choice.model_dump(mode="json")]
+        parts = [what(self.choice)]
         if self.choice.source is ModelSource.DESCRIPTORS:
             return digest_of(parts)
         if self.choice.source is ModelSource.OPEN_CLIP:
@@ -51,6 +64,67 @@ class ModelHandle:
         if self.choice.source is not ModelSource.CHECKPOINT:
             return self.digest()
         return sha256_of(find_checkpoint(self.choice.weights or self.checkpoint)[0])
+
+    def fetch(self) -> None:
+        """See that it can be built: weights, configuration and tokenizer are here afterwards.
+
+        Raises:
+            ModelError: saying what cannot be had.
+        """
+        if self.choice.source is ModelSource.DESCRIPTORS:
+            return
+        if self.choice.source is not ModelSource.OPEN_CLIP:
+            find_checkpoint(self.choice.weights or self.checkpoint)
+            return
+        try:
+            _fetch(_base(self.choice))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{self.choice.id} cannot be had: {' '.join(str(error).split())[:300]}") from error
+
+    def facts(self) -> dict[str, str]:
+        """What tells the model apart at a glance: where it comes from, its weights, and how they were trained."""
+        choice = self.choice
+        facts = {"model": choice.id, "model.source": str(choice.source), "model.weights": choice.weights or "own"}
+        if choice.source in (ModelSource.OPEN_CLIP, ModelSource.DESCRIPTORS):
+            return facts | {"model.architecture": choice.architecture or "hand-made features"}
+        weights, config = find_checkpoint(choice.weights or self.checkpoint)
+        made = config.get("provenance", {})
+        facts["model.architecture"] = str(made.get("architecture", "stated in the configuration"))
+        if choice.source is ModelSource.UNTRAINED:
+            return facts | {"model.weights": f"random, seed {choice.seed}"}
+        options = made.get("options", {})
+        recipe = {
+            "base": made.get("base_weights") or "random", "steps": options.get("steps"),
+            "batch_size": options.get("batch_size"),
+            "learning_rate": options.get("optimizer", {}).get("learning_rate"),
+            "n_training_samples": made.get("n_training_samples"),
+        }  # fmt: skip
+        facts["model.weights_sha256"] = sha256_of(weights)[:12]
+        return facts | {f"recipe.{name}": str(value) for name, value in recipe.items() if value is not None}
+
+
+def find_models(models: Models, checkpoint: BatchFolder) -> tuple[dict[str, ModelHandle], dict[str, str]]:
+    """The models that can be measured, by id; and of the optional ones that cannot be had, the reason.
+
+    Args:
+        models: as they are named in the parameters; MLflow's are looked up.
+        checkpoint: `clip_checkpoint`.
+    Raises:
+        ModelError: when a model that is not optional cannot be found.
+    """
+    found: dict[str, ModelHandle] = {}
+    left_out: dict[str, str] = {}
+    for choice in models.choices:
+        try:
+            handle = ModelHandle(choice.resolved(find_tracked), checkpoint)
+            if choice.optional:
+                handle.fetch()
+            found[choice.id] = handle
+        except ModelError as error:
+            if not choice.optional:
+                raise
+            left_out[choice.id] = str(error)
+    return found, left_out
 
 
 class OpenClipEncoder:
@@ -148,7 +222,31 @@ def _cached(handle: ModelHandle, digest: str) -> Encoder:
 
 
 def _base(choice: ModelChoice) -> BaseModel:
-    return BaseModel(choice.architecture, choice.weights or None, choice.quick_gelu)
+    return BaseModel(choice.architecture, _local(choice.weights) or None, choice.quick_gelu)
+
+
+@cache
+def _fetch(base: BaseModel) -> None:
+    config = config_of(base, ModelOptions())
+    base_weights(base)
+    create(config, device="meta")
+    tokenizer_of(config, folder_of(base))
+
+
+@cache
+def _local(weights: str) -> str:
+    """A file of the hub as a path, fetched unless it is in the hub's cache; other weights as they are named."""
+    named = hub_file(weights)
+    if named is None:
+        return weights
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return str(hf_hub_download(*named))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{weights} can be neither fetched nor found in the hub's cache: {' '.join(str(error).split())[:300]}"
+        ) from error
 
 
 def _keep_to_one_core() -> None:

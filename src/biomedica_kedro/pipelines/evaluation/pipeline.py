@@ -7,8 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from biomedica_kedro.pipelines.evaluation import reports, stages
 from biomedica_kedro.stages.node import batch_node, report_node
 
-_MODELS, _SCORING = "params:evaluation.models", "params:evaluation.score_classification"
-_SCORES = ["classification_scores", "probe_scores", "retrieval_scores"]
+_MODELS, _SCORING = "params:evaluation.models", "params:evaluation.score_benchmark"
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -24,19 +23,19 @@ def _measures() -> list[Node]:
             inputs=["benchmark_tasks", "benchmark_samples", "params:evaluation.list_active_tasks"],
             outputs=["active_tasks"],
         ),
-        batch_node(stages.embed_benchmark, cut=stages.models_on_tasks, makes=["benchmark_embeddings"], tags=["gpu"]),
         batch_node(
-            stages.score_classification,
-            cut=stages.classification_tasks,
-            makes=["classification_scores", "predictions"],
+            stages.embed_benchmark,
+            cut=stages.models_on_images,
+            optional=["clip_checkpoint"],
+            makes=["benchmark_embeddings"],
+            tags=["gpu"],
         ),
-        batch_node(stages.score_probes, cut=stages.classification_tasks, makes=["probe_scores"]),
-        batch_node(stages.score_retrieval, cut=stages.retrieval_tasks, makes=["retrieval_scores"]),
+        batch_node(stages.score_benchmark, cut=stages.models_on_tasks, makes=["benchmark_scores", "predictions"]),
         batch_node(
             stages.check_contamination,
             cut=stages.tasks_to_check,
             whole=["dataset_metadata", "dataset_shards"],
-            optional=["dataset_metadata", "dataset_shards"],
+            optional=["dataset_metadata", "dataset_shards", "image_embeddings"],
             makes=["contamination"],
         ),
     ]
@@ -47,32 +46,32 @@ def _reports() -> list[Node]:
     return [
         report_node(
             reports.compare_models,
-            inputs=[*_SCORES, "predictions", "contamination", "benchmark_tasks", _MODELS, _SCORING],
+            inputs=[
+                "benchmark_scores", "predictions", "contamination", "benchmark_tasks", "clip_checkpoint", _MODELS,
+                _SCORING,
+            ],
+            optional=["clip_checkpoint"],
             outputs=[
-                "benchmark_table", "domain_averages", "class_recalls", "probe_table", "model_comparison",
-                "benchmark_summary",
+                "benchmark_table", "domain_averages", "model_comparison", "benchmark_summary", "confusion_matrices",
+                "reliability_curves",
             ],
         ),
         report_node(
             reports.draw_leaderboard,
             inputs=[
-                "benchmark_table", "domain_averages", "class_recalls", "probe_table", "model_comparison",
+                "benchmark_scores", "benchmark_table", "domain_averages", "model_comparison", "benchmark_summary",
                 "active_tasks", "published_scores", "benchmark_tasks",
             ],
-            outputs=["leaderboard", "leaderboard_page", "task_cards", "score_tables"],
-        ),
-        report_node(
-            reports.draw_diagnostics,
-            inputs=["predictions", "active_tasks", "benchmark_tasks", _MODELS, _SCORING],
-            outputs=["confusion_matrices", "reliability_curves"],
+            outputs=["leaderboard", "benchmark_pages"],
         ),
         report_node(
             reports.publish_benchmark,
             inputs=[
-                *_SCORES, "contamination", "domain_averages", "active_tasks", "benchmark_tasks", "leaderboard_page",
-                "task_cards", "score_tables", _SCORING,
+                "benchmark_scores", "benchmark_table", "active_tasks", "benchmark_tasks", "benchmark_pages",
+                "clip_checkpoint", _MODELS, _SCORING,
             ],
             outputs=["benchmark_runs"],
+            optional=["clip_checkpoint"],
         ),
         report_node(
             reports.promote_champion,

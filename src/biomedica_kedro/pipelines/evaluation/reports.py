@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -16,9 +16,10 @@ from biomedica_kedro.benchmark.models import Models
 from biomedica_kedro.benchmark.promotion import PromotionCandidate, promotion_candidate
 from biomedica_kedro.benchmark.publication import BenchmarkRun, benchmark_runs
 from biomedica_kedro.benchmark.samples import SampleStore
-from biomedica_kedro.benchmark.scores import SCORE_ROWS, ScoreOptions
+from biomedica_kedro.benchmark.scores import SCORE_ROWS
+from biomedica_kedro.benchmark.scoring import ScoringOptions
 from biomedica_kedro.benchmark.task import Task
-from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle
+from biomedica_kedro.pipelines.evaluation.encoders import find_models
 from biomedica_kedro.stages import BatchFolder, IncompleteError
 from biomedica_kedro.stages.stage import stage
 
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-@stage(version=1)
+_NO_CHECKPOINT = BatchFolder(Path())  # no model is the checkpoint where there is none, or it had not been embedded
+
+
+@stage(version=2)
 def list_active_tasks(
     benchmark_tasks: Mapping[str, Task], benchmark_samples: SampleStore, options: ActivationOptions
 ) -> DataFrame:
@@ -36,103 +40,96 @@ def list_active_tasks(
     return activation.active_tasks(benchmark_tasks, benchmark_samples, options)
 
 
-@stage(version=1)
+@stage(version=2)
 def compare_models(
-    classification_scores: BatchFolder,
-    probe_scores: BatchFolder,
-    retrieval_scores: BatchFolder,
+    benchmark_scores: BatchFolder,
     predictions: BatchFolder,
     contamination: BatchFolder,
     benchmark_tasks: Mapping[str, Task],
+    clip_checkpoint: BatchFolder | None,
     models: Models,
-    options: ScoreOptions,
-) -> tuple[DataFrame, DataFrame, DataFrame, DataFrame, DataFrame, dict[str, float]]:
-    """Put the models beside each other: headline scores, averages, recalls, probes, paired differences, a summary."""
-    scores = _scores(classification_scores, probe_scores, retrieval_scores)
-    answers = _frame(predictions, PREDICTIONS)
-    shown = answers[answers["prompt_set"].isin([options.prompt_set, ""])]
-    table = tables.benchmark_table(scores, benchmark_tasks, options.prompt_set)
-    table = tables.without_copies(table, shown, _frame(contamination, CONTAMINATION))
+    options: ScoringOptions,
+) -> tuple[DataFrame, DataFrame, DataFrame, dict[str, Any], Picture, Picture]:
+    """Put the models beside each other: headline scores, averages, paired differences, and where the leading one errs.
+
+    benchmark_summary holds the few numbers the run ends with, those of the tables, and why models are missing.
+    confusion_matrices and reliability_curves are of the leading model.
+    """
+    from biomedica_kedro.benchmark.plots import confusion_figure, reliability_figure
+
+    shown_set = options.zero_shot.prompt_set
+    scores, answers = _frame(benchmark_scores, SCORE_ROWS), _frame(predictions, PREDICTIONS)
+    shown = answers[answers["prompt_set"].isin([shown_set, ""])]
+    table = tables.benchmark_table(scores, benchmark_tasks, shown_set)
+    table = tables.without_copies(table, shown, _frame(contamination, CONTAMINATION), contamination.names())
     averages = tables.domain_averages(table, benchmark_tasks)
-    recalls = tables.recall_by_class(scores, options.prompt_set)
     kinds = dict(zip(table["task"], table["samples"], strict=True))
-    differences = comparison.compare_predictions(shown, kinds, seed=options.seed)
+    differences = comparison.compare_predictions(shown, kinds, seed=options.zero_shot.seed)
     leading = models.leading.id
-    summary = tables.summary(scores, table, averages, benchmark_tasks, model_id=leading, prompt_set=options.prompt_set)
-    return table, averages, recalls, tables.probe_table(scores), differences, summary
+    summary = {
+        "scores": tables.summary(table, averages, benchmark_tasks),
+        "left_out": find_models(models, clip_checkpoint or _NO_CHECKPOINT)[1],
+    }
+    drawn = (shown[shown["model_id"] == leading], benchmark_tasks, kinds, leading)
+    return (
+        table, averages, differences, summary, confusion_figure(*drawn), reliability_figure(*drawn),
+    )  # fmt: skip
 
 
-@stage(version=1)
+@stage(version=2)
 def draw_leaderboard(
+    benchmark_scores: BatchFolder,
     benchmark_table: DataFrame,
     domain_averages: DataFrame,
-    class_recalls: DataFrame,
-    probe_table: DataFrame,
     model_comparison: DataFrame,
+    benchmark_summary: Mapping[str, Any],
     active_tasks: DataFrame,
     published_scores: DataFrame,
     benchmark_tasks: Mapping[str, Task],
-) -> tuple[Figure, str, dict[str, str], dict[str, str]]:
+) -> tuple[Figure, dict[str, str]]:
     """Draw the leaderboard as a figure and as a page, and write a card a task and the scores for a paper or README."""
-    from biomedica_kedro.benchmark.cards import scores_latex, scores_markdown
+    from biomedica_kedro.benchmark.cards import scores_latex, scores_markdown, task_cards
     from biomedica_kedro.benchmark.leaderboard import leaderboard_figure, leaderboard_page
 
+    scores = _frame(benchmark_scores, SCORE_ROWS)
+    recalls = tables.recall_by_class(scores, benchmark_table)
     page = leaderboard_page(
         benchmark_table,
         {
-            "averages": domain_averages, "recalls": class_recalls, "probes": probe_table,
+            "averages": domain_averages, "recalls": recalls, "probes": tables.probe_table(scores),
+            "robustness": tables.robustness_table(scores), "lengths": tables.lengths_table(scores),
             "comparison": model_comparison, "active": active_tasks, "published": published_scores,
         },
+        benchmark_summary["left_out"],
     )  # fmt: skip
-    scores = (benchmark_table, domain_averages)
-    texts = {"scores.md": scores_markdown(*scores), "scores.tex": scores_latex(*scores)}
-    cards = _task_cards(benchmark_table, class_recalls, active_tasks, benchmark_tasks)
-    return leaderboard_figure(benchmark_table), page, cards, texts
+    cards = task_cards(benchmark_tasks, active_tasks, benchmark_table, recalls)
+    pages = {
+        "leaderboard.html": page,
+        "scores.md": scores_markdown(benchmark_table, domain_averages),
+        "scores.tex": scores_latex(benchmark_table, domain_averages),
+        **{f"cards/{name}.md": card for name, card in cards.items()},
+    }
+    return leaderboard_figure(benchmark_table), pages
 
 
-@stage(version=1)
-def draw_diagnostics(
-    predictions: BatchFolder,
-    active_tasks: DataFrame,
-    benchmark_tasks: Mapping[str, Task],
-    models: Models,
-    options: ScoreOptions,
-) -> tuple[Picture, Picture]:
-    """Draw confusion matrices and reliability curves of the leading model."""
-    from biomedica_kedro.benchmark.plots import confusion_figure, reliability_figure
-
-    answers = _frame(predictions, PREDICTIONS)
-    is_shown = answers["prompt_set"].isin([options.prompt_set, ""])
-    leading = answers[is_shown & (answers["model_id"] == models.leading.id)]
-    synthetic = dict(zip(active_tasks["task"], active_tasks["synthetic"], strict=True))
-    return (
-        confusion_figure(leading, benchmark_tasks, synthetic),
-        reliability_figure(leading, benchmark_tasks, synthetic),
-    )
-
-
-@stage(version=1)
+@stage(version=2)
 def publish_benchmark(
-    classification_scores: BatchFolder,
-    probe_scores: BatchFolder,
-    retrieval_scores: BatchFolder,
-    contamination: BatchFolder,
-    domain_averages: DataFrame,
+    benchmark_scores: BatchFolder,
+    benchmark_table: DataFrame,
     active_tasks: DataFrame,
     benchmark_tasks: Mapping[str, Task],
-    leaderboard_page: str,
-    task_cards: Mapping[str, Callable[[], str]],
-    score_tables: Mapping[str, Callable[[], str]],
-    options: ScoreOptions,
+    benchmark_pages: Mapping[str, Callable[[], str]],
+    clip_checkpoint: BatchFolder | None,
+    models: Models,
+    options: ScoringOptions,
 ) -> list[BenchmarkRun]:
     """Make one run a model for the tracker."""
-    texts = {name: load() for name, load in score_tables.items()}
-    texts |= {f"cards/{name}.md": load() for name, load in task_cards.items()}
-    artifacts = {name: text.encode() for name, text in {"leaderboard.html": leaderboard_page, **texts}.items()}
-    copied = {task: contamination.table(task).num_rows for task in contamination.names()}
+    checkpoint = clip_checkpoint or _NO_CHECKPOINT
     return benchmark_runs(
-        _scores(classification_scores, probe_scores, retrieval_scores), domain_averages, active_tasks, benchmark_tasks,
-        copied=copied, prompt_set=options.prompt_set, artifacts=artifacts,
+        _frame(benchmark_scores, SCORE_ROWS), benchmark_table, active_tasks, benchmark_tasks,
+        described={model_id: handle.facts() for model_id, handle in find_models(models, checkpoint)[0].items()},
+        prompt_set=options.zero_shot.prompt_set,
+        artifacts={name: load().encode() for name, load in benchmark_pages.items()},
     )  # fmt: skip
 
 
@@ -141,31 +138,9 @@ def promote_champion(
     model_comparison: DataFrame, clip_checkpoint: BatchFolder | None, models: Models
 ) -> PromotionCandidate:
     """Say whom the leading model beats on the same samples."""
-    checkpoint = clip_checkpoint or BatchFolder(Path())  # no model is the checkpoint then, or it had not been embedded
-    weights = {choice.id: ModelHandle(choice, checkpoint).weights() for choice in models.choices}
+    checkpoint = clip_checkpoint or _NO_CHECKPOINT
+    weights = {model_id: handle.weights() for model_id, handle in find_models(models, checkpoint)[0].items()}
     return promotion_candidate(model_comparison, weights, model_id=models.leading.id)
-
-
-def _task_cards(
-    benchmark_table: DataFrame, class_recalls: DataFrame, active_tasks: DataFrame, benchmark_tasks: Mapping[str, Task]
-) -> dict[str, str]:
-    """A card of each measured task, and an index of them."""
-    from biomedica_kedro.benchmark.cards import task_card
-
-    active = active_tasks.set_index("task", drop=False).to_dict("index")
-    cards = {
-        task: task_card(benchmark_tasks[task], active[task], benchmark_table, class_recalls)
-        for task in activation.ready_tasks(active_tasks)
-    }
-    links = [f"- [{benchmark_tasks[task].title}]({task}.md)" for task in cards]
-    index = [f"# Task cards\n\n{len(cards)} of {len(active)} tasks were measured.\n", *links]
-    return {"README": "\n".join(index), **cards}
-
-
-def _scores(*folders: BatchFolder) -> DataFrame:
-    import pandas as pd
-
-    return pd.concat([_frame(folder, SCORE_ROWS) for folder in folders], ignore_index=True)
 
 
 def _frame(folder: BatchFolder, schema: pa.Schema) -> DataFrame:

@@ -20,7 +20,8 @@ def create_pipeline(**_: object) -> Pipeline:
             batch_node(
                 train_clip,
                 whole=["training_manifest", "dataset_shards", "base_clip_model"],
-                tools=["training_log"],
+                tools=["training_log", "benchmark_tasks", "benchmark_samples"],
+                params=["train_clip", "score_in_training"],
                 makes=["clip_checkpoint", "training_history"],
                 tags=["gpu"],
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from biomedica_kedro.benchmark.monitor import MonitorOptions
 from biomedica_kedro.clip.config import TrainOptions
 from biomedica_kedro.clip.left_out import left_out
 from biomedica_kedro.clip.selection import SelectionOptions, sampled_captions, select_samples
@@ -28,7 +29,7 @@ def select_training_samples(batch: Batch, options: SelectionOptions) -> Tables:
 
 
 @stage(version=1)
-def train_clip(batch: Batch, options: TrainOptions) -> Tables:
+def train_clip(batch: Batch, options: TrainOptions, monitor: MonitorOptions) -> Tables:
     """Train CLIP on the manifest's samples, read one by one from the shards.
 
     clip_checkpoint: weights and configuration that open_clip loads. training_history: one row a step.
@@ -36,6 +37,7 @@ def train_clip(batch: Batch, options: TrainOptions) -> Tables:
     # torch and open_clip take seconds to import: only a training that is not done yet pays for them.
     from biomedica_kedro.clip.launch import launch
     from biomedica_kedro.clip.run import TrainingJob, train_from_shards
+    from biomedica_kedro.pipelines.evaluation.in_training import measurement
 
     job = TrainingJob(
         key=batch.digest,
@@ -45,6 +47,7 @@ def train_clip(batch: Batch, options: TrainOptions) -> Tables:
         options=options,
         scratch=batch.scratch("clip_checkpoint"),
         output=local(batch.outputs["clip_checkpoint"].file(batch.name, ""), "training"),
+        measurement=measurement(batch.inputs["benchmark_tasks"], batch.inputs["benchmark_samples"], monitor),
     )
     for earlier in job.files():
         earlier.unlink()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from biomedica_corpus.synthetic_benchmark.released.folders import write_csv
+from biomedica_corpus.synthetic_benchmark.released.tiles import tile
 from biomedica_kedro.benchmark.task import Kind, Task
-from tests.benchmark.released.folders import write_csv
-from tests.benchmark.released.tiles import tile
 
 GRAY = (
     "breastmnist", "chestmnist", "octmnist", "organamnist", "organcmnist", "organsmnist", "pneumoniamnist",

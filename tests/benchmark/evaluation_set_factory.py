@@ -17,7 +17,7 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-def row(
+def evaluation_row(
     task: str, image: bytes, options: list[str], answer_idx: int, label: str, image_id: str | None
 ) -> dict[str, Any]:
     return {
@@ -26,7 +26,7 @@ def row(
     }  # fmt: skip
 
 
-def write(folder: Path, by_suite: dict[str, list[dict[str, Any]]]) -> Path:
+def write_evaluation_set(folder: Path, by_suite: dict[str, list[dict[str, Any]]]) -> Path:
     for suite, rows in by_suite.items():
         (folder / suite).mkdir(parents=True, exist_ok=True)
         path = folder / suite / "test-00000-of-00001.parquet"

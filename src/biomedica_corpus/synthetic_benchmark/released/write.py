@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from biomedica_corpus.synthetic_benchmark.released import arrays, folders, ubench
 from biomedica_kedro.benchmark.loaders.options import UBenchOptions
 from biomedica_kedro.benchmark.prepare import Prepared, prepare_task, prepare_together
 from biomedica_kedro.benchmark.task import Task
-from tests.benchmark.released import arrays, folders, ubench
 
 PER_CLASS = 3
 UBENCH = "ubench"
@@ -26,6 +26,20 @@ WRITERS: Mapping[str, Callable[[Task, Path, int], int]] = {
     "chexpert": folders.write_chexpert, "rsna_pneumonia": folders.write_rsna, "cataracts": folders.write_cataracts,
     "dsad": folders.write_dsad, "dsad_multilabel": folders.write_dsad, "biomedflickr": folders.write_biomedflickr,
 }  # fmt: skip
+
+
+def write_released(task: Task, folder: Path, per_class: int = PER_CLASS) -> int:
+    """Write the data set of a task that has files of its own.
+
+    Args:
+        task: one of `WRITERS`.
+        folder: made when absent.
+        per_class: pictures a class.
+    Returns:
+        Rows that can be used.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return WRITERS[task.id](task, folder, per_class)
 
 
 def write_and_prepare(tasks: Sequence[Task], root: Path, samples: Path) -> list[Prepared]:
@@ -46,8 +60,6 @@ def write_and_prepare(tasks: Sequence[Task], root: Path, samples: Path) -> list[
         reports += prepare_together(of_ubench, source, samples, name=UBENCH, synthetic=True)
     for task in tasks:
         if task.id in WRITERS:
-            folder = root / task.id
-            folder.mkdir(parents=True, exist_ok=True)
-            WRITERS[task.id](task, folder, PER_CLASS)
-            reports.append(prepare_task(task, folder, samples, synthetic=True))
+            write_released(task, root / task.id)
+            reports.append(prepare_task(task, root / task.id, samples, synthetic=True))
     return sorted(reports, key=lambda report: report.task_id)

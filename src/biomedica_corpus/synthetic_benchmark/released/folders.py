@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from biomedica_corpus.synthetic_benchmark.released.tiles import Pixels, encoded, tile
 from biomedica_kedro.benchmark.task import Task
-from tests.benchmark.released.tiles import Pixels, encoded, tile
 
 LC25000 = ("lung_n", "lung_aca", "lung_scc", "colon_n", "colon_aca")
 CHEXPERT = (

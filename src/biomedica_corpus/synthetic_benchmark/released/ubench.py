@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.benchmark.released.tiles import encoded, tile
+from biomedica_corpus.synthetic_benchmark.released.tiles import encoded, tile
 
 LABELS: dict[str, tuple[str, ...]] = {
     "acevedo_et_al_2020": (

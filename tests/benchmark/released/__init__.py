@@ -1,5 +1,0 @@
-"""The benchmark's data sets in exactly the layout they are released in, in miniature: names, dtypes, nesting, quirks.
-
-A few drawn tiles a class; everything made of them is synthetic. Facts of a release that were read in public code stand
-beside the writer, and so does what was not seen. The tests of the loaders read them.
-"""
