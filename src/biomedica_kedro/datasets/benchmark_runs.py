@@ -6,7 +6,6 @@ not answer costs a warning, never the scores.
 
 from __future__ import annotations
 
-import logging
 import platform
 import tempfile
 import time
@@ -26,8 +25,6 @@ from biomedica_kedro.stages.files import write_json
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Metric, Run
-
-logger = logging.getLogger(__name__)
 
 _KEY_TAG = "bench.key"
 _PARENT_TAG = "mlflow.parentRunId"
