@@ -92,6 +92,7 @@ def launch(job: TrainingJob, log: TrainingLog) -> pa.Table:
     messages.touch()
     folders = {"manifest": job.manifest.path, "shards": job.shards, "scratch": job.scratch, "output": job.output}
     record = {"key": job.key, "base": dataclasses.asdict(job.base), "options": options.model_dump(mode="json")}
+    record |= {"data": dict(job.data)}
     write_json(description, record | {name: str(folder) for name, folder in folders.items()})
     if options.machine.nodes > 1:
         logger.info(
@@ -135,6 +136,7 @@ def work(job: Path) -> None:
     record = orjson.loads(job.read_bytes())
     training = TrainingJob(
         key=record["key"],
+        data=record["data"],
         manifest=BatchFolder(place(record["manifest"])),
         shards=Path(record["shards"]),
         base=BaseModel(**record["base"]),

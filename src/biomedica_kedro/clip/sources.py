@@ -14,6 +14,8 @@ from typing import Any
 import orjson
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
+BICUBIC = "bicubic"
+INTERPOLATIONS = (BICUBIC, "bilinear")  # that `clip.images` resizes by
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 # The order in which open_clip looks for weights in a folder.

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
+from biomedica_kedro.datasets.registry import log_model, register
 from biomedica_kedro.datasets.tracking import TRAINING_EXPERIMENT, active_run_tags, experiment
-from biomedica_kedro.stages.files import sha256_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,23 +98,13 @@ class MlflowTrainingLog:
 
     def model(self, weights: Path, config: Path, metrics: Mapping[str, float], step: int) -> None:
         """See `TrainingLog`."""
-        from mlflow.entities import LoggedModelStatus, Metric
-
-        client = self._client
-        if client is None:
+        if self._client is None:
             return
-        tags = {"weights.sha256": sha256_of(weights), "weights.path": str(weights)}
-        logged = client.create_logged_model(
-            self._experiment_id, name="clip", source_run_id=self._run_id, tags=tags, model_type="clip"
+        model_id, tags = log_model(
+            self._client, self._run_id, weights, config, metrics, step=step, upload=self._upload_weights
         )
-        for path in (config, *((weights,) if self._upload_weights else ())):
-            client.log_model_artifact(logged.model_id, str(path))
-        now = int(time.time() * 1000)
-        last = [Metric(name, value, now, step, model_id=logged.model_id) for name, value in metrics.items()]
-        client.log_batch(self._run_id, metrics=last)
-        client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
         if self._registered_model is not None:
-            self._register(client, self._registered_model, logged.model_id, tags)
+            register(self._client, self._registered_model, model_id, self._run_id, tags)
 
     def finish(self, *, failed: bool = False) -> None:
         """See `TrainingLog`."""
@@ -125,19 +115,6 @@ class MlflowTrainingLog:
         self._send()
         self._client.set_terminated(self._run_id, status="FAILED" if failed else "FINISHED")
         self._client = None
-
-    def _register(self, client: MlflowClient, name: str, model_id: str, tags: Mapping[str, str]) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        version = client.create_model_version(
-            name, source=f"models:/{model_id}", run_id=self._run_id, tags=dict(tags), model_id=model_id
-        )
-        client.set_registered_model_alias(name, "candidate", version.version)
 
     def _send(self) -> None:
         from mlflow.exceptions import MlflowException

@@ -18,6 +18,7 @@ from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
 from biomedica_kedro.benchmark.promotion import UNTRAINED
 from biomedica_kedro.benchmark.samples import Pixels
 from biomedica_kedro.clip.checkpoints import BaseModel, create, find_checkpoint, load_base, load_model
+from biomedica_kedro.clip.sources import INTERPOLATIONS
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import sha256_of
 from biomedica_kedro.stages.identity import digest_of
@@ -186,7 +187,7 @@ def _geometry_of(model: Any) -> Geometry | None:
     stated = getattr(model.visual, "preprocess_cfg", None) or {}
     size = stated.get("size", 0)
     is_square = isinstance(size, int) or len(set(size)) == 1
-    is_ours = (stated.get("mode"), stated.get("interpolation")) == ("RGB", "bicubic")
+    is_ours = stated.get("mode") == "RGB" and stated.get("interpolation") in INTERPOLATIONS
     return Geometry.of(stated) if is_square and is_ours else None
 
 

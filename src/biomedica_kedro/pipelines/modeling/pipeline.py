@@ -20,7 +20,7 @@ def create_pipeline(**_: object) -> Pipeline:
             batch_node(
                 train_clip,
                 whole=["training_manifest", "dataset_shards", "base_clip_model"],
-                tools=["training_log"],
+                tools=["article_source", "training_log"],
                 makes=["clip_checkpoint", "training_history"],
                 tags=["gpu"],
             ),
