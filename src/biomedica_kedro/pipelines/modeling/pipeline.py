@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from biomedica_kedro.pipelines.modeling.reports import plot_selection, plot_training
+from biomedica_kedro.pipelines.modeling.reports import find_mismatches, plot_selection, plot_training
 from biomedica_kedro.pipelines.modeling.stages import select_training_samples, train_clip
 from biomedica_kedro.stages.node import batch_node, report_node
 
@@ -25,6 +25,16 @@ def create_pipeline(**_: object) -> Pipeline:
                 tags=["gpu"],
             ),
             report_node(plot_training, inputs=["training_history"], outputs=["training_curves"]),
+            report_node(
+                find_mismatches,
+                inputs=[
+                    "clip_checkpoint",
+                    "dataset_shards",
+                    "dataset_metadata",
+                    "params:modeling.find_mismatches",
+                ],
+                outputs=["mismatch_candidates", "mismatch_sheet"],
+            ),
         ],
         namespace="modeling",
         prefix_datasets_with_namespace=False,
