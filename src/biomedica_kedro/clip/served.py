@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,6 +43,7 @@ class ServedModel:
         """
         import pandas as pd
 
+        encode: dict[str, Callable[[list[Any]], list[list[float]]]]
         encode = {"image": self._encode_images, "text": self._encode_texts}
         found = {name: encode[name](list(rows[name])) for name in encode if name in rows}
         if not found:

@@ -47,6 +47,7 @@ REFERENCES = pa.schema(
 
 _MAX_XML_BYTES = 256_000_000
 _ARTICLES_AT_ONCE = 64
+_EXAMPLES = 10
 
 
 @dataclass(slots=True)
@@ -155,7 +156,7 @@ def _samples(rows: Sequence[Row], source: Source, done: Refilled) -> Iterator[Sa
                     yield sample
                     continue
                 done.missing[sample.partition(":")[0]] += 1
-                done.examples += [sample][: max(0, 5 - len(done.examples))]
+                done.examples += [sample][: max(0, _EXAMPLES - len(done.examples))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,6 @@ def find_mismatches(
     source = dataset_metadata.name
     copies, places = mismatches.find_unlike_copies(dataset_metadata, source, options)
     found, shown = mismatches.find_mismatches(clip_checkpoint, {source: dataset_shards.stream(columns=[])}, options)
-    samples = [read_sample(dataset_shards.path / shard, offset, n_bytes) for shard, offset, n_bytes in places]
+    samples = [read_sample(str(dataset_shards.path / shard), offset, n_bytes) for shard, offset, n_bytes in places]
     table = pa.concat_tables([copies, found])
     return table.to_pandas(), mismatches.draw_mismatches(table, [*samples, *shown])
