@@ -8,6 +8,7 @@ from biomedica_kedro.clip import families
 from biomedica_kedro.clip.checkpoints import BaseModel, config_of, create, save_model
 from biomedica_kedro.clip.config import ModelOptions, Objective, TrainOptions
 from biomedica_kedro.clip.families import check_trainable, family
+from biomedica_kedro.clip.images import Geometry
 from biomedica_kedro.clip.sources import ModelError
 from tests.clip.small_corpus import small_vit
 from tests.clip.small_models import COCA, written
@@ -68,12 +69,20 @@ def test_oblong_images_are_refused(tmp_path):
         check_trainable(config, TrainOptions())
 
 
-def test_images_resized_otherwise_than_for_the_base_are_told(caplog):
-    check_trainable(config_of(BaseModel("PE-Core-B-16", "meta"), ModelOptions()), TrainOptions())
-    assert "resized by bilinear interpolation; training resizes by bicubic" in caplog.text
-    caplog.clear()
-    check_trainable(config_of(BaseModel("ViT-B-32", "openai"), ModelOptions()), TrainOptions())
-    assert not caplog.text
+@pytest.mark.parametrize(
+    ("base", "interpolation"), [(("PE-Core-B-16", "meta"), "bilinear"), (("ViT-B-32", "openai"), "bicubic")]
+)
+def test_images_are_resized_as_for_the_base(base, interpolation):
+    config = config_of(BaseModel(*base), ModelOptions())
+    check_trainable(config, TrainOptions())
+    assert Geometry.of(config["preprocess_cfg"]).interpolation == interpolation
+
+
+def test_interpolation_drawn_at_random_is_refused(tmp_path):
+    config = config_of(small_vit(tmp_path), ModelOptions())
+    config["preprocess_cfg"]["interpolation"] = "random"
+    with pytest.raises(ModelError, match="by random interpolation, training knows bicubic and bilinear"):
+        check_trainable(config, TrainOptions())
 
 
 def test_random_weights_of_a_coca_are_all_set(tmp_path):

@@ -35,9 +35,10 @@ def psnr(first: torch.Tensor, second: torch.Tensor, config: PreprocessCfg) -> fl
     return 10 * np.log10(1 / max(error, 1e-12))
 
 
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
-def test_pixels_are_those_of_open_clip(mode):
-    config = PreprocessCfg(size=64, resize_mode=mode, fill_color=255)
+def test_pixels_are_those_of_open_clip(mode, interpolation):
+    config = PreprocessCfg(size=64, resize_mode=mode, fill_color=255, interpolation=interpolation)
     reference = image_transform_v2(config, is_train=False)
     geometry = Geometry.of(vars(config))
     ratios = []

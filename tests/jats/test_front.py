@@ -23,7 +23,7 @@ def test_identity_comes_from_the_article_id(parse):
 
 def test_other_ids_are_kept_whole():
     article = parse_article(article_xml(), article_id="10.1590_x.y").article
-    assert (article.pmcid, article.version) == ("10.1590_x.y", 1)
+    assert (article.article_id, article.pmcid, article.version) == ("10.1590_x.y", None, 1)
 
 
 def test_title_with_markup_keeps_its_order():

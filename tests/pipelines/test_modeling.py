@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import pyarrow.compute as pc
@@ -43,7 +44,7 @@ def trained(small_corpus, run_node, tmp_path):
     def train(options: TrainOptions = OPTIONS, log: MemoryLog = log, base: BaseModel = TINY, root: Path = tmp_path):
         return run_node(
             "train_clip", root, options={"train_clip": options}, training_log=log, training_manifest=manifest,
-            dataset_shards=small_corpus.shards, base_clip_model=base,
+            dataset_shards=small_corpus.shards, base_clip_model=base, article_source=SimpleNamespace(origin="packages"),
             benchmark_tasks={}, benchmark_samples=SampleStore(()),
         ), log  # fmt: skip
 
@@ -113,6 +114,39 @@ def test_weights_of_the_best_validation_are_kept_beside_the_last(trained):
     assert same == (record["best_step"] == 11)
 
 
+def test_second_training_leaves_the_model_of_the_first_as_it_is(trained, tmp_path):
+    first = trained()[0]["clip_checkpoint"].path
+    folder = (first / "latest").resolve()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert before["all.safetensors"] == (first / "all.safetensors").read_bytes()
+    trained(OPTIONS.model_copy(update={"steps": 4}), MemoryLog())
+    second = (first / "latest").resolve()
+    assert second != folder and second.parent == folder.parent
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert (second / "all.safetensors").samefile(first / "all.safetensors")
+
+
+def test_training_asked_for_again_after_another_is_not_repeated(trained):
+    first = trained()[0]
+    history, weights = first["training_history"].table(), first["clip_checkpoint"].path / "all.safetensors"
+    before = weights.read_bytes()
+    trained(OPTIONS.model_copy(update={"steps": 4}), MemoryLog())
+    again = MemoryLog()
+    outputs, _ = trained(OPTIONS, again)
+    assert again.run is None
+    assert outputs["training_history"].table() == history
+    assert weights.read_bytes() == before
+
+
+def test_model_card_tells_the_data_that_were_used(trained):
+    outputs, log = trained()
+    card = (outputs["clip_checkpoint"].path / "README.md").read_text()
+    assert "on Figures of article packages." in card and "packages of articles in JATS" in card
+    assert "selection `full`" in card and "| commercial | 48 |" in card
+    assert "| activation | GELU |" in card and "license: apache-2.0" in card
+    assert log.run.name == (outputs["clip_checkpoint"].path / "latest").resolve().name
+
+
 def test_share_of_the_peak_is_logged(trained):
     _, log = trained()
     assert all(values["feed/flops_utilization"] > 0 for _, values in log.metrics)
@@ -169,7 +203,7 @@ def test_configured_recipes_and_options_are_valid(environment):
     conf = Path(__file__).parents[2] / "conf"
     files = [conf / name / "parameters" / "modeling.yml" for name in dict.fromkeys(["base", environment])]
     merged = OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, files)))["modeling"]
-    assert set(merged) == {"select_training_samples", "train_clip", "score_in_training"}
+    assert set(merged) == {"select_training_samples", "train_clip", "score_in_training", "find_mismatches"}
     assert MonitorOptions(**merged["score_in_training"]).tasks
     assert {"full", "concept_filtered", "concept_balanced"} <= set(
         SelectionOptions(**merged["select_training_samples"]).recipes

@@ -179,6 +179,7 @@ def test_article_without_pmcid_gets_a_stable_one_that_no_real_article_has(tmp_pa
     assert first["article_id"].startswith("PMC0")
     assert ARTICLE_ID.fullmatch(first["article_id"])
     assert first["etag"] != second["etag"]
+    assert metadata(tmp_path / "one", first).pmcid is None
 
 
 def test_changed_content_changes_the_etag(tmp_path):

@@ -1,6 +1,7 @@
 import pytest
 
 from biomedica_kedro.datasets.shards import ShardsDataset
+from biomedica_kedro.shards.sources import Source, StreamOptions
 from biomedica_kedro.shards.stream import stream
 
 from .conftest import Corpus, figures, serialize_corpus
@@ -21,6 +22,24 @@ def test_loaded_shards_stream_and_open_with_webdataset(root):
         figure.key for figure in figures(range(0, 8, 2))
     }
     assert {sample["__key__"] for sample in shards.webdataset()} == keys
+
+
+@pytest.mark.parametrize("options", [{}, {"options": StreamOptions(lanes=2, window=3)}], ids=["table", "lanes"])
+def test_stream_read_to_its_end_starts_again(root, options):
+    urls = Source(url=str(root / "dataset_shards")) if options else root
+    samples = stream(urls, **options)
+    first = [sample.key for sample in samples]
+    assert len(first) == len(figures(range(8)))
+    assert [sample.key for sample in samples] == first
+    half = [next(samples).key for samples in [iter(samples)] for _ in range(5)]
+    assert half + [sample.key for sample in samples] == first, "a loop that was left goes on"
+
+
+def test_sample_is_shown_in_one_line(root):
+    sample = next(iter(stream(root, shuffle="none")))
+    shown = repr(sample)
+    assert shown.startswith(f"Sample({sample.key}, jpg of {len(sample.image):,} bytes, ")
+    assert len(shown) < 160 and "\n" not in shown
 
 
 @pytest.mark.parametrize(

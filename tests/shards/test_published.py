@@ -46,6 +46,22 @@ print(json.dumps([keys, next(iter(default["train"])).get("license_group", "")]))
 """
 
 
+# Parquet with images in other people's tables: key, caption, sha256 of the image's bytes
+TABLES = """
+import glob, hashlib, json, sys
+import daft, lance, pyarrow.dataset
+files, target = sorted(glob.glob(sys.argv[1] + "/parquet/*.parquet")), sys.argv[2]
+def told(rows):
+    return sorted([row["key"], row["caption"], hashlib.sha256(row["image"]["bytes"]).hexdigest()] for row in rows)
+columns = ["key", "caption", "image"]
+by_daft = daft.read_parquet(files).select(*columns).to_pylist()
+parquet = pyarrow.dataset.dataset(files)
+lance.write_dataset(parquet.to_batches(), target, schema=parquet.schema)
+by_lance = lance.dataset(target).to_table(columns=columns).to_pylist()
+print(json.dumps([told(by_daft), told(by_lance)]))
+"""
+
+
 @pytest.fixture(scope="module", params=["parquet", "webdataset"])
 def made(request, tmp_path_factory):
     """Data sets and folder of a publication of two subsets, with and without Parquet."""
@@ -103,6 +119,15 @@ def test_pandas_and_duckdb_read_tables_and_images(folder, table):
         counted = duckdb.sql(f"select count(*), count(image.bytes), count(caption) from '{folder}/parquet/*.parquet'")
         assert counted.fetchall() == [(len(table),) * 3]
         assert all(frame.loc[figure.key, "image"]["bytes"] == figure.image for figure in FIGURES)
+
+
+def test_daft_and_lance_read_the_parquet_with_its_images(folder, table, tmp_path):
+    if not (folder / "parquet").exists():
+        pytest.skip("published without Parquet")
+    found = read_by(peer("tables"), TABLES, folder, tmp_path / "published.lance")
+    images = {figure.key: hashlib.sha256(figure.image).hexdigest() for figure in FIGURES}
+    wanted = sorted([row["key"], row["caption"], images[row["key"]]] for row in table)
+    assert found == [wanted, wanted]
 
 
 def test_webdataset_reads_every_sample_with_its_published_bytes(folder):
@@ -169,6 +194,9 @@ def test_other_and_unlicensed_lie_apart_and_only_when_named(tmp_path):
     found, folder = published(Corpus(figures), tmp_path / "default")
     assert found["audit_summary"]["excluded"] == {"license_group": 3, "no_license": 3}
     assert "| no_license | 3 |" in (folder / "README.md").read_text()
+    kept_out = pd.read_parquet(folder / "references")
+    assert sorted(kept_out["reason"]) == ["license_group"] * 3 + ["no_license"] * 3
+    assert not any(figure.caption and figure.caption in str(kept_out.to_dict("records")) for figure in figures)
     named = SampleOptions(license_groups=("commercial", "other", "unlicensed"), profile="compact")
     found, folder = published(Corpus(figures), tmp_path / "named", samples=named)
     assert len(list(folder.glob("other/shards/*.tar"))) == len(list(folder.glob("unlicensed/shards/*.tar"))) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from biomedica_kedro.clip.families import EXTRA, family
-from biomedica_kedro.clip.sources import FOLDER, has_own_weights
+from biomedica_kedro.clip.sources import BICUBIC, FOLDER, has_own_weights
 from biomedica_kedro.records import LicenseGroup
 
 _CARD = """# {architecture} trained with biomedica-kedro
@@ -122,10 +122,12 @@ def _recipe(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("peak learning rate", f"{options['optimizer']['learning_rate']}"),
         ("weight decay", f"{options['optimizer']['weight_decay']}"),
         ("precision", options["precision"]),
+        ("activation", "QuickGELU" if config["model_cfg"].get("quick_gelu") else "GELU"),
         ("context length", f"{config['model_cfg']['text_cfg'].get('context_length', 77)} tokens"),
         (
             "image size",
-            f"{config['preprocess_cfg']['size']} pixels, resized by {config['preprocess_cfg']['resize_mode']}",
+            f"{config['preprocess_cfg']['size']} pixels, resized by {config['preprocess_cfg']['resize_mode']}, "
+            f"{config['preprocess_cfg'].get('interpolation', BICUBIC)}",
         ),
     ]
     if options["average_decay"] is not None:

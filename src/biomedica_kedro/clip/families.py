@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
 from biomedica_kedro.clip.config import Objective, TrainOptions
-from biomedica_kedro.clip.sources import ModelError
-
-logger = logging.getLogger(__name__)
+from biomedica_kedro.clip.sources import BICUBIC, INTERPOLATIONS, ModelError
 
 EXTRA = "text-towers"
-_INTERPOLATION = "bicubic"  # what `clip.images` does
 
 
 def family(config: Mapping[str, Any]) -> str:
@@ -61,10 +57,11 @@ def check_trainable(config: Mapping[str, Any], options: TrainOptions) -> None:
     size = config["preprocess_cfg"]["size"]
     if not isinstance(size, int) and len(set(size)) != 1:
         raise ModelError(f"the architecture takes images of {size[0]} x {size[1]} pixels: only squares are trained on")
-    interpolation = config["preprocess_cfg"].get("interpolation", _INTERPOLATION)
-    if interpolation != _INTERPOLATION:
-        logger.warning(
-            "the base's images were resized by %s interpolation; training resizes by %s", interpolation, _INTERPOLATION
+    interpolation = config["preprocess_cfg"].get("interpolation", BICUBIC)
+    if interpolation not in INTERPOLATIONS:
+        raise ModelError(
+            f"the base's images were resized by {interpolation} interpolation, training knows "
+            f"{' and '.join(INTERPOLATIONS)}: set preprocess_cfg.interpolation in the base's open_clip_config.json"
         )
 
 

@@ -1,6 +1,6 @@
 """From the bytes of a figure to the square the model sees: the pixels of open_clip's transform, rounding apart.
 
-Decoding is the opener's (`images.decode`), resizing torch's antialiased bicubic. What
+Decoding is the opener's (`images.decode`), resizing torch's antialiased interpolation. What
 that saves and how far the pixels differ from Pillow's, benchmarks/training_feed.py measures.
 Shapes: H, W image height and width; S side of the square; N images. Images are uint8 until `normalize`.
 """
@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from biomedica_kedro.clip.config import AugmentationOptions
+from biomedica_kedro.clip.sources import BICUBIC
 from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 
 
@@ -28,6 +29,7 @@ class Geometry:
         fill_color: grey value of the padding.
         mean: per channel, of pixels in [0, 1].
         std: per channel.
+        interpolation: "bicubic" or "bilinear".
     """
 
     size: int
@@ -35,6 +37,7 @@ class Geometry:
     fill_color: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    interpolation: str = BICUBIC
 
     @classmethod
     def of(cls, preprocess: dict[str, Any]) -> Geometry:
@@ -46,7 +49,14 @@ class Geometry:
             fill_color=preprocess["fill_color"],
             mean=tuple(preprocess["mean"]),
             std=tuple(preprocess["std"]),
+            interpolation=preprocess.get("interpolation", BICUBIC),
         )
+
+    def resize(self, image_3HW: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Antialiased resize of uint8 pixels."""
+        if image_3HW.shape[-2:] == (height, width):
+            return image_3HW
+        return F.interpolate(image_3HW[None], size=(height, width), mode=self.interpolation, antialias=True)[0]
 
 
 def decode(content: bytes, *, at_least: int | None = None) -> torch.Tensor:
@@ -73,15 +83,15 @@ def to_square(image_3HW: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     size = geometry.size
     height, width = image_3HW.shape[-2:]
     if geometry.resize_mode == "squash":
-        return resize(image_3HW, size, size)
+        return geometry.resize(image_3HW, size, size)
     if geometry.resize_mode == "longest":
         ratio = max(height, width) / size
-        image_3HW = resize(image_3HW, max(1, round(height / ratio)), max(1, round(width / ratio)))
+        image_3HW = geometry.resize(image_3HW, max(1, round(height / ratio)), max(1, round(width / ratio)))
         return _pad(image_3HW, geometry)
     shortest = min(height, width)
     new_height, new_width = int(size * height / shortest), int(size * width / shortest)
     top, left = round((new_height - size) / 2), round((new_width - size) / 2)
-    return resize(image_3HW, new_height, new_width)[:, top : top + size, left : left + size]
+    return geometry.resize(image_3HW, new_height, new_width)[:, top : top + size, left : left + size]
 
 
 def random_square(
@@ -93,7 +103,7 @@ def random_square(
     height, width = image_3HW.shape[-2:]
     top, left, crop_height, crop_width = _crop_box(height, width, options.crop_scale, random)
     crop = image_3HW[:, top : top + crop_height, left : left + crop_width]
-    return resize(crop, geometry.size, geometry.size)
+    return geometry.resize(crop, geometry.size, geometry.size)
 
 
 def jitter(image_3SS: torch.Tensor, options: AugmentationOptions, random: np.random.Generator) -> torch.Tensor:
@@ -119,13 +129,6 @@ def normalize(images_N3SS: torch.Tensor, geometry: Geometry) -> torch.Tensor:
     # Whole rows of interleaved channels: arithmetic along them is several times as fast as along three channels.
     rows = images_N3SS.permute(0, 2, 3, 1).reshape(n_images * height, width * 3)
     return rows.float().sub_(mean).div_(std).view(n_images, height, width, 3).permute(0, 3, 1, 2)
-
-
-def resize(image_3HW: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Antialiased bicubic resize of uint8 pixels."""
-    if image_3HW.shape[-2:] == (height, width):
-        return image_3HW
-    return F.interpolate(image_3HW[None], size=(height, width), mode="bicubic", antialias=True)[0]
 
 
 def _pad(image_3HW: torch.Tensor, geometry: Geometry) -> torch.Tensor:

@@ -92,7 +92,10 @@ def launch(job: TrainingJob, log: TrainingLog) -> pa.Table:
     messages.touch()
     folders = {"manifest": job.manifest.path, "shards": job.shards, "scratch": job.scratch, "output": job.output}
     record = {"key": job.key, "base": dataclasses.asdict(job.base), "options": options.model_dump(mode="json")}
-    record["measurement"] = None if job.measurement is None else dataclasses.asdict(job.measurement)
+    record |= {
+        "data": dict(job.data),
+        "measurement": None if job.measurement is None else dataclasses.asdict(job.measurement),
+    }
     write_json(description, record | {name: str(folder) for name, folder in folders.items()})
     if options.machine.nodes > 1:
         logger.info(
@@ -136,6 +139,7 @@ def work(job: Path) -> None:
     record = orjson.loads(job.read_bytes())
     training = TrainingJob(
         key=record["key"],
+        data=record["data"],
         manifest=BatchFolder(place(record["manifest"])),
         shards=Path(record["shards"]),
         base=BaseModel(**record["base"]),

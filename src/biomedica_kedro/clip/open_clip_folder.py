@@ -9,7 +9,6 @@ folder/
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 from biomedica_kedro.clip.card import model_card
 from biomedica_kedro.clip.checkpoints import find_checkpoint, tokenizer_of
 from biomedica_kedro.clip.sources import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, ModelError
-from biomedica_kedro.stages.files import atomic_path, write_json
+from biomedica_kedro.stages.files import atomic_path, link_or_copy, write_json
 
 CARD = "README.md"
 _OF_TOKENIZERS = (
@@ -68,7 +67,7 @@ def write_open_clip_folder(
         raise ModelError(f"nothing is known of how {weights} was trained: give the text of its card")
     target = folder / OPEN_CLIP_WEIGHTS
     with atomic_path(target) as temporary:
-        _put(weights, temporary, same=weights.parent == folder)
+        (link_or_copy if weights.parent == folder else shutil.copyfile)(weights, temporary)
     write_json(folder / OPEN_CLIP_CONFIG, {name: config[name] for name in ("model_cfg", "preprocess_cfg")})
     with atomic_path(folder / CARD) as temporary:
         temporary.write_text(model_card(config) if card is None else card, encoding="utf-8")
@@ -82,13 +81,3 @@ def open_clip_files(folder: Path) -> list[Path]:
     """The files of a folder that `write_open_clip_folder` may have written."""
     names = (OPEN_CLIP_WEIGHTS, OPEN_CLIP_CONFIG, CARD, *_OF_TOKENIZERS)
     return [folder / name for name in names if (folder / name).is_file()]
-
-
-def _put(weights: Path, target: Path, *, same: bool) -> None:
-    if same:
-        try:
-            os.link(weights, target)
-        except OSError:  # a file system without links
-            shutil.copyfile(weights, target)
-    else:
-        shutil.copyfile(weights, target)

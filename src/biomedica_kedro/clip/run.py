@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from biomedica_kedro.clip.checkpoints import (
@@ -34,7 +38,8 @@ from biomedica_kedro.clip.estimate import Estimate, estimate
 from biomedica_kedro.clip.families import check_trainable
 from biomedica_kedro.clip.feed import Places
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
-from biomedica_kedro.clip.open_clip_folder import open_clip_files, write_open_clip_folder
+from biomedica_kedro.clip.open_clip_folder import write_open_clip_folder
+from biomedica_kedro.clip.selection import recipe_of
 from biomedica_kedro.clip.streamed import StreamedSamples, open_training
 from biomedica_kedro.clip.train import Measure, Outcome, Trainer
 from biomedica_kedro.clip.wise_ft import interpolate, sweep
@@ -87,7 +92,9 @@ class TrainingJob:
         base: model to start from.
         options: of the run.
         scratch: folder for checkpoints of the unfinished run.
-        output: stem of the model's files: `WEIGHTS`, `CONFIG` and, with a validation split, `BEST_WEIGHTS` follow it.
+        output: stem of the model's files: `WEIGHTS`, `CONFIG` and, with a validation split, `BEST_WEIGHTS` follow it;
+            its folder is the training's own, and bears its name.
+        data: title and summary of the data set, for the model card; empty when the samples are those of a stream.
         measurement: what is measured at validation steps besides validation retrieval.
     """
 
@@ -98,16 +105,12 @@ class TrainingJob:
     options: TrainOptions
     scratch: Path
     output: Path
+    data: Mapping[str, str] = field(default_factory=dict)
     measurement: Measurement | None = None
 
     def file(self, suffix: str) -> Path:
         """Path of one of the model's files."""
         return self.output.with_name(self.output.name + suffix)
-
-    def files(self) -> list[Path]:
-        """The model's files that are there, and those by which open_clip knows their folder."""
-        own = [path for path in map(self.file, (WEIGHTS, CONFIG, BEST_WEIGHTS)) if path.is_file()]
-        return [*own, *open_clip_files(self.output.parent)]
 
 
 def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
@@ -120,7 +123,7 @@ def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
         The history, `HISTORY`.
     """
     base, options = job.base, job.options
-    training, validation = _samples(job)
+    training, validation, lengths = _samples(job)
     with ExitStack() as stack:
         processes = stack.enter_context(world())
         stack.callback(torch.set_num_threads, torch.get_num_threads())  # those of a training are its own
@@ -133,6 +136,7 @@ def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
             log=log,
             world=processes,
             measure=job.measurement.build() if job.measurement is not None and processes.is_main else None,
+            text_lengths=lengths,
         )
         if processes.is_main:
             trainer.flops_per_pair = _tell_estimate(base, options, len(trainer.training)).training_flops_per_pair
@@ -141,13 +145,17 @@ def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
         return _train_and_save(job, trainer)
 
 
-def _samples(job: TrainingJob) -> tuple[Places | StreamedSamples, Places | Source | None]:
-    """Training and validation samples: of the sources that are named, else of the manifest."""
+def _samples(
+    job: TrainingJob,
+) -> tuple[Places | StreamedSamples, Places | Source | None, npt.NDArray[np.int64] | None]:
+    """Training and validation samples: of the sources that are named, else of the manifest; lengths of the captions."""
     stream = job.options.stream
     if stream.sources:
-        return open_training(job.options), stream.validation
+        return open_training(job.options), stream.validation, None
     manifest = job.manifest.table()
-    return Places.of(manifest, Split.TRAIN, job.shards), Places.of(manifest, Split.VALIDATION, job.shards)
+    training, validation = (Places.of(manifest, split, job.shards) for split in (Split.TRAIN, Split.VALIDATION))
+    lengths = manifest.filter(pc.equal(manifest["split"], Split.TRAIN.value))["caption_length"].to_numpy()
+    return training, validation, lengths
 
 
 class EstimateOnlyError(Exception):
@@ -220,6 +228,7 @@ def _keep(job: TrainingJob, log: TrainingLog, history: pa.Table, metrics: Mappin
 
 def _provenance(job: TrainingJob, trainer: Trainer, metrics: Mapping[str, float]) -> dict[str, Any]:
     return {
+        **_data_used(job, trainer),
         "architecture": trainer.base.architecture,
         "base_weights": trainer.base.weights,
         "training_manifest": job.manifest.digest(),
@@ -230,10 +239,24 @@ def _provenance(job: TrainingJob, trainer: Trainer, metrics: Mapping[str, float]
     }
 
 
+def _data_used(job: TrainingJob, trainer: Trainer) -> dict[str, Any]:
+    """What the model card says of the samples: the source, how they were chosen, and under which licenses they are."""
+    if isinstance(trainer.training, StreamedSamples):
+        return {"data": {"title": "streamed shards", "summary": "; ".join(trainer.training.description()) + "."}}
+    manifest = job.manifest.table()
+    used = manifest.filter(pc.equal(manifest["split"], Split.TRAIN.value))
+    groups = Counter(used["license_group"].to_pylist())
+    return {
+        "license_groups": dict(sorted(groups.items())),
+        **({"selection": recipe} if (recipe := recipe_of(manifest)) else {}),
+        **({"data": dict(job.data)} if job.data else {}),
+    }
+
+
 def _description(job: TrainingJob, n_samples: int) -> RunDescription:
     return RunDescription(
         key=job.key,
-        name=f"{job.base.architecture}-{job.key[:8]}",
+        name=job.output.parent.name,
         parameters={
             "base": job.base.architecture,
             "base_weights": job.base.weights or "random",

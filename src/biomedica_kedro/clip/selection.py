@@ -18,9 +18,10 @@ _S, _I64 = pa.string(), pa.int64()
 MANIFEST = pa.schema(
     [
         ("key", _S), ("shard", _S), ("offset", _I64), ("n_bytes", _I64), ("split", _S), ("concept", _S),
-        ("license_group", _S), ("checksum", _I64), ("weight", pa.float32()),
+        ("license_group", _S), ("caption_length", _I64), ("checksum", _I64), ("weight", pa.float32()),
     ]
 )  # fmt: skip
+RECIPE = b"recipe"  # in the metadata of a manifest's schema: the name of the recipe it follows
 COUNTS = pa.schema(
     [("split", _S), ("concept", _S), ("available", _I64), ("selected", _I64), ("draws_per_epoch", pa.float64())]
 )
@@ -99,7 +100,8 @@ def select_samples(metadata: pa.Table, options: SelectionOptions) -> tuple[pa.Ta
         metadata: `dataset_metadata`.
         options: the recipe.
     Returns:
-        The manifest (`MANIFEST`, sorted by shard and offset) and the counts (`COUNTS`).
+        The manifest (`MANIFEST`, sorted by shard and offset, with the recipe's name in the schema's metadata) and the
+        counts (`COUNTS`).
     Raises:
         SelectionError: when nothing is left of the training split; says which condition took the most.
     """
@@ -131,7 +133,13 @@ def select_samples(metadata: pa.Table, options: SelectionOptions) -> tuple[pa.Ta
         raise SelectionError(_nothing_left(connection, options.recipe, conditions))
     connection.register("manifest", manifest)
     counts = connection.sql(_COUNTED).to_arrow_table().cast(COUNTS)
-    return manifest, counts
+    return manifest.replace_schema_metadata({RECIPE: options.recipe.encode()}), counts
+
+
+def recipe_of(manifest: pa.Table) -> str | None:
+    """Name of the recipe a manifest follows; None when it does not say."""
+    name = (manifest.schema.metadata or {}).get(RECIPE)
+    return None if name is None else str(name.decode())
 
 
 def streamed_source(source: Source, recipe: Recipe) -> Source:
@@ -190,7 +198,8 @@ WITH unique_samples AS (
     SELECT *, row_number() OVER (PARTITION BY split, concept ORDER BY sha256(key)) AS place
     FROM unique_samples WHERE copy = 1 OR NOT $dedup OR split <> '{Split.TRAIN.value}'
 )
-SELECT key, regexp_replace(shard, '\\.tar$', '') AS shard, "offset", n_bytes, split, concept, license_group, checksum
+SELECT key, regexp_replace(shard, '\\.tar$', '') AS shard, "offset", n_bytes, split, concept, license_group,
+    caption_length, checksum
 FROM ranked WHERE place <= $cap OR split <> '{Split.TRAIN.value}'
 ORDER BY shard, "offset", key
 """

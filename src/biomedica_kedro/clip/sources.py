@@ -15,6 +15,8 @@ import orjson
 from biomedica_kedro.close_match import close_match
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
+BICUBIC = "bicubic"
+INTERPOLATIONS = (BICUBIC, "bilinear")  # that `clip.images` resizes by
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 # The order in which open_clip looks for weights in a folder.

@@ -20,11 +20,11 @@ from biomedica_kedro.clip.log import RunDescription, TrainingLog
 from biomedica_kedro.datasets import tracking
 from biomedica_kedro.datasets.outbox import SUFFIX, Event, Outbox, first_of_a_kind, forget, read_events
 from biomedica_kedro.datasets.previews import SettingsPreview
+from biomedica_kedro.datasets.registry import log_model, register
 from biomedica_kedro.stages.files import sha256_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,6 @@ _SECONDS_TO_FINISH = 10.0
 _METRICS_A_CALL = 1000
 _SECONDS_BETWEEN_SYSTEM_METRICS = 10
 _KEY_TAG = "training.key"
-_WEIGHTS_TAG = "weights.sha256"
 
 
 class MlflowTrainingLog:
@@ -207,52 +206,16 @@ class _Delivery:
             logger.warning("%s is gone and was not kept in MLflow", event["path"])
 
     def _add_model(self, client: MlflowClient, event: Event) -> None:
-        from mlflow.entities import LoggedModelStatus, Metric
-
         weights, config = Path(event["weights"]), Path(event["config"])
         if not (weights.is_file() and config.is_file()):
             logger.warning("%s is gone and was not kept in MLflow", weights)
             return
-        tags = {_WEIGHTS_TAG: event["sha256"], "weights.path": str(weights)}
-        logged = self._logged_model(client, event["sha256"]) or client.create_logged_model(
-            self._experiment_id, name="clip", source_run_id=self._run_id, tags=tags, model_type="clip"
-        )
-        if logged.status != LoggedModelStatus.READY:
-            for path in (config, *((weights,) if self._start["upload_weights"] else ())):
-                client.log_model_artifact(logged.model_id, str(path))
-            last = [
-                Metric(name, value, event["time"], event["step"], model_id=logged.model_id)
-                for name, value in event["metrics"].items()
-            ]
-            client.log_batch(self._run_id, metrics=last)
-            client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        logged = log_model(
+            client, self._run_id, weights, config, event["metrics"],
+            step=event["step"], time=event["time"], upload=self._start["upload_weights"],
+        )  # fmt: skip
         if self._start["registered_model"] is not None:
-            self._register(client, self._start["registered_model"], logged.model_id, tags)
-
-    def _logged_model(self, client: MlflowClient, sha256: str) -> LoggedModel | None:
-        """The model with these weights that this run has already."""
-        found = client.search_logged_models([self._experiment_id], f"source_run_id = '{self._run_id}'")
-        return next((model for model in found if model.tags.get(_WEIGHTS_TAG) == sha256), None)
-
-    def _register(self, client: MlflowClient, name: str, model_id: str, tags: Mapping[str, str]) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        versions = client.search_model_versions(f"name = '{name}'")
-        of_run = [version for version in versions if version.run_id == self._run_id]
-        same = [version for version in of_run if version.tags.get(_WEIGHTS_TAG) == tags[_WEIGHTS_TAG]]
-        version = (
-            same[0]
-            if same
-            else client.create_model_version(
-                name, source=f"models:/{model_id}", run_id=self._run_id, tags=dict(tags), model_id=model_id
-            )
-        )
-        client.set_registered_model_alias(name, "candidate", version.version)
+            register(client, self._start["registered_model"], logged)
 
     def _finish(self, client: MlflowClient, event: Event) -> None:
         self.stop_monitor()

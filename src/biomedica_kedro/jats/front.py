@@ -17,7 +17,7 @@ from biomedica_kedro.jats.model import Article
 from biomedica_kedro.jats.permissions import license_of
 from biomedica_kedro.jats.tree import children_by_tag, language_of, plain_text, text_of, texts_by_tag
 from biomedica_kedro.pmc.front import RETRACTED_TITLE
-from biomedica_kedro.pmc.identifiers import ARTICLE_ID
+from biomedica_kedro.pmc.identifiers import ARTICLE_ID, known_pmcid
 from biomedica_kedro.pmc.licenses import license_group
 
 Children = Mapping[str, Sequence[etree._Element]]
@@ -55,12 +55,11 @@ def read_front(root: etree._Element, article_id: str) -> Article:
 
     Args:
         root: the `<article>` element.
-        article_id: "PMC10009416.1"; ids of other forms are kept whole as PMCID, version 1.
+        article_id: "PMC10009416.1"; an id of another form has version 1.
     """
     place = ARTICLE_ID.fullmatch(article_id)
-    pmcid, version = (place["pmcid"], int(place["version"])) if place else (article_id, 1)
     article = Article(
-        article_id=article_id, pmcid=pmcid, version=version,
+        article_id=article_id, pmcid=known_pmcid(article_id), version=int(place["version"]) if place else 1,
         article_type=root.get("article-type"), language=language_of(root) or "en",
     )  # fmt: skip
     front = next(root.iterchildren("front"), None)

@@ -144,13 +144,14 @@ class Article:
     """The article itself; the columns of `records.ARTICLES`.
 
     Attributes:
+        pmcid: under which PMC knows it; None where `article_id` stands in for one.
         publication_date: ISO 8601, as precise as published ("2019", "2019-03", "2019-03-05"); None when unknown.
         xml_sha256: of the XML; empty until the archive's index, which knows it, is asked.
         recovered: whether the XML was malformed and had to be repaired.
     """
 
     article_id: str
-    pmcid: str
+    pmcid: str | None
     version: int
     pmid: str | None = None
     doi: str | None = None

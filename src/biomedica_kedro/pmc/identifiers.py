@@ -12,6 +12,7 @@ from biomedica_kedro.records import Split
 
 ARTICLE_ID = re.compile(r"(?P<pmcid>PMC\d+)\.(?P<version>\d+)")
 
+_PMCID = re.compile(r"PMC[1-9]\d*")
 _NOT_IN_KEY = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -21,12 +22,12 @@ def pmcid_of(article_id: str) -> str:
 
 
 def known_pmcid(article_id: str) -> str | None:
-    """PMCID under which PMC knows the article; None for an id that stands in for one: "PMC0123456789.1".
+    """PMCID under which PMC knows the article; None for an id that stands in for one, as "PMC0123456789.1" does.
 
     No PMCID of PMC's begins with a zero, so that is how articles are named whose package states none.
     """
     pmcid = pmcid_of(article_id)
-    return None if pmcid.startswith("PMC0") else pmcid
+    return pmcid if _PMCID.fullmatch(pmcid) else None
 
 
 def batch_of(article_id: str, count: int) -> str:

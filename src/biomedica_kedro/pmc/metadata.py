@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import orjson
 import pyarrow as pa
 
-from biomedica_kedro.pmc.identifiers import ARTICLE_ID
+from biomedica_kedro.pmc.identifiers import ARTICLE_ID, known_pmcid
 from biomedica_kedro.pmc.licenses import license_group
 from biomedica_kedro.pmc.source import BUCKET, IMAGE_SUFFIXES, checked_key
 from biomedica_kedro.records import DataError, RejectReason
@@ -55,7 +55,7 @@ class ArticleMetadata:
     """What the metadata JSON says; the attributes are columns of `ARTICLE_METADATA`, and the files."""
 
     article_id: str
-    pmcid: str
+    pmcid: str | None
     version: int
     pmid: str | None
     doi: str | None
@@ -112,7 +112,7 @@ def parse_metadata(content: bytes, article_id: str) -> ArticleMetadata:
     citation = _text(raw, "citation")
     return ArticleMetadata(
         article_id=article_id,
-        pmcid=place["pmcid"],
+        pmcid=known_pmcid(article_id),
         version=int(place["version"]),
         pmid=_text(raw, "pmid"),
         doi=_text(raw, "doi"),

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
-from biomedica_kedro.pmc.identifiers import pmcid_of
+from biomedica_kedro.pmc.identifiers import known_pmcid, pmcid_of
 from biomedica_kedro.pmc.metadata import ARTICLE_METADATA
 from biomedica_kedro.pmc.source import REMOVED
 from biomedica_kedro.records import LicenseGroup, Options, RejectReason
@@ -103,7 +103,7 @@ def choose_articles(metadata: pa.Table, options: SelectOptions) -> Selection:
     article_ids = metadata["article_id"].to_pylist()
     excluded = [(article_id, why) for article_id, why in zip(article_ids, reasons, strict=True) if why is not None]
     buried = [
-        (article_id, pmcid_of(article_id), str(why))
+        (article_id, known_pmcid(article_id), str(why))
         for article_id, why in excluded
         if why in (RejectReason.REMOVED, RejectReason.RETRACTED)
     ]
@@ -144,8 +144,9 @@ def _latest_versions(metadata: pa.Table) -> dict[str, str]:
     for row in _rows(metadata):
         if row["status"] != REMOVED and row["problem"] is None:
             rank = (not row["is_manuscript"], row["version"], row["article_id"])
-            best[row["pmcid"]] = max(best.get(row["pmcid"], rank), rank)
-    return {pmcid: article_id for pmcid, (_, _, article_id) in best.items()}
+            article = pmcid_of(row["article_id"])
+            best[article] = max(best.get(article, rank), rank)
+    return {article: article_id for article, (_, _, article_id) in best.items()}
 
 
 def _sample(kept: Sequence[int], article_ids: Sequence[str], options: SelectOptions) -> set[int]:

@@ -4,6 +4,7 @@ python -m biomedica_kedro.shards inspect URL                first samples as a t
 python -m biomedica_kedro.shards lint URL                   what is wrong, with counts; exit status 1 when something is
 python -m biomedica_kedro.shards index URL --to FOLDER      one pass; then any order and SQL: stream(URL, metadata=...)
 python -m biomedica_kedro.shards convert URL --to FOLDER    shards of ours with the original bytes, and their index
+python -m biomedica_kedro.shards refill URL --to FOLDER     what licenses keep out of a published folder, from PMC
 
 URL is a folder, a shard, or a pattern such as data-{000000..000123}.tar; local, http(s), s3, gs, az or hf.
 """
@@ -16,11 +17,13 @@ import textwrap
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from biomedica_kedro.http import RETRY_POLICY
+from biomedica_kedro.pmc.source import SourceError as ArticleSourceError
 from biomedica_kedro.records import Reject
 from biomedica_kedro.shards import tools
 from biomedica_kedro.shards.members import KeySplit, ShardError
@@ -36,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     source = Source(url=given.url, caption=given.caption, split=given.split)
     try:
         status: int = given.command(given, source, console)
-    except (OSError, ValueError, ShardError) as error:
+    except (OSError, ValueError, ShardError, ArticleSourceError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"{given.name}: {error}", style="red", markup=False)
         return 2
     return status
@@ -55,6 +58,14 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--split", type=KeySplit, default=KeySplit.FIRST, help="keys end at the first or the last dot")
         if name in ("index", "convert"):
             one.add_argument("--to", required=True, help="folder to write to, local or a URL")
+    filling = commands.add_parser("refill")
+    filling.set_defaults(command=_refill, caption="txt", split=KeySplit.FIRST)
+    filling.add_argument("url", help="the published folder")
+    filling.add_argument("--to", required=True, help="folder to write to, local or a URL")
+    place = filling.add_mutually_exclusive_group()
+    place.add_argument("--mirror", help="a mirror of PubMed Central's bucket instead of the bucket itself")
+    place.add_argument("--packages", type=Path, help="a folder of article packages instead")
+    filling.add_argument("--per-shard", type=int, default=10_000)
     commands.choices["inspect"].add_argument("--samples", type=int, default=12)
     commands.choices["inspect"].add_argument("--sheet", type=Path, help="write a picture of them (.png)")
     commands.choices["index"].add_argument("--columns", nargs="*", default=[], help="fields of the records to keep")
@@ -125,6 +136,25 @@ def _convert(given: argparse.Namespace, source: Source, console: Console) -> int
     count, rejected = tools.convert(shards, given.to, per_shard=given.per_shard, prefix=given.prefix)
     console.print(f"wrote {count:,} samples to {given.to}{_left(rejected)}", markup=False)
     return 0
+
+
+def _refill(given: argparse.Namespace, source: Source, console: Console) -> int:
+    from biomedica_kedro.pmc.cloud import CloudSource
+    from biomedica_kedro.pmc.mirror import MirrorSource
+    from biomedica_kedro.pmc.packages import PackagesSource
+    from biomedica_kedro.shards.refill import refill
+
+    articles: Any = CloudSource()
+    if given.mirror or given.packages:
+        articles = MirrorSource(given.mirror) if given.mirror else PackagesSource(given.packages)
+    done = refill(given.url, given.to, articles, per_shard=given.per_shard)
+    total = done.n_samples + done.missing.total()
+    console.print(
+        f"filled in {done.n_samples:,} of {total:,} references in {given.to}{_left(done.missing)}", markup=False
+    )
+    for example in done.examples:
+        console.print(f"  {example}", markup=False)
+    return 1 if done.missing else 0
 
 
 def _left(rejected: dict[str, int]) -> str:

@@ -129,6 +129,11 @@ class Facts:
     languages: Sequence[str] = ("en",)
 
 
+def described(origin: Origin) -> tuple[str, str]:
+    """Title and summary of a data set from this source."""
+    return _TITLES[origin], _SUMMARIES[origin]
+
+
 def facts_of(
     options: CardOptions,
     origin: Origin,
@@ -150,7 +155,8 @@ def facts_of(
     Raises:
         ValueError: when title or summary call real articles embedded or synthetic, or embedded ones nothing of it.
     """
-    title, summary = options.title or _TITLES[origin], options.summary or _SUMMARIES[origin]
+    own_title, own_summary = described(origin)
+    title, summary = options.title or own_title, options.summary or own_summary
     is_called_drawn = bool(_DRAWN.search(f"{title} {summary}"))
     if is_called_drawn is not (origin is Origin.EMBEDDED):
         said = f"serialization.write_dataset_card says {title!r}: {summary!r}"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # What a push may delete: everything else in a repository is its owner's.
-_OURS = ("shards/", "parquet/", "metadata/", "index/", "articles/", *(f"{subset}/" for subset in Subset))
+_OURS = ("shards/", "parquet/", "metadata/", "index/", "articles/", "references/", *(f"{subset}/" for subset in Subset))
 
 
 class HubOptions(Options):

@@ -6,6 +6,7 @@ parquet/biomedica-commercial-train-000000.parquet  the same with the images in i
 metadata/biomedica-commercial-train-000000.parquet a row a sample
 index/*.parquet                                    a row a shard
 articles/*.parquet                                 long texts once an article (compact profile)
+references/*.parquet                               what licenses keep out, for `refill`
 other/  unlicensed/                                the same for what is published only when it is named
 """
 
@@ -28,7 +29,7 @@ from biomedica_kedro.stages.files import sha256_of, write_json
 from biomedica_kedro.stages.place import Place
 
 MAX_FILES = 10_000  # in a folder of the Hugging Face hub
-ARTICLES = "articles"
+ARTICLES, REFERENCES = "articles", "references"
 
 _WITHOUT_TABLES = ("shards", "parquet")  # they hold files of samples, or no file at all
 
@@ -63,11 +64,9 @@ def lay_out(root: Path, folders: Mapping[str, BatchFolder], card: str, croissant
     for kind, folder in folders.items():
         commits = [commit for batch in folder.names() if (commit := folder.commit(batch))]
         records = {file: record for commit in commits for file, record in commit.files.items()}
-        if kind not in _WITHOUT_TABLES and not any(commit.rows for commit in commits):
-            continue
+        is_empty = kind not in _WITHOUT_TABLES and not any(commit.rows for commit in commits)
         for file, record in records.items():
-            if not file.startswith("_"):
-                name = f"{folder_of(subset_of_file(file), kind)}/{file}"
+            if (name := _published_name(kind, file, is_empty=is_empty)) is not None:
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 checksums |= _placed(root, name, folder.path / file, record.sha256)
     _check_sizes(checksums)
@@ -75,6 +74,13 @@ def lay_out(root: Path, folders: Mapping[str, BatchFolder], card: str, croissant
     (root / "README.md").write_text(card)
     write_json(root / "croissant.json", dict(croissant))
     return checksums | {name: sha256_of(root / name) for name in written}
+
+
+def _published_name(kind: str, file: str, *, is_empty: bool) -> str | None:
+    """Path of a data set's file below the published folder; None for a file that is not published."""
+    if kind == ARTICLES and file.startswith(f"_{REFERENCES}/"):
+        return file.removeprefix("_")
+    return None if is_empty or file.startswith("_") else f"{folder_of(subset_of_file(file), kind)}/{file}"
 
 
 def _placed(root: Path, name: str, source: Place, sha256: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EXTENSION = re.compile(r"[a-z0-9]+")
 _TAKEN_EXTENSIONS = {"txt", "json"}
 IMAGE = "jpg"
+_SHOWN = 60  # characters of a caption
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class Sample:
     extension: str
     caption: str
     record: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """One line, whatever the image and the record hold."""
+        text = self.caption if len(self.caption) <= _SHOWN else f"{self.caption[:_SHOWN]}…"
+        return f"Sample({self.key}, {self.extension} of {len(self.image):,} bytes, {text!r}, {len(self.record)} fields)"
 
 
 class Place(NamedTuple):

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from biomedica_kedro.pmc.identifiers import split_of
-from biomedica_kedro.records import DataError, LicenseGroup, Options, RejectReason
+from biomedica_kedro.records import DataError, LicenseGroup, Options, RejectReason, Split
 from biomedica_kedro.shards.fields import (
     ARTICLE_FIELDS,
     CAPTIONS,
@@ -90,6 +90,10 @@ class SampleOptions(Options):
     validation: float = Field(default=0.05, ge=0, lt=1)
     test: float = Field(default=0.05, ge=0, lt=1)
 
+    def split_of(self, article_id: str) -> Split:
+        """Part of the data set an article belongs to."""
+        return split_of(article_id, validation=self.validation, test=self.test)
+
 
 def subset_of(license_code: str | None, group: str) -> Subset:
     """The subset a figure is published in."""
@@ -151,7 +155,7 @@ class SampleLayout:
         article_record = orjson.dumps(without_nulls(shared, article_schema(self._options.profile)))
         article_offset = self._write(article_record)
         for pair, label in figures:
-            split = split_of(pair["article_id"], validation=self._options.validation, test=self._options.test)
+            split = self._options.split_of(pair["article_id"])
             image = image_part(pair, article, label, split)
             if self._options.profile is Profile.TRAINING:
                 image["captions"] = caption_variants(pair)

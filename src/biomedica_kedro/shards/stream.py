@@ -148,7 +148,7 @@ class Deal:
 
 
 class Stream(Iterator[Sample]):
-    """Samples by a table of places; knows where it stands.
+    """Samples by a table of places; knows where it stands. Iterated to its end, it starts again the next time.
 
     Attributes:
         places: of the chosen samples.
@@ -168,9 +168,15 @@ class Stream(Iterator[Sample]):
         self.tally = Tally()
         self._rows = dealt.rows(places)
         self._samples: Iterator[Sample | Reject] | None = None
+        self._is_over = False
 
     def __len__(self) -> int:
         return len(self._rows) - self.position
+
+    def __iter__(self) -> Self:
+        if self._is_over:
+            self.position, self._samples, self._is_over = 0, None, False
+        return self
 
     def __next__(self) -> Sample:
         if self._samples is None:
@@ -181,6 +187,7 @@ class Stream(Iterator[Sample]):
             if isinstance(found, Sample):
                 return found
             self.tally.reject(found)
+        self._is_over = True
         raise StopIteration
 
     def read(self, rows: Rows) -> Iterator[Sample | Reject]:
@@ -207,7 +214,7 @@ class Stream(Iterator[Sample]):
         """
         _check_same(self.state(), state, but="position")
         self.position = int(state["position"])
-        self._samples = None
+        self._samples, self._is_over = None, False
         return self
 
     def at_epoch(self, epoch: int) -> Stream:
@@ -222,6 +229,8 @@ class Stream(Iterator[Sample]):
 class LaneStream(Iterator[Sample]):
     """Samples of shards read sequentially, one from each lane in turn; knows where it stands.
 
+    Iterated to its end, it starts again the next time.
+
     Attributes:
         lanes: all there are, by number.
         rank: which reader this is.
@@ -232,15 +241,23 @@ class LaneStream(Iterator[Sample]):
         self.lanes = lanes
         self.rank = rank
         self.world_size = world_size
-        own = share(len(lanes), player=rank, players=world_size)
+        self._start()
+
+    def _start(self) -> None:
         self._states: dict[int, LaneState] = {}
-        self._turn = deque(own)
+        self._turn = deque(share(len(self.lanes), player=self.rank, players=self.world_size))
         self._reader: LaneReader | None = None
+        self._is_over = False
 
     @property
     def tally(self) -> Tally:
         """What became of all that was read so far."""
         return self._reader.tally if self._reader is not None else Tally()
+
+    def __iter__(self) -> Self:
+        if self._is_over:
+            self._start()
+        return self
 
     def __next__(self) -> Sample:
         if self._reader is None:
@@ -253,6 +270,7 @@ class LaneStream(Iterator[Sample]):
                 return sample
             self._turn.popleft()
         self._reader.close()
+        self._is_over = True
         raise StopIteration
 
     def state(self) -> dict[str, Any]:
@@ -274,7 +292,7 @@ class LaneStream(Iterator[Sample]):
         _check_same(self.state(), state, but="lanes")
         self._turn = deque(int(values[0]) for values in state["lanes"])
         self._states = {int(values[0]): LaneState.of(values[1:]) for values in state["lanes"]}
-        self._reader = None
+        self._reader, self._is_over = None, False
         return self
 
     def at_epoch(self, epoch: int | None) -> LaneStream:

@@ -21,7 +21,7 @@ from biomedica_kedro.shards.members import IMAGE_EXTENSIONS, ShardError
 from biomedica_kedro.shards.places import SUFFIX, Access, file_system, list_files, local_path
 from biomedica_kedro.shards.reader import Entry, Reading, read_entries
 from biomedica_kedro.shards.samples import Place, Sample
-from biomedica_kedro.shards.sources import ShardSet
+from biomedica_kedro.shards.sources import ShardSet, Source
 from biomedica_kedro.shards.targets import atomic_target
 from biomedica_kedro.shards.writer import write_shard
 
@@ -206,19 +206,34 @@ def convert(shards: ShardSet, target: str, *, per_shard: int, prefix: str) -> tu
     """
     rejected: Counter[str] = Counter()
     samples = _converted(shards, rejected)
+    return write_samples(samples, target, per_shard=per_shard, prefix=prefix, access=shards.access), rejected
+
+
+def write_samples(samples: Iterator[Sample], target: str, *, per_shard: int, prefix: str, access: Access) -> int:
+    """Write samples as shards of ours with an index beside them.
+
+    Args:
+        samples: whose keys are plain and differ.
+        target: see `convert`.
+        per_shard: samples of a shard.
+        prefix: beginning of the shards' names.
+        access: how the target is reached.
+    Returns:
+        How many there were.
+    """
     n_samples = 0
     names: list[str] = []
     while chunk := [sample for _, sample in zip(range(per_shard), samples, strict=False)]:
         name = f"{prefix}-{len(names):06d}{SUFFIX}"
         file = io.BytesIO()
         write_shard(file, chunk)
-        _put(f"{target.rstrip('/')}/shards/{name}", file.getvalue(), shards.access)
+        _put(f"{target.rstrip('/')}/shards/{name}", file.getvalue(), access)
         names.append(f"{target.rstrip('/')}/shards/{name}")
         n_samples += len(chunk)
     if names:
-        written = ShardSet(shards.source, tuple(names), Reading(), shards.access)
+        written = ShardSet(Source(url=names), tuple(names), Reading(), access)
         write_index(written, f"{target.rstrip('/')}/metadata")
-    return n_samples, rejected
+    return n_samples
 
 
 def _converted(shards: ShardSet, rejected: Counter[str]) -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -53,6 +54,14 @@ def atomic_file(path: Place) -> Iterator[BinaryIO]:
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         yield file
         file.flush()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name: it takes no room twice where the file system has links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def write_json(path: Place, value: object) -> None:

@@ -27,8 +27,8 @@ from biomedica_kedro.clip.checkpoints import (
     tokenizer_of,
 )
 from biomedica_kedro.clip.config import ModelOptions
-from biomedica_kedro.clip.sources import ModelError
-from biomedica_kedro.datasets.tracked_models import find_tracked
+from biomedica_kedro.clip.sources import INTERPOLATIONS, ModelError
+from biomedica_kedro.datasets.registry import checkpoint_folder
 from biomedica_kedro.labels.pieces import in_pieces
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import sha256_of
@@ -116,7 +116,7 @@ def find_models(models: Models, checkpoint: BatchFolder) -> tuple[dict[str, Mode
     left_out: dict[str, str] = {}
     for choice in models.choices:
         try:
-            handle = ModelHandle(choice.resolved(find_tracked), checkpoint)
+            handle = ModelHandle(choice.resolved(checkpoint_folder), checkpoint)
             if choice.optional:
                 handle.fetch()
             found[choice.id] = handle
@@ -267,7 +267,7 @@ def _geometry_of(model: Any) -> Geometry | None:
     stated = getattr(model.visual, "preprocess_cfg", None) or {}
     size = stated.get("size", 0)
     is_square = isinstance(size, int) or len(set(size)) == 1
-    is_ours = (stated.get("mode"), stated.get("interpolation")) == ("RGB", "bicubic")
+    is_ours = stated.get("mode") == "RGB" and stated.get("interpolation") in INTERPOLATIONS
     return Geometry.of(stated) if is_square and is_ours else None
 
 

@@ -36,7 +36,7 @@ def inventory_by_batch(article_inventory: pa.Table, batches: BatchOptions) -> Cu
     return {name: {"article_inventory": rows} for name, rows in _by_batch(article_inventory, batches.count).items()}
 
 
-@stage(version=1)
+@stage(version=2)
 def read_metadata(batch: Batch, options: MetadataOptions) -> Tables:
     """Read license, flags and file names of every listed article; as many rows as the inventory has."""
     kept = PreviousBatch(batch.outputs["article_metadata"], batch.name)
@@ -47,7 +47,7 @@ def read_metadata(batch: Batch, options: MetadataOptions) -> Tables:
     return {"article_metadata": table}
 
 
-@stage(version=1)
+@stage(version=2)
 def select_articles(batch: Batch, options: SelectOptions) -> Tables:
     """Choose the articles of this run; count the others by license and reason."""
     metadata = batch.inputs["article_metadata"].table()

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from biomedica_kedro.pipelines.modeling.reports import plot_selection, plot_training
+from biomedica_kedro.pipelines.modeling.reports import find_mismatches, plot_selection, plot_training
 from biomedica_kedro.pipelines.modeling.stages import select_training_samples, train_clip
 from biomedica_kedro.stages.node import batch_node, report_node
 
@@ -20,12 +20,22 @@ def create_pipeline(**_: object) -> Pipeline:
             batch_node(
                 train_clip,
                 whole=["training_manifest", "dataset_shards", "base_clip_model"],
-                tools=["training_log", "benchmark_tasks", "benchmark_samples"],
+                tools=["article_source", "training_log", "benchmark_tasks", "benchmark_samples"],
                 params=["train_clip", "score_in_training"],
                 makes=["clip_checkpoint", "training_history"],
                 tags=["gpu"],
             ),
             report_node(plot_training, inputs=["training_history"], outputs=["training_curves"]),
+            report_node(
+                find_mismatches,
+                inputs=[
+                    "clip_checkpoint",
+                    "dataset_shards",
+                    "dataset_metadata",
+                    "params:modeling.find_mismatches",
+                ],
+                outputs=["mismatch_candidates", "mismatch_sheet"],
+            ),
         ],
         namespace="modeling",
         prefix_datasets_with_namespace=False,

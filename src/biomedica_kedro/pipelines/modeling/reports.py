@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from biomedica_kedro.clip.mismatches import MismatchOptions
+from biomedica_kedro.shards.folder import ShardFolder
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.stage import stage
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure as Picture
     from plotly.graph_objects import Figure
 
 
@@ -25,3 +29,21 @@ def plot_training(training_history: BatchFolder) -> Figure:
     from biomedica_kedro.clip.curves import draw_curves
 
     return draw_curves(training_history.table())
+
+
+@stage(version=1)
+def find_mismatches(
+    clip_checkpoint: BatchFolder, dataset_shards: ShardFolder, dataset_metadata: BatchFolder, options: MismatchOptions
+) -> tuple[pd.DataFrame, Picture]:
+    """Show the pairs whose caption may belong to another image: unlike for the trained model, or unlike a copy's."""
+    import pyarrow as pa
+
+    from biomedica_kedro.clip import mismatches
+    from biomedica_kedro.shards.reader import read_sample
+
+    source = dataset_metadata.name
+    copies, places = mismatches.find_unlike_copies(dataset_metadata, source, options)
+    found, shown = mismatches.find_mismatches(clip_checkpoint, {source: dataset_shards.stream(columns=[])}, options)
+    samples = [read_sample(str(dataset_shards.path / shard), offset, n_bytes) for shard, offset, n_bytes in places]
+    table = pa.concat_tables([copies, found])
+    return table.to_pandas(), mismatches.draw_mismatches(table, [*samples, *shown])

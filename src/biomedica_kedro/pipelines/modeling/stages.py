@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
 from biomedica_kedro.benchmark.monitor import MonitorOptions
 from biomedica_kedro.clip.config import TrainOptions
 from biomedica_kedro.clip.left_out import left_out
 from biomedica_kedro.clip.selection import SelectionOptions, sampled_captions, select_samples
 from biomedica_kedro.clip.token_lengths import measure_tokens
+from biomedica_kedro.pmc.source import origin_of
+from biomedica_kedro.shards.card import described
 from biomedica_kedro.stages.place import local
 from biomedica_kedro.stages.stage import Batch, Tables, stage
+
+if TYPE_CHECKING:
+    from biomedica_kedro.clip.checkpoints import BaseModel
 
 
 @stage(version=2)
@@ -28,17 +38,33 @@ def select_training_samples(batch: Batch, options: SelectionOptions) -> Tables:
     return {"training_manifest": manifest, "training_counts": counts, "caption_tokens": tokens}
 
 
-@stage(version=1)
+@stage(version=2)
 def train_clip(batch: Batch, options: TrainOptions, monitor: MonitorOptions) -> Tables:
     """Train CLIP on the manifest's samples, read one by one from the shards.
 
-    clip_checkpoint: weights and configuration that open_clip loads. training_history: one row a step.
+    clip_checkpoint: weights and configuration that open_clip loads, and the folders of all trainings; see
+    `clip.trainings`. training_history: one row a step.
     """
     # torch and open_clip take seconds to import: only a training that is not done yet pays for them.
+    from biomedica_kedro.clip.trainings import declare_finished, finished_history, make_latest, training_folder
+
+    base: BaseModel = batch.inputs["base_clip_model"]
+    checkpoint = local(batch.outputs["clip_checkpoint"].path, "training")
+    training = training_folder(checkpoint, base.architecture, batch.digest)
+    history = finished_history(training)
+    if history is None:
+        history = _train(batch, options, monitor, training)
+        declare_finished(training, history)
+    batch.adopt("clip_checkpoint", make_latest(checkpoint, training))
+    return {"training_history": history}
+
+
+def _train(batch: Batch, options: TrainOptions, monitor: MonitorOptions, training: Path) -> pa.Table:
     from biomedica_kedro.clip.launch import launch
     from biomedica_kedro.clip.run import TrainingJob, train_from_shards
     from biomedica_kedro.pipelines.evaluation.in_training import measurement
 
+    title, summary = described(origin_of(batch.inputs["article_source"]))
     job = TrainingJob(
         key=batch.digest,
         manifest=batch.inputs["training_manifest"],
@@ -46,12 +72,9 @@ def train_clip(batch: Batch, options: TrainOptions, monitor: MonitorOptions) -> 
         base=batch.inputs["base_clip_model"],
         options=options,
         scratch=batch.scratch("clip_checkpoint"),
-        output=local(batch.outputs["clip_checkpoint"].file(batch.name, ""), "training"),
+        output=training / batch.name,
+        data={"title": title, "summary": summary},
         measurement=measurement(batch.inputs["benchmark_tasks"], batch.inputs["benchmark_samples"], monitor),
     )
-    for earlier in job.files():
-        earlier.unlink()
     is_alone = options.machine.processes * options.machine.nodes == 1
-    history = (train_from_shards if is_alone else launch)(job, batch.inputs["training_log"])
-    batch.adopt("clip_checkpoint", job.files())
-    return {"training_history": history}
+    return (train_from_shards if is_alone else launch)(job, batch.inputs["training_log"])

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from biomedica_kedro.records import DATASET_METADATA, DataError, RejectReason, to_table
+from biomedica_kedro.shards import refill
 from biomedica_kedro.shards.audit import SHARD_AUDIT, AuditError, audit_shard, damage_of
 from biomedica_kedro.shards.embedded import SUFFIX as PARQUET
 from biomedica_kedro.shards.embedded import EmbeddedWriter
@@ -26,15 +27,16 @@ from biomedica_kedro.shards.selection import (
     exclude,
 )
 from biomedica_kedro.shards.writer import SUFFIX
+from biomedica_kedro.stages.folder import write_parquet
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 
 
-@stage(version=2)
+@stage(version=3)
 def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
     """Choose the figures that may be published and lay out their captions and records.
 
     Labels are optional: without annotation everything is published unlabeled. article_texts has rows in the compact
-    profile only.
+    profile only; beside it lies what licenses keep out, as references (`shards.refill`).
     """
     articles = {row["article_id"]: row for row in batch.table("articles").to_pylist()}
     is_labeled = "image_labels" in batch.inputs
@@ -42,9 +44,18 @@ def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
     index = batch.table("article_archive").to_pylist()
     places = {(row["article_id"], row["member"]): (row["offset"], row["n_bytes"]) for row in index}
     seen: set[str] = set()
+    references: list[Row] = []
 
     def check(pair: Row) -> Row:
-        exclude(pair, articles.get(pair["article_id"]), options)
+        try:
+            exclude(pair, articles.get(pair["article_id"]), options)
+        except DataError as error:
+            if error.reason in refill.REASONS:
+                split, label = options.split_of(pair["article_id"]), labels.get(pair["key"], {})
+                references.append(
+                    refill.reference_row(pair, articles[pair["article_id"]], label, split, str(error.reason))
+                )
+            raise
         if (pair["article_id"], pair["file_name"]) not in places:
             raise DataError(RejectReason.MISSING_FILE, f"the archive holds no {pair['file_name']}")
         if pair["key"] in seen:
@@ -64,6 +75,9 @@ def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
             if options.profile is Profile.COMPACT:
                 text = orjson.dumps(shared).decode()
                 texts.append({"article_id": article_id, "license_group": article["license_group"], "record": text})
+    if references:
+        with batch.create_beside("article_texts", refill.BESIDE) as path:
+            write_parquet(path, to_table(references, refill.REFERENCES))
     return {
         "prepared_samples": to_table(layout.rows, PREPARED_SAMPLES),
         "article_texts": to_table(texts, ARTICLE_TEXTS),
