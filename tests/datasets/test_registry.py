@@ -78,6 +78,7 @@ def test_second_version_leaves_the_first_where_it_was(client, tmp_path):
     log = TrainingLogDataset(registered_model="clip").load()
     log.start(RUN)
     log.model(second / "all.safetensors", second / "all.json", {}, 2)
+    log.finish()
     assert [checkpoint_folder(f"models:/clip/{version}") for version in (1, 2)] == [first, second]
     assert checkpoint_folder("models:/clip@candidate") == second
 
