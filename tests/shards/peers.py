@@ -17,6 +17,7 @@ FOLDER = Path(__file__).resolve().parents[2] / ".venv-peers"
 REQUIREMENTS = {
     "datasets_newest": ["datasets==5.2.0", "pillow"],
     "datasets_before": ["datasets==4.8.5", "pillow"],
+    "img2dataset": ["img2dataset==1.47.0"],
 }
 # Laid over this environment: what open_clip's training loader needs, without another torch
 OVERLAYS = {"webdataset_before": ["webdataset==0.2.86", "braceexpand"]}
