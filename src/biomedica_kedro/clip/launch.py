@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from biomedica_kedro.clip.checkpoints import BaseModel
 from biomedica_kedro.clip.config import MachineOptions, TrainOptions
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
+from biomedica_kedro.shards.sources import WITH_SECRETS
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import write_json
 from biomedica_kedro.stages.place import place
@@ -90,9 +91,14 @@ def launch(job: TrainingJob, log: TrainingLog) -> pa.Table:
     description, messages = job.scratch / "job.json", job.scratch / "messages.jsonl"
     messages.unlink(missing_ok=True)
     messages.touch()
-    folders = {"manifest": job.manifest.path, "shards": job.shards, "scratch": job.scratch, "output": job.output}
-    record = {"key": job.key, "base": dataclasses.asdict(job.base), "options": options.model_dump(mode="json")}
+    folders = {"chosen": job.chosen.path, "scratch": job.scratch, "output": job.output}
+    record = {
+        "key": job.key, "base": dataclasses.asdict(job.base), "shards": job.shards and str(job.shards),
+        "options": options.model_dump(mode="json", context=WITH_SECRETS),
+    }  # fmt: skip
+    description.touch(mode=0o600)
     write_json(description, record | {name: str(folder) for name, folder in folders.items()})
+    description.chmod(0o600)  # it holds what opens the sources
     if options.machine.nodes > 1:
         logger.info(
             "waiting for %d machines: run `python -m %s %s --node RANK` on each of the others, RANK from 1",
@@ -135,8 +141,8 @@ def work(job: Path) -> None:
     record = orjson.loads(job.read_bytes())
     training = TrainingJob(
         key=record["key"],
-        manifest=BatchFolder(place(record["manifest"])),
-        shards=Path(record["shards"]),
+        chosen=BatchFolder(place(record["chosen"])),
+        shards=record["shards"] and Path(record["shards"]),
         base=BaseModel(**record["base"]),
         options=TrainOptions(**record["options"]),
         scratch=Path(record["scratch"]),

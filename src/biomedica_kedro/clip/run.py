@@ -61,8 +61,8 @@ class TrainingJob:
 
     Attributes:
         key: identity of the run; the same for its resumption after a kill.
-        manifest: `training_manifest`.
-        shards: folder of the shards.
+        chosen: `training_manifest`, or `training_sources` when `options.stream` has sources.
+        shards: folder of the shards of the manifest; None when sources are streamed.
         base: model to start from.
         options: of the run.
         scratch: folder for checkpoints of the unfinished run.
@@ -70,8 +70,8 @@ class TrainingJob:
     """
 
     key: str
-    manifest: BatchFolder
-    shards: Path
+    chosen: BatchFolder
+    shards: Path | None
     base: BaseModel
     options: TrainOptions
     scratch: Path
@@ -111,7 +111,7 @@ def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
         )
         if processes.is_main:
             trainer.flops_per_pair = _tell_estimate(base, options, len(trainer.training)).training_flops_per_pair
-            log.start(_description(job, len(trainer.training)))
+            log.start(_description(job, trainer.training))
             stack.push(lambda kind, *_: log.finish(failed=kind is not None))
         return _train_and_save(job, trainer)
 
@@ -119,9 +119,9 @@ def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
 def _samples(job: TrainingJob) -> tuple[Places | StreamedSamples, Places | Source | None]:
     """Training and validation samples: of the sources that are named, else of the manifest."""
     stream = job.options.stream
-    if stream.sources:
+    if stream.sources or job.shards is None:
         return open_training(job.options), stream.validation
-    manifest = job.manifest.table()
+    manifest = job.chosen.table()
     return Places.of(manifest, Split.TRAIN, job.shards), Places.of(manifest, Split.VALIDATION, job.shards)
 
 
@@ -197,7 +197,8 @@ def _provenance(job: TrainingJob, trainer: Trainer, metrics: Mapping[str, float]
     return {
         "architecture": trainer.base.architecture,
         "base_weights": trainer.base.weights,
-        "training_manifest": job.manifest.digest(),
+        job.chosen.name: job.chosen.digest(),
+        **({"streamed": trainer.training.description()} if isinstance(trainer.training, StreamedSamples) else {}),
         "options": trainer.options.model_dump(mode="json"),
         "n_training_samples": len(trainer.training),
         "samples_seen": trainer.options.steps * trainer.options.batch_size,
@@ -205,7 +206,8 @@ def _provenance(job: TrainingJob, trainer: Trainer, metrics: Mapping[str, float]
     }
 
 
-def _description(job: TrainingJob, n_samples: int) -> RunDescription:
+def _description(job: TrainingJob, training: Places | StreamedSamples) -> RunDescription:
+    streamed = training.description() if isinstance(training, StreamedSamples) else []
     return RunDescription(
         key=job.key,
         name=f"{job.base.architecture}-{job.key[:8]}",
@@ -213,10 +215,11 @@ def _description(job: TrainingJob, n_samples: int) -> RunDescription:
             "base": job.base.architecture,
             "base_weights": job.base.weights or "random",
             **_flat(job.options.model_dump(mode="json")),
+            **{f"source.{number}": line for number, line in enumerate(streamed)},
         },
-        data_name=job.manifest.name,
-        data_digest=job.manifest.digest(),
-        n_samples=n_samples,
+        data_name=job.chosen.name,
+        data_digest=job.chosen.digest(),
+        n_samples=len(training),
     )
 
 

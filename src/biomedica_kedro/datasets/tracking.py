@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biomedica_kedro import __version__
+from biomedica_kedro.shards.secrets import command_without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,7 +58,8 @@ def provenance_tags() -> dict[str, str]:
     """What produced a run: code version, git commit and whether it was dirty, lock digest, full command line."""
     root = Path(__file__).resolve().parents[3]
     lock = root / "requirements.lock"
-    tags = {"biomedica.version": __version__, "biomedica.command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    tags = {"biomedica.version": __version__, "biomedica.command": command_without_secrets(command)}
     if lock.is_file():
         tags["biomedica.lock_sha256"] = hashlib.sha256(lock.read_bytes()).hexdigest()
     commit = _git(root, "rev-parse", "HEAD")

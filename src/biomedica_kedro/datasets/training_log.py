@@ -76,7 +76,9 @@ class MlflowTrainingLog:
         self._run_id = self._client.create_run(self._experiment_id, tags=tags).info.run_id
         parameters = [Param(name, str(value)[:6000]) for name, value in run.parameters.items()]
         self._client.log_batch(
-            self._run_id, params=[*parameters, Param("n_training_samples", str(run.n_samples))], tags=[]
+            self._run_id,
+            params=[*parameters, Param("n_training_samples", str(run.n_samples or "not known: streamed"))],
+            tags=[],
         )
         self._client.log_inputs(self._run_id, [_dataset_input(run)])
         self._client.log_batch(self._run_id, tags=[RunTag("data.digest", run.data_digest)])

@@ -36,7 +36,7 @@ def _measures() -> list[Node]:
             stages.check_contamination,
             cut=stages.tasks_to_check,
             whole=["dataset_metadata", "dataset_shards"],
-            optional=["dataset_metadata", "dataset_shards"],
+            optional=["dataset_metadata", "dataset_shards", "image_embeddings"],
             makes=["contamination"],
         ),
     ]
