@@ -105,6 +105,7 @@ def kedro_run(root: Path, url: str, n_shards: int, steps: int) -> float:
         "data_root": root / "data", "shards": f"{url}/{{000000..{n_shards - 1:06d}}}.tar",
         "modeling.train_clip.steps": steps, "modeling.train_clip.checkpoints.validate_every": max(1, steps // 2),
         "modeling.train_clip.batch_size": 64, "modeling.train_clip.threads": 1,
+        "modeling.train_clip.feed.workers": 0,
         "modeling.select_training_samples.recipe": "concept_balanced",
     }  # fmt: skip
     given = ",".join(f"{name}={value}" for name, value in settings.items())

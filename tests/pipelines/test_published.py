@@ -12,7 +12,8 @@ from kedro.io import DataCatalog, MemoryDataset
 from biomedica_kedro.clip.card import model_card
 from biomedica_kedro.clip.config import CheckpointOptions, OptimizerOptions, TrainOptions
 from biomedica_kedro.clip.log import MemoryLog
-from biomedica_kedro.clip.selection import Recipe, SelectionOptions
+from biomedica_kedro.clip.selection import Recipe, SelectionError, SelectionOptions
+from biomedica_kedro.clip.stream_selection import as_selected
 from biomedica_kedro.datasets.batches import BatchDataset
 from biomedica_kedro.hooks.inputs import InputHooks, MissingDataError
 from biomedica_kedro.pipelines.modeling import create_pipeline
@@ -112,6 +113,12 @@ def test_training_streams_what_was_selected_and_says_so(selected, address, run_n
     assert "96 samples, streamed" in card and "3 shards, caption from 'txt'" in card
     assert "hidden" not in f"{log.run} {record} {card} {selected['training_sources'].table().to_pylist()}"
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tar"]
+
+
+def test_sources_of_another_selection_are_refused(selected):
+    other = options_of("https://example.org/other.tar").stream
+    with pytest.raises(SelectionError, match="run select_training_samples again"):
+        as_selected(other, selected["training_sources"].table())
 
 
 def test_recipe_that_needs_a_table_is_refused_before_anything_is_read(run_node, tmp_path):
