@@ -96,9 +96,8 @@ def launch(job: TrainingJob, log: TrainingLog) -> pa.Table:
         "key": job.key, "base": dataclasses.asdict(job.base), "shards": job.shards and str(job.shards),
         "options": options.model_dump(mode="json", context=WITH_SECRETS),
     }  # fmt: skip
-    description.touch(mode=0o600)
+    job.scratch.chmod(0o700)  # the description holds what opens the sources
     write_json(description, record | {name: str(folder) for name, folder in folders.items()})
-    description.chmod(0o600)  # it holds what opens the sources
     if options.machine.nodes > 1:
         logger.info(
             "waiting for %d machines: run `python -m %s %s --node RANK` on each of the others, RANK from 1",

@@ -62,8 +62,9 @@ def select_streams(stream: StreamOptions, recipe: Recipe) -> StreamSelection:
         SelectionError: when the recipe needs a metadata table.
         ValueError: when none of the first samples of a source can be used, or a condition does not fit.
     """
-    training = [(Split.TRAIN, source) for source in with_recipe(stream, recipe).sources]
-    held_out = [(Split.VALIDATION, source) for source in (with_recipe(stream, recipe).validation,) if source]
+    asked = with_recipe(stream, recipe)
+    training = [(Split.TRAIN, source) for source in asked.sources]
+    held_out = [(Split.VALIDATION, source) for source in (asked.validation,) if source]
     total = sum(source.weight for _, source in training)
     rows, counts, captions = [], list[dict[str, object]](), list[str]()
     for split, source in [*training, *held_out]:

@@ -122,7 +122,7 @@ def patiently(access: Access, call: Callable[..., Listed], *arguments: Any) -> L
 def store_errors() -> tuple[type[Exception], ...]:
     """What the file systems raise, each failures of its own, when a place does not answer as it should."""
     from aiohttp import ClientError
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the httpx that it is built on
     from obstore.exceptions import BaseError
 
     return OSError, ClientError, HTTPError, BaseError
