@@ -49,7 +49,10 @@ def needed_inputs(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> set
 def _is_optional(name: str, function: Any, catalog: CatalogProtocol[Any, Any]) -> bool:
     """Whether a node runs without an input: always, or since a parameter that stands for it is not empty."""
     optional: Mapping[str, str | None] = getattr(function, "optional", {})
-    return name in optional and (optional[name] is None or bool(catalog.load(optional[name])))
+    if name not in optional:
+        return False
+    parameter = optional[name]
+    return parameter is None or bool(catalog.load(parameter))
 
 
 def _is_missing(name: str, catalog: CatalogProtocol[Any, Any]) -> bool:
