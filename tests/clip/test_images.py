@@ -104,3 +104,15 @@ def test_scaled_decoding_leaves_other_formats_and_the_default_as_they_are():
     picture = photo((900, 900))
     assert decode(encoded(picture, "PNG"), at_least=100).shape == (3, 900, 900)
     assert decode(encoded(picture)).shape == (3, 900, 900)
+
+
+def test_jitter_moves_whole_pixels_and_rounds_brightness_as_torch_does():
+    options = AugmentationOptions(shift=3, brightness=0.3)
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 9, 9), dtype=np.uint8))
+    random = np.random.default_rng(5)
+    down, right = random.integers(-3, 4, 2)
+    factor = 1 + 0.3 * (2 * random.random() - 1)
+    rows, columns = ((torch.arange(9) + int(by)).clamp(0, 8) for by in (down, right))
+    wanted = (image[:, rows][:, :, columns].float() * factor).round().clamp(0, 255).to(torch.uint8)
+    assert torch.equal(jitter(image, options, np.random.default_rng(5)), wanted)
+    assert (down, right) != (0, 0)

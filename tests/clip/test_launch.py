@@ -22,7 +22,8 @@ OPTIONS = TrainOptions(
 @pytest.mark.parametrize(("shard_weights", "accumulate"), [(False, 1), (True, 1), (True, 2)])
 def test_two_processes_learn_what_one_learns(small_corpus, run_node, tmp_path, monkeypatch, shard_weights, accumulate):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    manifest = run_node("select_training_samples", dataset_metadata=small_corpus.metadata_folder)["training_manifest"]
+    selected = run_node("select_training_samples", dataset_metadata=small_corpus.metadata_folder)
+    chosen = {name: selected[name] for name in ("training_manifest", "training_sources")}
 
     def train(machine: MachineOptions) -> tuple[list[float], list[float], MemoryLog]:
         log = MemoryLog()
@@ -30,7 +31,7 @@ def test_two_processes_learn_what_one_learns(small_corpus, run_node, tmp_path, m
         made = run_node(
             "train_clip", tmp_path / str(machine.processes), options={"train_clip": options}, training_log=log,
             benchmark_tasks={}, benchmark_samples=SampleStore(()),
-            training_manifest=manifest, dataset_shards=small_corpus.shards, base_clip_model=small_vit(tmp_path),
+            **chosen, dataset_shards=small_corpus.shards, base_clip_model=small_vit(tmp_path),
         )  # fmt: skip
         history = made["training_history"].table()
         return history["loss"].to_pylist(), history["validation/image_to_text_R_at_10"].to_pylist(), log

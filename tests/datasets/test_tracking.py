@@ -89,4 +89,14 @@ def test_secrets_among_parameters_are_masked():
     assert tracking.masked_value("entrez.api_key", "abc") == "***"
     assert tracking.masked_value("hub.secret", None) == "None"
     assert tracking.masked_value("text.max_tokens", 77) == "77"
-    assert tracking.masked_value("source", "https://me:abc@host") == "https://me:***@host"
+    assert tracking.masked_value("source", "https://me:abc@host") == "https://***@host"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["a.storage.token=s3cret", "a.storage={token: s3cret}", "x.aws_secret_access_key=s3cret", "u=https://h/a?s=s3cret"],
+)
+def test_settings_of_a_place_are_masked(setting):
+    command = f"kedro run --env=published --params={setting},modeling.steps=3"
+    told = tracking.masked(command)
+    assert "s3cret" not in told and told.startswith("kedro run --env=published")

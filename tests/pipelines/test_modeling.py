@@ -38,12 +38,13 @@ OPTIONS = TrainOptions(
 
 @pytest.fixture
 def trained(small_corpus, run_node, tmp_path):
-    manifest = run_node("select_training_samples", dataset_metadata=small_corpus.metadata_folder)["training_manifest"]
+    selected = run_node("select_training_samples", dataset_metadata=small_corpus.metadata_folder)
+    chosen = {name: selected[name] for name in ("training_manifest", "training_sources")}
     log = MemoryLog()
 
     def train(options: TrainOptions = OPTIONS, log: MemoryLog = log, base: BaseModel = TINY, root: Path = tmp_path):
         return run_node(
-            "train_clip", root, options={"train_clip": options}, training_log=log, training_manifest=manifest,
+            "train_clip", root, options={"train_clip": options}, training_log=log, **chosen,
             dataset_shards=small_corpus.shards, base_clip_model=base, article_source=SimpleNamespace(origin="packages"),
             benchmark_tasks={}, benchmark_samples=SampleStore(()),
         ), log  # fmt: skip

@@ -18,6 +18,7 @@ REQUIREMENTS = {
     "datasets_newest": ["datasets==5.2.0", "pillow"],
     "datasets_before": ["datasets==4.8.5", "pillow"],
     "tables": ["daft==0.7.26", "pylance==14.0.2"],
+    "img2dataset": ["img2dataset==1.47.0"],
 }
 # Laid over this environment: what open_clip's training loader needs, without another torch
 OVERLAYS = {"webdataset_before": ["webdataset==0.2.86", "braceexpand"]}

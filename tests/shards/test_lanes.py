@@ -58,7 +58,7 @@ def numbers(samples):
 def test_ranks_together_read_every_sample_of_an_epoch_once(folder, world_size):
     def epoch(epoch):
         shares = [
-            numbers(stream(Source(url=str(folder)), options=SMALL, epoch=epoch, rank=rank, world_size=world_size))
+            numbers(stream(Source(url=str(folder)), options=SMALL).at_epoch(epoch).of_rank(rank, world_size))
             for rank in range(world_size)
         ]
         return [n for share in shares for n in share]
@@ -81,10 +81,10 @@ def test_tally_accounts_for_every_sample_read(folder):
 @given(position=st.integers(0, 300), window=st.integers(1, 30), lanes=st.sampled_from([1, 3, 8]))
 def test_stream_resumes_exactly_at_any_sample_also_in_later_epochs(folder, position, window, lanes):
     options = StreamOptions(lanes=lanes, window=window)
-    whole = stream(Source(url=str(folder)), options=options, epoch=None, seed=3)
+    whole = stream(Source(url=str(folder)), options=options, seed=3).at_epoch(None)
     before = list(itertools.islice(whole, position))
     state = json.loads(json.dumps(whole.state()))
-    resumed = stream(Source(url=str(folder)), options=options, epoch=None, seed=3, resume=state)
+    resumed = stream(Source(url=str(folder)), options=options, seed=3).at_epoch(None).resumed(state)
     rest = list(itertools.islice(whole, 40))
     assert numbers(itertools.islice(resumed, 40)) == numbers(rest)
     assert len(before) == position
@@ -94,11 +94,11 @@ def test_resuming_reads_one_window_of_a_shard_again_and_no_more(folder):
     options = StreamOptions(lanes=1, window=4)
     with serve(folder) as server:
         source = Source(url=f"{server.url}/00000{{0,1}}.tar")
-        whole = stream(source, options=options, epoch=None)
+        whole = stream(source, options=options).at_epoch(None)
         given_first = numbers(itertools.islice(whole, 9))
         state = whole.state()
         server.asked.clear()
-        resumed = stream(source, options=options, epoch=None, resume=state)
+        resumed = stream(source, options=options).at_epoch(None).resumed(state)
         wanted = numbers(itertools.islice(whole, 5))
         server.asked.clear()
         assert numbers(itertools.islice(resumed, 5)) == wanted
@@ -110,9 +110,11 @@ def test_resuming_reads_one_window_of_a_shard_again_and_no_more(folder):
 
 def test_state_of_another_stream_is_refused(folder):
     state = stream(Source(url=str(folder)), options=SMALL).state()
-    for change in ({"seed": 1}, {"options": StreamOptions(lanes=2, window=3)}, {"world_size": 2}):
+    for change in ({"seed": 1}, {"options": StreamOptions(lanes=2, window=3)}):
         with pytest.raises(ResumeError, match="cannot resume"):
-            stream(Source(url=str(folder)), **{"options": SMALL, **change}, resume=state)
+            stream(Source(url=str(folder)), **{"options": SMALL, **change}).resumed(state)
+    with pytest.raises(ResumeError, match="cannot resume: world_size"):
+        stream(Source(url=str(folder)), options=SMALL).of_rank(0, 2).resumed(state)
 
 
 @pytest.mark.parametrize("place", ["folder", "http"])
@@ -166,23 +168,23 @@ def test_condition_that_does_not_fit_says_what_there_is(folder, where, message):
 def test_condition_that_nothing_meets_is_an_error_of_an_endless_stream(folder):
     assert list(stream(Source(url=str(folder), where="n < 0"), options=SMALL)) == []
     with pytest.raises(LaneError, match=r"gave no sample in 7 shards: of \d+ samples"):
-        next(stream(Source(url=str(folder), where="n < 0"), options=SMALL, epoch=None))
+        next(stream(Source(url=str(folder), where="n < 0"), options=SMALL).at_epoch(None))
 
 
 def test_balance_makes_labels_alike_and_resumes(folder):
     source = Source(url=str(folder), balance=0)
     options = StreamOptions(lanes=2, window=10)
-    whole = stream(source, options=options, epoch=None)
+    whole = stream(source, options=options).at_epoch(None)
     labels = Counter(LABELS[n % 4] for n in numbers(itertools.islice(whole, 400)))
     assert 0.8 < labels["Microscopy"] / labels["Plots and Charts"] < 1.25
-    resumed = stream(source, options=options, epoch=None, resume=whole.state())
+    resumed = stream(source, options=options).at_epoch(None).resumed(whole.state())
     assert numbers(itertools.islice(resumed, 30)) == numbers(itertools.islice(whole, 30))
 
 
 def test_sources_share_every_batch_by_their_weights(folder, tmp_path):
     shard(tmp_path / "own.tar", range(1000, 1020))
     sources = [Source(url=str(folder), weight=3), Source(url=str(tmp_path), where="n < 1005", weight=1)]
-    samples = numbers(itertools.islice(stream(sources, options=StreamOptions(lanes=8), epoch=None), 160))
+    samples = numbers(itertools.islice(stream(sources, options=StreamOptions(lanes=8)).at_epoch(None), 160))
     assert [sum(n >= 1000 for n in samples[first : first + 8]) for first in range(0, 160, 8)] == [2] * 20
 
 
@@ -224,7 +226,7 @@ def batches(lanes, *, world_size, workers, steps=(0, 6), states=None):
 @pytest.fixture(scope="module")
 def lanes(folder):
     sets = [open_source(Source(url=str(folder)), SMALL, ["n"])]
-    return lay_lanes(sets, 4, seed=2, window=3, epoch=None)
+    return lay_lanes(sets, 8, seed=2, window=3, epoch=None)
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +234,7 @@ def alone(lanes):
     return batches(lanes, world_size=1, workers=0)
 
 
-@pytest.mark.parametrize(("world_size", "workers"), [(1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (4, 0), (4, 1)])
+@pytest.mark.parametrize(("world_size", "workers"), [(1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (4, 0), (4, 1), (4, 2)])
 def test_ranks_and_workers_give_the_same_global_batches(lanes, alone, world_size, workers):
     assert batches(lanes, world_size=world_size, workers=workers) == alone
     assert [index for batch in alone[0] for index, _ in batch] == list(range(48))
@@ -250,7 +252,7 @@ def json_of(states):
 
 
 def test_lanes_that_readers_do_not_divide_are_refused(lanes):
-    with pytest.raises(ValueError, match="4 lanes do not divide into 3 readers"):
+    with pytest.raises(ValueError, match="8 lanes do not divide into 3 readers"):
         batches(lanes, world_size=3, workers=0)
 
 
@@ -267,4 +269,4 @@ def test_data_set_gives_every_sample_of_a_sequential_epoch_once(folder, workers)
 
 def test_epoch_of_a_sequential_stream_over_ranks_is_refused_by_the_data_set(folder):
     with pytest.raises(ValueError, match="unequal numbers of batches"):
-        ShardDataset(stream(Source(url=str(folder)), options=SMALL, world_size=2), record_number)
+        ShardDataset(stream(Source(url=str(folder)), options=SMALL).of_rank(0, 2), record_number)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tarfile
 from collections import Counter
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -20,7 +19,8 @@ from biomedica_kedro.shards.members import KeySplit, ShardError, ShardFormat, sp
 from biomedica_kedro.shards.reader import Reading, parse_sample, read_entries
 from biomedica_kedro.shards.samples import Sample
 
-PEERS = Path(os.environ.get("BIOMEDICA_PEERS", Path.home() / ".cache/biomedica-kedro/peers"))
+from .peers import overlay, peer
+
 LONG = "deep/" * 30 + "name_" + "é" * 90
 
 
@@ -63,13 +63,6 @@ def samples(path, **options):
     return good
 
 
-def peer(name):
-    python = PEERS / name / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"needs the environment {name!r} in {PEERS}")
-    return python
-
-
 WEBDATASET = """
 import sys, json, webdataset
 from pathlib import Path
@@ -95,12 +88,12 @@ writer.close()
 """
 
 
-def written_by(python, script, folder, n):
+def written_by(python, script, folder, n, **environment):
     for i in range(n):
         (folder / f"{i}.jpg").write_bytes(picture(i))
         (folder / f"{i}.json").write_text(json.dumps(record(i)))
     # webdataset 1.0 opens no local file in the secure mode
-    env = {**os.environ, "WDS_SECURE": "0"}
+    env = {**os.environ, "WDS_SECURE": "0", **environment}
     done = subprocess.run([python, "-c", script, folder, str(n)], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return sorted(folder.glob("*.tar"))
@@ -108,8 +101,8 @@ def written_by(python, script, folder, n):
 
 @pytest.mark.parametrize("version", ["1.0", "0.2"])
 def test_shards_that_webdataset_wrote_are_read(tmp_path, version):
-    python = sys.executable if version == "1.0" else peer("webdataset_0_2")
-    shards = written_by(python, WEBDATASET, tmp_path, 5)
+    environment = {} if version == "1.0" else {"PYTHONPATH": str(overlay("webdataset_before"))}
+    shards = written_by(sys.executable, WEBDATASET, tmp_path, 5, **environment)
     found = [sample for shard in shards for sample in samples(shard)]
     assert len(shards) == 2
     assert found == [wanted(n, f"batch/12_PMC{n}-{n}") for n in range(5)]

@@ -81,12 +81,13 @@ def test_stream_gives_every_sample_as_it_was_written(root):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 36), shuffles, st.integers(1, 9))
 def test_resuming_at_any_sample_equals_the_uninterrupted_stream(root, position, shuffle, block):
-    options = {"shuffle": shuffle, "seed": 2, "epoch": 3, "rank": 1, "world_size": 2, "block": block}
-    whole = keys(stream(root, **options))
-    first = stream(root, **options)
+    def begun():
+        return stream(root, shuffle=shuffle, seed=2, block=block).at_epoch(3).of_rank(1, 2)
+
+    whole, first = keys(begun()), begun()
     given_before = keys(sample for _, sample in zip(range(min(position, len(whole))), first, strict=False))
     state = json.loads(json.dumps(first.state()))
-    assert given_before + keys(stream(root, **options, resume=state)) == whole
+    assert given_before + keys(begun().resumed(state)) == whole
 
 
 def test_a_killed_reader_goes_on_at_the_next_sample(root, tmp_path):
@@ -108,16 +109,26 @@ for sample in samples:
     reader.send_signal(signal.SIGKILL)
     assert reader.wait() == -signal.SIGKILL
     reader.stdin.close()
-    assert before + keys(stream(root, seed=9, resume=state)) == keys(stream(root, seed=9))
+    assert before + keys(stream(root, seed=9).resumed(state)) == keys(stream(root, seed=9))
 
 
 @pytest.mark.parametrize(
     ("change", "name"),
-    [({"seed": 1}, "seed"), ({"where": "cluster_id = 1"}, "samples"), ({"world_size": 2}, "world_size")],
+    [({"seed": 1}, "seed"), ({"where": "cluster_id = 1"}, "samples"), ({"block": 3}, "block")],
 )
 def test_state_of_another_stream_is_refused(root, change, name):
     with pytest.raises(ResumeError, match=f"cannot resume: {name} is"):
-        stream(root, **change, resume=stream(root).state())
+        stream(root, **change).resumed(stream(root).state())
+
+
+def test_state_of_another_rank_is_refused(root):
+    with pytest.raises(ResumeError, match="cannot resume: world_size is 2"):
+        stream(root).of_rank(0, 2).resumed(stream(root).state())
+
+
+def test_reading_on_for_ever_needs_a_sequential_stream(root):
+    with pytest.raises(ValueError, match="give the urls as `Source`"):
+        stream(root).at_epoch(None)
 
 
 def test_condition_reads_only_the_samples_that_meet_it(root):
@@ -248,7 +259,7 @@ def test_loader_gives_the_streams_order_for_any_number_of_workers_and_resumes(ro
     dataset.resume(dataset.state(21))
     assert loaded(dataset) == whole[21:]
     dataset.set_epoch(1)
-    assert loaded(dataset) == keys(stream(root, seed=1, epoch=1, block=7))
+    assert loaded(dataset) == keys(stream(root, seed=1, block=7).at_epoch(1))
 
 
 @pytest.mark.parametrize(("uneven", "batches"), [("drop", 2), ("pad", 3), ("keep", None)])
@@ -257,7 +268,7 @@ def test_ranks_get_the_same_number_of_batches(root, uneven, batches):
 
     shares = []
     for rank in range(4):
-        dataset = ShardDataset(stream(root, seed=1, block=7, rank=rank, world_size=4), identity, uneven)
+        dataset = ShardDataset(stream(root, seed=1, block=7).of_rank(rank, 4), identity, uneven)
         shares.append(list(dataset))
         assert len(dataset) == len(shares[-1])
     assert {len(share) for share in shares} == ({7 * batches} if batches else {14, 16, 21})

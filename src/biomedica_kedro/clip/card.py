@@ -94,6 +94,11 @@ def license_of(groups: Mapping[str, int], start: str | None) -> dict[str, str]:
 
 
 def _data_text(data: Mapping[str, str], made: Mapping[str, Any]) -> str:
+    if "streamed" in made:
+        return (
+            f"{made['samples_seen']:,} samples, streamed as they came from these sources (digest "
+            f"`{made['training_sources']}`):\n\n" + "\n".join(f"- {line}" for line in made["streamed"])
+        )
     said = " ".join(filter(None, [data.get("summary", "The source was not recorded."), data.get("url", "")]))
     return (
         f"{said}\n\n{made['n_training_samples']:,} training samples, named by the digest "

@@ -48,8 +48,9 @@ class Estimate:
 
     def __str__(self) -> str:
         """One line for the log."""
+        epochs = f"{self.epochs:.1f} epochs" if math.isfinite(self.epochs) else "as they stream by"
         return (
-            f"{self.samples_seen:,} samples seen ({self.epochs:.1f} epochs), {self.forward_gigaflops:.4g} GFLOP a pair "
+            f"{self.samples_seen:,} samples seen ({epochs}), {self.forward_gigaflops:.4g} GFLOP a pair "
             f"forward, {self.total_exaflops:.4g} EFLOP in all: {self.hours:.3g} hours, cost {self.cost:,.2f}"
         )
 

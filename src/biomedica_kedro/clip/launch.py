@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from biomedica_kedro.clip.checkpoints import BaseModel
 from biomedica_kedro.clip.config import MachineOptions, TrainOptions
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
+from biomedica_kedro.shards.sources import WITH_SECRETS
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import write_json
 from biomedica_kedro.stages.place import place
@@ -90,12 +91,13 @@ def launch(job: TrainingJob, log: TrainingLog) -> pa.Table:
     description, messages = job.scratch / "job.json", job.scratch / "messages.jsonl"
     messages.unlink(missing_ok=True)
     messages.touch()
-    folders = {"manifest": job.manifest.path, "shards": job.shards, "scratch": job.scratch, "output": job.output}
-    record = {"key": job.key, "base": dataclasses.asdict(job.base), "options": options.model_dump(mode="json")}
-    record |= {
-        "data": dict(job.data),
-        "measurement": None if job.measurement is None else dataclasses.asdict(job.measurement),
-    }
+    folders = {"chosen": job.chosen.path, "scratch": job.scratch, "output": job.output}
+    record = {
+        "key": job.key, "base": dataclasses.asdict(job.base), "shards": job.shards and str(job.shards),
+        "data": dict(job.data), "measurement": None if job.measurement is None else dataclasses.asdict(job.measurement),
+        "options": options.model_dump(mode="json", context=WITH_SECRETS),
+    }  # fmt: skip
+    job.scratch.chmod(0o700)  # the description holds what opens the sources
     write_json(description, record | {name: str(folder) for name, folder in folders.items()})
     if options.machine.nodes > 1:
         logger.info(
@@ -140,8 +142,8 @@ def work(job: Path) -> None:
     training = TrainingJob(
         key=record["key"],
         data=record["data"],
-        manifest=BatchFolder(place(record["manifest"])),
-        shards=Path(record["shards"]),
+        chosen=BatchFolder(place(record["chosen"])),
+        shards=record["shards"] and Path(record["shards"]),
         base=BaseModel(**record["base"]),
         options=TrainOptions(**record["options"]),
         scratch=Path(record["scratch"]),

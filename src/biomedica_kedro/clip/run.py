@@ -87,8 +87,8 @@ class TrainingJob:
 
     Attributes:
         key: identity of the run; the same for its resumption after a kill.
-        manifest: `training_manifest`.
-        shards: folder of the shards.
+        chosen: `training_manifest`, or `training_sources` when `options.stream` has sources.
+        shards: folder of the shards of the manifest; None when sources are streamed.
         base: model to start from.
         options: of the run.
         scratch: folder for checkpoints of the unfinished run.
@@ -99,8 +99,8 @@ class TrainingJob:
     """
 
     key: str
-    manifest: BatchFolder
-    shards: Path
+    chosen: BatchFolder
+    shards: Path | None
     base: BaseModel
     options: TrainOptions
     scratch: Path
@@ -140,7 +140,7 @@ def train_from_shards(job: TrainingJob, log: TrainingLog) -> pa.Table:
         )
         if processes.is_main:
             trainer.flops_per_pair = _tell_estimate(base, options, len(trainer.training)).training_flops_per_pair
-            log.start(_description(job, len(trainer.training)))
+            log.start(_description(job, trainer.training))
             stack.push(lambda kind, *_: log.finish(failed=kind is not None))
         return _train_and_save(job, trainer)
 
@@ -150,9 +150,9 @@ def _samples(
 ) -> tuple[Places | StreamedSamples, Places | Source | None, npt.NDArray[np.int64] | None]:
     """Training and validation samples: of the sources that are named, else of the manifest; lengths of the captions."""
     stream = job.options.stream
-    if stream.sources:
+    if stream.sources or job.shards is None:
         return open_training(job.options), stream.validation, None
-    manifest = job.manifest.table()
+    manifest = job.chosen.table()
     training, validation = (Places.of(manifest, split, job.shards) for split in (Split.TRAIN, Split.VALIDATION))
     lengths = manifest.filter(pc.equal(manifest["split"], Split.TRAIN.value))["caption_length"].to_numpy()
     return training, validation, lengths
@@ -231,7 +231,8 @@ def _provenance(job: TrainingJob, trainer: Trainer, metrics: Mapping[str, float]
         **_data_used(job, trainer),
         "architecture": trainer.base.architecture,
         "base_weights": trainer.base.weights,
-        "training_manifest": job.manifest.digest(),
+        job.chosen.name: job.chosen.digest(),
+        **({"streamed": trainer.training.description()} if isinstance(trainer.training, StreamedSamples) else {}),
         "options": trainer.options.model_dump(mode="json"),
         "n_training_samples": len(trainer.training),
         "samples_seen": trainer.options.steps * trainer.options.batch_size,
@@ -243,7 +244,7 @@ def _data_used(job: TrainingJob, trainer: Trainer) -> dict[str, Any]:
     """What the model card says of the samples: the source, how they were chosen, and under which licenses they are."""
     if isinstance(trainer.training, StreamedSamples):
         return {"data": {"title": "streamed shards", "summary": "; ".join(trainer.training.description()) + "."}}
-    manifest = job.manifest.table()
+    manifest = job.chosen.table()
     used = manifest.filter(pc.equal(manifest["split"], Split.TRAIN.value))
     groups = Counter(used["license_group"].to_pylist())
     return {
@@ -253,7 +254,8 @@ def _data_used(job: TrainingJob, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _description(job: TrainingJob, n_samples: int) -> RunDescription:
+def _description(job: TrainingJob, training: Places | StreamedSamples) -> RunDescription:
+    streamed = training.description() if isinstance(training, StreamedSamples) else []
     return RunDescription(
         key=job.key,
         name=job.output.parent.name,
@@ -261,10 +263,11 @@ def _description(job: TrainingJob, n_samples: int) -> RunDescription:
             "base": job.base.architecture,
             "base_weights": job.base.weights or "random",
             **_flat(job.options.model_dump(mode="json")),
+            **{f"source.{number}": line for number, line in enumerate(streamed)},
         },
-        data_name=job.manifest.name,
-        data_digest=job.manifest.digest(),
-        n_samples=n_samples,
+        data_name=job.chosen.name,
+        data_digest=job.chosen.digest(),
+        n_samples=len(training),
     )
 
 

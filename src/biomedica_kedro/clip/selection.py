@@ -145,8 +145,9 @@ def recipe_of(manifest: pa.Table) -> str | None:
 def streamed_source(source: Source, recipe: Recipe) -> Source:
     """A source whose samples a recipe selects as they stream by, without a metadata table.
 
-    Conditions are asked of each window; `temperature` becomes `Source.balance`, by counts that run along. Duplicates
-    are not looked for: that needs all samples at once.
+    Conditions are asked of each window; `temperature` becomes `Source.balance`, by counts that run along, unless the
+    source states a balance of its own. License groups are asked only where the recipe names them: shards of any origin
+    need not tell. Duplicates are not looked for: that needs all samples at once.
 
     Raises:
         SelectionError: for a recipe with a cap, which needs the number of samples beforehand.
@@ -156,9 +157,12 @@ def streamed_source(source: Source, recipe: Recipe) -> Source:
             f"cap {recipe.cap} needs a metadata table: index the shards (python -m biomedica_kedro.shards index), or "
             "use a lower temperature"
         )
-    asked = [_with_values(sql, values) for sql, values in conditions_of(recipe)[1:]]
+    named = recipe.model_fields_set
+    conditions = conditions_of(recipe)[1 if "license_groups" in named else 2 :]
+    asked = [_with_values(sql, values) for sql, values in conditions]
     own = [] if source.where is None else [f"({source.where})"]
-    return source.model_copy(update={"where": " AND ".join([*own, *asked]), "balance": recipe.temperature})
+    balance = source.balance if "balance" in source.model_fields_set else recipe.temperature
+    return source.model_copy(update={"where": " AND ".join([*own, *asked]), "balance": balance})
 
 
 def _with_values(sql: str, values: list[Any]) -> str:

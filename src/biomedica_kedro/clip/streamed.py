@@ -32,7 +32,8 @@ from biomedica_kedro.shards.torch_dataset import LaneParts, Part, Slot
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 256
-_NOT_IN_METRIC = re.compile(r"[^A-Za-z0-9_./ -]+")
+# A slash too many, and MLflow refuses the metric and all that are sent with it.
+_NOT_IN_METRIC = re.compile(r"[^A-Za-z0-9_. -]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class StreamedSamples:
         """Samples of each source after so many steps, by its name."""
         per_lane = self.batch_size // len(self.lanes)
         counts = Counter(lane.shards.source.label for lane in self.lanes)
-        return {_NOT_IN_METRIC.sub("_", label): steps * per_lane * count for label, count in counts.items()}
+        return {_in_metric(label): steps * per_lane * count for label, count in counts.items()}
 
     def description(self) -> list[str]:
         """A line a source: what is streamed, instead of a list of it."""
@@ -156,6 +157,10 @@ class _Prepare:
 
     def __call__(self, sample: Sample, slot: Slot) -> tuple[torch.Tensor, str, list[str]]:
         return *self.preparation.varied(self.preparation.decoded(sample), Draw(0, slot.index)), []
+
+
+def _in_metric(label: str) -> str:
+    return _NOT_IN_METRIC.sub("_", label).strip("._ ") or "source"
 
 
 def _as_batch(part: Part[Batch]) -> Batch:

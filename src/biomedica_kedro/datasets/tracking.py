@@ -24,6 +24,7 @@ import psutil
 
 from biomedica_kedro import __version__
 from biomedica_kedro.datasets.tracking_store import TrackingError, check_store
+from biomedica_kedro.shards.secrets import MASK, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,10 +44,8 @@ _OFF = "BIOMEDICA_TRACKING_OFF"
 
 _SECRET = r"(?:token|key|secret|password|passphrase|credentials)"
 _ASSIGNED = re.compile(rf"(?i)([\w.-]*{_SECRET}\s*[=:]\s*)[^,\s]+")
-_IN_URL = re.compile(r"(://[^/@:\s]*:)[^/@\s]+@")
 _OPTION = re.compile(rf"(?i)--?[\w.-]*{_SECRET}")
 _IS_SECRET = re.compile(rf"(?i){_SECRET}\Z")
-_MASK = "***"
 
 
 def begin(session: str) -> None:
@@ -179,18 +178,18 @@ def command_line(arguments: Sequence[str]) -> str:
     told = [masked(argument) for argument in arguments]
     for number, argument in enumerate(told[:-1]):
         if _OPTION.fullmatch(argument) and not told[number + 1].startswith("-"):
-            told[number + 1] = _MASK
+            told[number + 1] = MASK
     return shlex.join(told)
 
 
 def masked(text: str) -> str:
-    """A text without the values of what says token, key, secret, password, and without passwords in URLs."""
-    return _IN_URL.sub(rf"\1{_MASK}@", _ASSIGNED.sub(rf"\1{_MASK}", text))
+    """A text without the values of what says token, key, secret, password, and without what opens a URL."""
+    return str(without_secrets(_ASSIGNED.sub(rf"\1{MASK}", text)))
 
 
 def masked_value(name: str, value: object) -> str:
     """A parameter's value as text; masked when its name says so."""
-    return _MASK if value and _IS_SECRET.search(name) else masked(str(value))
+    return MASK if value and _IS_SECRET.search(name) else masked(str(value))
 
 
 @cache

@@ -170,7 +170,7 @@ class _Delivery:
         # A kill between creation and here left these out; a resumption with other threads keeps the first ones
         if not (found and "data.digest" in found[0].data.tags):
             told = found[0].data.params if found else {}
-            params = {**run["parameters"], "n_training_samples": str(run["n_samples"])}
+            params = {**run["parameters"], "n_training_samples": str(run["n_samples"] or "not known: streamed")}
             client.log_batch(self._run_id, params=[Param(*pair) for pair in params.items() if pair[0] not in told])
             client.log_inputs(self._run_id, [_dataset_input(run)])
             client.log_batch(self._run_id, tags=[RunTag("data.digest", run["data_digest"])])

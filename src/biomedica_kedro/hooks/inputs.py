@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
@@ -28,7 +29,7 @@ class InputHooks:
         Raises:
             MissingDataError: naming all that are missing, and the command that makes them.
         """
-        missing = [name for name in sorted(needed_inputs(pipeline)) if _is_missing(name, catalog)]
+        missing = [name for name in sorted(needed_inputs(pipeline, catalog)) if _is_missing(name, catalog)]
         if missing:
             environment = run_params.get("env")
             command = "kedro run" + (f" --env={environment}" if environment else "")
@@ -39,14 +40,19 @@ class InputHooks:
             )
 
 
-def needed_inputs(pipeline: Pipeline) -> set[str]:
+def needed_inputs(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> set[str]:
     """Data sets that the pipeline does not make and at least one of its nodes cannot do without."""
-    needed = {name for node in pipeline.nodes for name in node.inputs if name not in _optional_inputs(node.func)}
+    needed = {name for node in pipeline.nodes for name in node.inputs if not _is_optional(name, node.func, catalog)}
     return {name for name in needed & pipeline.inputs() if not name.startswith("params:")}
 
 
-def _optional_inputs(function: Any) -> frozenset[str]:
-    return getattr(function, "optional", frozenset())
+def _is_optional(name: str, function: Any, catalog: CatalogProtocol[Any, Any]) -> bool:
+    """Whether a node runs without an input: always, or since a parameter that stands for it is not empty."""
+    optional: Mapping[str, str | None] = getattr(function, "optional", {})
+    if name not in optional:
+        return False
+    parameter = optional[name]
+    return parameter is None or bool(catalog.load(parameter))
 
 
 def _is_missing(name: str, catalog: CatalogProtocol[Any, Any]) -> bool:

@@ -124,7 +124,7 @@ class TrackingHooks:
         client.log_batch(
             run.info.run_id,
             metrics=list(_metrics(entries)),
-            params=[Param(key, value) for key, value in _parameters(pipeline, catalog)],
+            params=[Param(key, value) for key, value in dict(_parameters(pipeline, catalog)).items()],
         )
         client.set_terminated(run.info.run_id, status=status)
 
@@ -156,7 +156,7 @@ def _metrics(entries: Sequence[Entry]) -> Iterator[Metric]:
 
 
 def _parameters(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> Iterator[tuple[str, str]]:
-    """Every parameter the pipeline reads, flattened: ("modeling.train_clip.steps", "160")."""
+    """Every parameter the pipeline reads, flattened: ("modeling.train_clip.steps", "160"); some come twice, alike."""
     for name in sorted(pipeline.inputs()):
         if name.startswith("params:"):
             yield from _flat(name.removeprefix("params:"), catalog.load(name))

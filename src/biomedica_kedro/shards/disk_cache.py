@@ -57,9 +57,8 @@ class DiskCache:
                 fetch(cast(BinaryIO, temporary))
                 temporary.flush()
                 Path(temporary.name).replace(path)
-            except BaseException:
+            finally:  # nothing is left under this name when it took the shard's
                 Path(temporary.name).unlink(missing_ok=True)
-                raise
         self._give_up(path)
 
     def _give_up(self, newest: Path) -> None:

@@ -26,7 +26,7 @@ from biomedica_kedro.shards.members import ShardError
 from biomedica_kedro.shards.order import permutation
 from biomedica_kedro.shards.reader import STAGE, Entry, read_entries
 from biomedica_kedro.shards.samples import Sample
-from biomedica_kedro.shards.sources import ShardSet
+from biomedica_kedro.shards.sources import ShardSet, Source
 
 logger = logging.getLogger(__name__)
 
@@ -208,17 +208,25 @@ def _window(
     kept = []
     for place, value in chosen(samples, source.where, source.balance_by if is_balanced else None):
         counts.update([value] if is_balanced else [])
-        if not is_balanced or random.random() < _share_taken(counts, value, source.balance, source.most_left_out):
+        if not is_balanced or random.random() < share_taken(counts, value, source):
             kept.append(samples[place])
     tally.left_out = len(samples) - len(kept)
     given = [kept[place] for place in random.permutation(len(kept))]
     return Window(given, state, tally), dict(counts)
 
 
-def _share_taken(counts: Mapping[str, int], value: str, power: float, most_left_out: float) -> float:
-    """How many of a value are taken so that values weigh by their counts to a power, the rarest ones whole."""
-    share: float = (counts[value] / min(counts.values())) ** (power - 1)
-    return max(1 - most_left_out, share)
+def share_taken(counts: Mapping[str, int], value: str, source: Source) -> float:
+    """How many of a value a source's balance takes, so that values weigh by their counts to a power, the rarest whole.
+
+    Args:
+        counts: how often each value came so far.
+        value: one of them; of another value none is taken.
+        source: its `balance` and `most_left_out`.
+    """
+    if not counts.get(value):
+        return 0.0
+    share: float = (counts[value] / min(counts.values())) ** (source.balance - 1)
+    return max(1 - source.most_left_out, share)
 
 
 def _lost(lane: Lane, state: LaneState, url: str, error: Exception) -> Window:

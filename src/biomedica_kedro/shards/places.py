@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -110,11 +111,21 @@ def patiently(access: Access, call: Callable[..., Listed], *arguments: Any) -> L
             return call(*arguments)
         except (FileNotFoundError, PermissionError, NotADirectoryError, ValueError):
             raise
-        except Exception as error:  # each file system has failures of its own
+        except store_errors() as error:
             n_failed += 1
             if n_failed >= access.retry.tries:
                 raise OSError(f"{arguments[0]} cannot be listed: {error}, after {n_failed} attempts") from error
             time.sleep(access.retry.pause(n_failed))
+
+
+@cache
+def store_errors() -> tuple[type[Exception], ...]:
+    """What the file systems raise, each failures of its own, when a place does not answer as it should."""
+    from aiohttp import ClientError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the httpx that it is built on
+    from obstore.exceptions import BaseError
+
+    return OSError, ClientError, HTTPError, BaseError
 
 
 def _braces(url: str) -> list[str]:

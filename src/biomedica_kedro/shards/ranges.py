@@ -15,7 +15,7 @@ from fsspec.utils import merge_offset_ranges
 from biomedica_kedro.records import DataError, RejectReason
 from biomedica_kedro.shards.index import Places
 from biomedica_kedro.shards.members import ShardError
-from biomedica_kedro.shards.places import DEFAULT_ACCESS, Access, file_system, local_path
+from biomedica_kedro.shards.places import DEFAULT_ACCESS, Access, file_system, local_path, store_errors
 
 _OPEN_FILES = 64
 _GAP = 64 << 10  # bytes between two runs that are read along rather than asked for apart
@@ -142,7 +142,7 @@ class RunReader:
 def _answers(system: Any, paths: list[str], starts: list[int], ends: list[int]) -> list[Any]:
     try:
         return list(system.cat_ranges(paths, starts, ends, on_error="return"))
-    except Exception as error:  # obstore's file system raises for all what one range failed by
+    except store_errors() as error:  # obstore's file system raises for all what one range failed by
         return [error] * len(paths)
 
 

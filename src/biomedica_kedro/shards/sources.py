@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FieldSerializationInfo, field_serializer, model_validator
 
 from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.records import HOW, Options, Reject
@@ -18,6 +18,7 @@ from biomedica_kedro.shards.members import KeySplit, ShardError, ShardFormat
 from biomedica_kedro.shards.places import Access, list_shards
 from biomedica_kedro.shards.reader import Entry, Reading, read_entries
 from biomedica_kedro.shards.samples import Sample
+from biomedica_kedro.shards.secrets import without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,12 @@ class SourceError(ValueError):
     """A source cannot be streamed; says what was found there."""
 
 
+# Context of `model_dump` for another process of this training, which has to reach the place, too.
+WITH_SECRETS = {"secrets": True}
+
+
 class Source(Options):
-    """Shards of one origin.
+    """Shards of one origin; what opens its place stays out of what is told of it, see `secrets`.
 
     Attributes:
         url: a folder, a shard, a pattern, or a list of these; see `places.list_shards`.
@@ -65,10 +70,14 @@ class Source(Options):
         self.form()
         return self
 
+    @field_serializer("url", "storage", when_used="json")
+    def _tell(self, value: Any, details: FieldSerializationInfo) -> Any:
+        return value if (details.context or {}).get("secrets") else without_secrets(value)
+
     @property
     def label(self) -> str:
         """What it is called in reports."""
-        return self.name or (self.url if isinstance(self.url, str) else self.url[0])
+        return self.name or str(without_secrets(self.url if isinstance(self.url, str) else self.url[0]))
 
     def form(self) -> ShardFormat:
         """How its samples lie."""

@@ -57,14 +57,10 @@ def stream(
     columns: Sequence[str] | None = None,
     shuffle: Shuffle | str = Shuffle.SAMPLES,
     seed: int = 0,
-    epoch: int | None = 0,
-    rank: int = 0,
-    world_size: int = 1,
     block: int = 64,
     options: StreamOptions | None = None,
-    resume: Mapping[str, Any] | None = None,
 ) -> Stream | LaneStream:
-    """Stream samples.
+    """Stream samples: of epoch 0, all of them, from the start; see `at_epoch`, `of_rank` and `resumed` of the result.
 
     Args:
         urls: a folder with shards and metadata, a folder of shards, shards one by one or by a pattern, local or any
@@ -76,37 +72,25 @@ def stream(
         shuffle: "samples", "shards" or "none"; see `Shuffle`. Without a table: any but "none" is random shards and
             windows.
         seed: of the shuffle.
-        epoch: every epoch has an order of its own; None reads on for ever, where there is no table.
-        rank: which of `world_size` readers this is; together they read every sample once.
-        world_size: number of readers.
         block: samples that are read together, and dealt to one rank; the batch size is a good choice.
         options: lanes, window and retries of sequential reading.
-        resume: `state()` of an earlier stream, to go on after the last sample it gave.
     Raises:
         FileNotFoundError: when there are no shards.
-        ValueError: when the condition, a column or the rank is not valid, or no sample can be used.
-        ResumeError: when `resume` is the state of another stream.
+        ValueError: when the condition or a column is not valid, or no sample can be used.
     """
     options = options or StreamOptions()
     given = list(urls) if isinstance(urls, Sequence) and not isinstance(urls, str) else [urls]
-    started: Stream | LaneStream
     access = options.access(Source(url=""))
     sources = _sources(given, where, has_table=metadata is not None, access=access)
-    if sources is None:
-        if epoch is None:
-            raise ValueError("epoch=None reads on for ever, which needs a sequential stream: give the urls as `Source`")
-        dealt = Deal(Shuffle(shuffle), seed=seed, epoch=epoch, rank=rank, world_size=world_size, block=block)
-        table_urls: Any = given[0] if len(given) == 1 else given
-        places = locate(table_urls, metadata=metadata, where=where, access=access)
-        if columns and len(places):
-            first = read_sample(places.shards[places.shard[0]], int(places.offset[0]), int(places.n_bytes[0]))
-            check_columns(columns, first.record)
-        started = Stream(places, dealt, columns, access)
-    else:
+    if sources is not None:
         sets = [open_source(source, options, columns) for source in sources]
-        lanes = lay_lanes(sets, options.lanes, seed=seed, window=options.window, epoch=epoch)
-        started = LaneStream(lanes, rank, world_size)
-    return started if resume is None else started.resumed(resume)
+        return LaneStream(lay_lanes(sets, options.lanes, seed=seed, window=options.window, epoch=0))
+    table_urls: Any = given[0] if len(given) == 1 else given
+    places = locate(table_urls, metadata=metadata, where=where, access=access)
+    if columns and len(places):
+        first = read_sample(places.shards[places.shard[0]], int(places.offset[0]), int(places.n_bytes[0]))
+        check_columns(columns, first.record)
+    return Stream(places, Deal(Shuffle(shuffle), seed=seed, block=block), columns, access)
 
 
 def _sources(
@@ -199,7 +183,7 @@ class Stream(Iterator[Sample]):
         return read_rows(RunReader(self.places, self.access), rows, self.deal.block, self.reading)
 
     def state(self) -> dict[str, Any]:
-        """What `resume` needs to go on after the sample given last; plain JSON values."""
+        """What `resumed` needs to go on after the sample given last; plain JSON values."""
         d = self.deal
         return {
             "order": _ORDER, "samples": self.places.digest(), "shuffle": str(d.shuffle), "seed": d.seed,
@@ -217,9 +201,23 @@ class Stream(Iterator[Sample]):
         self._samples, self._is_over = None, False
         return self
 
-    def at_epoch(self, epoch: int) -> Stream:
-        """The same samples in the order of another epoch, from the start."""
+    def at_epoch(self, epoch: int | None) -> Stream:
+        """The same samples in the order of another epoch, from the start.
+
+        Raises:
+            ValueError: for None, which reads on for ever: that needs a sequential stream.
+        """
+        if epoch is None:
+            raise ValueError("epoch None reads on for ever, which needs a sequential stream: give the urls as `Source`")
         return self.dealt(replace(self.deal, epoch=epoch))
+
+    def of_rank(self, rank: int, world_size: int) -> Stream:
+        """The share of one of so many readers, which together read every sample once, from the start.
+
+        Raises:
+            ValueError: when there is no such rank.
+        """
+        return self.dealt(replace(self.deal, rank=rank, world_size=world_size))
 
     def dealt(self, dealt: Deal) -> Stream:
         """The same samples, dealt in another way, from the start."""
@@ -274,7 +272,7 @@ class LaneStream(Iterator[Sample]):
         raise StopIteration
 
     def state(self) -> dict[str, Any]:
-        """What `resume` needs to go on after the sample given last; plain JSON values."""
+        """What `resumed` needs to go on after the sample given last; plain JSON values."""
         states = dict(self._states)
         if self._reader is not None:
             states |= {number: self._reader.state(number) for number in self._turn}
@@ -296,8 +294,12 @@ class LaneStream(Iterator[Sample]):
         return self
 
     def at_epoch(self, epoch: int | None) -> LaneStream:
-        """The same shards in the order of another epoch, from the start."""
+        """The same shards in the order of another epoch, from the start; None reads on for ever."""
         return LaneStream([replace(lane, epoch=epoch) for lane in self.lanes], self.rank, self.world_size)
+
+    def of_rank(self, rank: int, world_size: int) -> LaneStream:
+        """The share of one of so many readers; see `Stream.of_rank`."""
+        return LaneStream(self.lanes, rank, world_size)
 
 
 def identity(lanes: Sequence[Lane]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class ShardDataset(IterableDataset[Item], Generic[Item]):
                 logger.info("ranks get equal numbers of batches (uneven=%s): %+d samples here", uneven, -left)
         elif chosen.world_size > 1 and chosen.lanes[0].epoch is not None and Uneven(uneven) is not Uneven.KEEP:
             raise ValueError(
-                "one epoch of a sequential stream gives ranks unequal numbers of batches: stream with epoch=None and "
+                "one epoch of a sequential stream gives ranks unequal numbers of batches: stream `.at_epoch(None)` and "
                 "stop after a number of steps, or set uneven to 'keep'"
             )
 

@@ -65,7 +65,7 @@ def batch_node(
     each: Sequence[str] = (),
     whole: Sequence[str] = (),
     tools: Sequence[str] = (),
-    optional: Sequence[str] = (),
+    optional: Sequence[str] | Mapping[str, str] = (),
     cut: Callable[..., Mapping[str, Mapping[str, Any]]] | None = None,
     params: Sequence[str] | None = None,
     in_process: bool = False,
@@ -79,7 +79,8 @@ def batch_node(
         each: inputs of which batch b needs batch b only.
         whole: inputs of which every batch needs everything.
         tools: inputs that do not count when work is compared: clients, logs, files read by place.
-        optional: those inputs that may be missing: then the stage runs without them.
+        optional: those inputs that may be missing: then the stage runs without them. Given with the name of a
+            parameter each, only where that one is not empty.
         cut: makes the batches by value. Its arguments are data sets by name, `batches` (the `BatchOptions`) and
             `params:<pipeline>.<name>` for those that are hinted as options; it gives, by batch, inputs by name.
         params: names of the parameters for the function's options, in their order; by default its own name.
@@ -108,7 +109,7 @@ def report_node(
     inputs: Sequence[str],
     outputs: Sequence[str],
     tools: Sequence[str] = (),
-    optional: Sequence[str] = (),
+    optional: Sequence[str] | Mapping[str, str] = (),
 ) -> Node:
     """A node that draws reports, unless those that are there were drawn from the same inputs.
 
@@ -117,7 +118,7 @@ def report_node(
         inputs: data sets, and parameters that are hinted by their models.
         outputs: data sets of type `ReportDataset`.
         tools: inputs that do not count: clients, files read by place.
-        optional: inputs that may be missing; the function is then given None.
+        optional: inputs that may be missing, as of `batch_node`; the function is then given None.
     """
     arguments = inspect.signature(function).parameters
     typed = {
@@ -201,7 +202,7 @@ def _node(
     inputs: Mapping[str, Any],
     outputs: Sequence[str],
     tags: Sequence[str],
-    optional: Sequence[str],
+    optional: Sequence[str] | Mapping[str, str],
 ) -> Node:
     """The Kedro node: shows the stage's own source and docstring, and has Kedro check the parameter models."""
     update_wrapper(run, function)
@@ -209,7 +210,7 @@ def _node(
     named = {f"input_{number}": hint for number, hint in enumerate(inputs.values())}
     parameters = [inspect.Parameter(n, kind, annotation=empty if hint is None else hint) for n, hint in named.items()]
     run.__dict__["__signature__"] = inspect.Signature(parameters)
-    run.__dict__["optional"] = frozenset(optional)
+    run.__dict__["optional"] = optional if isinstance(optional, Mapping) else dict.fromkeys(optional)
     vars(run)["__annotations__"] = {name: hint for name, hint in named.items() if hint is not None}
     made = list(outputs) if len(outputs) > 1 else outputs[0]
     return Node(run, inputs=list(inputs), outputs=made, name=function.__name__, tags=list(tags))

@@ -123,11 +123,11 @@ def tasks_to_check(
     vision_encoder: EncoderHandle,
     check_contamination: ContaminationOptions,
 ) -> Cut:
-    """Every task at hand, where there is a training set; vectors count only where they nominate."""
+    """Every task at hand, where there is a training set of ours; vectors only where they are there and nominate."""
     if not dataset_metadata.is_complete():
         return {}
     vectors: dict[str, Any] = {}
-    if check_contamination.min_similarity is not None:
+    if check_contamination.min_similarity is not None and image_embeddings.is_complete():
         vectors = {"vectors": image_embeddings, "encoder": vision_encoder}
     return {task: {"samples": benchmark_samples.find(task), **vectors} for task in ready_tasks(active_tasks)}
 

@@ -6,6 +6,9 @@ from biomedica_kedro.pipelines.modeling.reports import find_mismatches, plot_sel
 from biomedica_kedro.pipelines.modeling.stages import select_training_samples, train_clip
 from biomedica_kedro.stages.node import batch_node, report_node
 
+# What is trained on when this is not empty needs no data set of ours.
+_STREAMED = "params:modeling.train_clip.stream.sources"
+
 
 def create_pipeline(**_: object) -> Pipeline:
     """The modeling pipeline."""
@@ -14,12 +17,15 @@ def create_pipeline(**_: object) -> Pipeline:
             batch_node(
                 select_training_samples,
                 whole=["dataset_metadata"],
-                makes=["training_manifest", "training_counts", "caption_tokens"],
+                optional={"dataset_metadata": _STREAMED},
+                params=["select_training_samples", "train_clip.stream"],
+                makes=["training_manifest", "training_sources", "training_counts", "caption_tokens"],
             ),
             report_node(plot_selection, inputs=["training_counts", "caption_tokens"], outputs=["selection_plot"]),
             batch_node(
                 train_clip,
-                whole=["training_manifest", "dataset_shards", "base_clip_model"],
+                whole=["training_manifest", "training_sources", "dataset_shards", "base_clip_model"],
+                optional={"dataset_shards": _STREAMED},
                 tools=["article_source", "training_log", "benchmark_tasks", "benchmark_samples"],
                 params=["train_clip", "score_in_training"],
                 makes=["clip_checkpoint", "training_history"],
@@ -35,6 +41,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "params:modeling.find_mismatches",
                 ],
                 outputs=["mismatch_candidates", "mismatch_sheet"],
+                optional={"dataset_shards": _STREAMED, "dataset_metadata": _STREAMED},
             ),
         ],
         namespace="modeling",

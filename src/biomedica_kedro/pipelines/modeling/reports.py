@@ -33,14 +33,23 @@ def plot_training(training_history: BatchFolder) -> Figure:
 
 @stage(version=1)
 def find_mismatches(
-    clip_checkpoint: BatchFolder, dataset_shards: ShardFolder, dataset_metadata: BatchFolder, options: MismatchOptions
+    clip_checkpoint: BatchFolder,
+    dataset_shards: ShardFolder | None,
+    dataset_metadata: BatchFolder | None,
+    options: MismatchOptions,
 ) -> tuple[pd.DataFrame, Picture]:
-    """Show the pairs whose caption may belong to another image: unlike for the trained model, or unlike a copy's."""
+    """Show the pairs whose caption may belong to another image: unlike for the trained model, or unlike a copy's.
+
+    None, where the training streams what others published.
+    """
     import pyarrow as pa
 
     from biomedica_kedro.clip import mismatches
     from biomedica_kedro.shards.reader import read_sample
 
+    if dataset_shards is None or dataset_metadata is None:
+        none = mismatches.MISMATCHES.empty_table()
+        return none.to_pandas(), mismatches.draw_mismatches(none, [])
     source = dataset_metadata.name
     copies, places = mismatches.find_unlike_copies(dataset_metadata, source, options)
     found, shown = mismatches.find_mismatches(clip_checkpoint, {source: dataset_shards.stream(columns=[])}, options)
