@@ -149,7 +149,7 @@ def _kind(element: etree._Element, figure: Figure, place: Place) -> Kind:
         return _KINDS.get(element.tag, Kind.OTHER)
     if place.abstract is not None:
         return Kind.GRAPHICAL_ABSTRACT
-    if figure.graphics and all(is_film(graphic) for graphic in figure.graphics):
+    if figure.graphics and all(map(is_film, figure.graphics)):
         return Kind.VIDEO
     return _named_kind(element.get("fig-type") or "") or _named_kind(figure.label) or Kind.FIGURE
 
