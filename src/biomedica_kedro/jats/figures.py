@@ -280,9 +280,7 @@ def _join_languages(figures: list[Figure], languages: list[str], group_id: str |
             continue
         if "no id" in figure.warnings:
             figure.figure_id = f"{main.figure_id}-{language}"
-        figure.translation_of = main.figure_id
-        for spoken, text in figure.captions_by_language.items():
-            main.captions_by_language.setdefault(spoken, text)
+        _translate(main, figure)
 
 
 def _link_translations(scan: Scan, figures: list[Figure]) -> None:
@@ -298,9 +296,13 @@ def _link_translations(scan: Scan, figures: list[Figure]) -> None:
         if figure.sub_article_id in translations and figure.translation_of is None:
             original = by_stems.get(_stems(figure)) or by_label.get(label_key(figure.label) or ("", "", -1))
             if original is not None:
-                figure.translation_of = original.figure_id
-                for language, text in figure.captions_by_language.items():
-                    original.captions_by_language.setdefault(language, text)
+                _translate(original, figure)
+
+
+def _translate(original: Figure, translation: Figure) -> None:
+    translation.translation_of = original.figure_id
+    for language, text in translation.captions_by_language.items():
+        original.captions_by_language.setdefault(language, text)
 
 
 def _own(figures: list[Figure]) -> Iterator[Figure]:
