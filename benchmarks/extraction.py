@@ -1,4 +1,4 @@
-"""Claim: reading everything of an article costs no more than the parse of its XML: a ratio to the floor above 0.50.
+"""Claim: reading everything of an article costs little more than the parse of its XML: a ratio to the floor above 0.40.
 
     python benchmarks/extraction.py [--articles FOLDER] [--rounds 7] [--without-peers]
 

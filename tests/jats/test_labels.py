@@ -39,7 +39,7 @@ def test_label_names_a_series_and_a_number(label, key):
 
 def named(text, *labels):
     keys = [key for label in labels or ("Figure 1",) if (key := label_key(label))]
-    return [f"{key[0]} {key[1]}{key[2]}" for key, _, _ in cited_labels(text, spellings(keys))]
+    return [f"{key[0]} {key[1]}{key[2]}" for key, _, _ in cited_labels(text, spellings(labels, keys))]
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def _funnel(counts: pd.DataFrame, pairing: Mapping[str, Any]) -> str:
     n_pairs = counts[(counts["measure"] == "total") & (counts["name"] == "pairs")]["count"].sum()
     is_taken = found.index.isin(pairing["kinds"])
     line = f"{found[is_taken].sum():,} figures -> {n_pairs:,} image-caption pairs"
-    skipped = [f"{n:,} {_words(kind)}s" for kind, n in found[~is_taken].items()]
+    skipped = [f"{n:,} {_words(str(kind))}s" for kind, n in found[~is_taken].items()]
     return f"{line}; skipped: {', '.join(skipped)}" if skipped else line
 
 

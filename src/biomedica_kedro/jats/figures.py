@@ -149,7 +149,7 @@ def _kind(element: etree._Element, figure: Figure, place: Place) -> Kind:
         return _KINDS.get(element.tag, Kind.OTHER)
     if place.abstract is not None:
         return Kind.GRAPHICAL_ABSTRACT
-    if figure.graphics and all(is_film(graphic) for graphic in figure.graphics):
+    if figure.graphics and all(map(is_film, figure.graphics)):
         return Kind.VIDEO
     return _named_kind(element.get("fig-type") or "") or _named_kind(figure.label) or Kind.FIGURE
 
@@ -280,9 +280,7 @@ def _join_languages(figures: list[Figure], languages: list[str], group_id: str |
             continue
         if "no id" in figure.warnings:
             figure.figure_id = f"{main.figure_id}-{language}"
-        figure.translation_of = main.figure_id
-        for spoken, text in figure.captions_by_language.items():
-            main.captions_by_language.setdefault(spoken, text)
+        _translate(main, figure)
 
 
 def _link_translations(scan: Scan, figures: list[Figure]) -> None:
@@ -298,9 +296,13 @@ def _link_translations(scan: Scan, figures: list[Figure]) -> None:
         if figure.sub_article_id in translations and figure.translation_of is None:
             original = by_stems.get(_stems(figure)) or by_label.get(label_key(figure.label) or ("", "", -1))
             if original is not None:
-                figure.translation_of = original.figure_id
-                for language, text in figure.captions_by_language.items():
-                    original.captions_by_language.setdefault(language, text)
+                _translate(original, figure)
+
+
+def _translate(original: Figure, translation: Figure) -> None:
+    translation.translation_of = original.figure_id
+    for language, text in translation.captions_by_language.items():
+        original.captions_by_language.setdefault(language, text)
 
 
 def _own(figures: list[Figure]) -> Iterator[Figure]:

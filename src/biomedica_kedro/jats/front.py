@@ -151,7 +151,7 @@ def _abstract(abstracts: Sequence[etree._Element], language: str) -> str:
         return is_other, bool(kind), (language_of(abstract) or language) != language
 
     main = min(abstracts, key=rank, default=None)
-    if main is None or (rank(main)[0] and main.get("abstract-type")):
+    if main is None or (main.get("abstract-type") and rank(main)[0]):
         return ""
     pieces: list[str] = []
     titles: list[tuple[etree._Element, str]] = []
@@ -186,20 +186,24 @@ def _publication_date(elements: Sequence[etree._Element]) -> str | None:
 def _date(element: etree._Element) -> str | None:
     """ISO 8601, as far as it is given and possible."""
     parts = texts_by_tag(element)
-    iso = _ISO.match(element.get("iso-8601-date") or "")
     year = parts.get("year", "")
     if not _YEAR.fullmatch(year):
-        written = iso or _YEAR.search(parts.get("string-date", ""))
+        written = _iso(element) or _YEAR.search(parts.get("string-date", ""))
         return written[0] if written else None
     month = parts.get("month", "")[:3].lower()
     number = _MONTHS.index(month) + 1 if month in _MONTHS else int(month) if month.isdecimal() else 0
     if not 1 <= number <= len(_MONTHS):
+        iso = _iso(element)
         return iso[0] if iso and iso[0].startswith(year) else year
     day = parts.get("day", "")
     try:
         return date(int(year), number, int(day) if day.isdecimal() else 0).isoformat()
     except ValueError:
         return f"{year}-{number:02d}"
+
+
+def _iso(element: etree._Element) -> re.Match[str] | None:
+    return _ISO.match(element.get("iso-8601-date") or "")
 
 
 def _authors(group: etree._Element) -> list[str]:

@@ -83,11 +83,14 @@ def head_of(key: LabelKey) -> str:
     return FIGURE if FIGURE in words else words[-1]
 
 
-def spellings(keys: Collection[LabelKey]) -> dict[str, str]:
+def spellings(labels: Collection[str], keys: Collection[LabelKey]) -> dict[str, str]:
     """How texts write the words that the labels of an article number, each with the word."""
     heads = sorted({head_of(key) for key in keys})
-    spelled = {one: head for head in heads for one in (head.capitalize(), head, head.upper())}
-    return spelled | ({"Abb": FIGURE} if FIGURE in heads else {})
+    spelled = {one: head for head in heads for one in (head.capitalize(), head)}
+    # Each spelling costs a look at all of the text.
+    rare = {head.upper(): head for head in heads} | {"Abb": FIGURE}
+    written = " ".join([*labels, "FIG" if FIGURE in heads else ""])
+    return spelled | {one: head for one, head in rare.items() if one in written}
 
 
 def cited_labels(text: str, spelled: Mapping[str, str] = FIGURES) -> Iterator[tuple[LabelKey, str, bool]]:

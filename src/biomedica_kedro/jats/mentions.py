@@ -84,7 +84,7 @@ class _Finder:
         self.told: Counter[int | None] = Counter()
         self.listing: set[int | None] = set()
         keys = {key for _, key in self.by_label}
-        self.spelled = spellings(keys)
+        self.spelled = spellings([f.label for f in found.figures], keys)
         self.initials = DIGITS.union(*("ivx" if key[1] == "roman" else key[1][:1] for key in keys))
 
     def run(self) -> None:

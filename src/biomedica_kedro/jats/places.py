@@ -98,56 +98,30 @@ def _title_of(element: etree._Element) -> str:
     return label
 
 
+def _within(outer: Place, **told: object) -> Place:
+    """A place outside of the running text, and what is told of it."""
+    place = outer.copy()
+    place.is_text = False
+    for name, value in told.items():
+        setattr(place, name, value)
+    return place
+
+
 def _figure(outer: Place, element: etree._Element) -> Place:
-    place = outer.copy()
-    place.figure, place.holder, place.is_text, place.is_caption, place.is_supplement = (
-        element,
-        element,
-        False,
-        False,
-        False,
-    )
-    place.language = language_of(element) or place.language
-    return place
-
-
-def _group(outer: Place, element: etree._Element) -> Place:
-    place = outer.copy()
-    place.holder, place.is_text = element, False
-    return place
+    language = language_of(element) or outer.language
+    return _within(outer, figure=element, holder=element, is_caption=False, is_supplement=False, language=language)
 
 
 def _abstract(outer: Place, element: etree._Element) -> Place:
-    place = outer.copy()
-    place.abstract, place.is_text = element, False
-    place.language = language_of(element) or place.language
-    return place
-
-
-def _caption(outer: Place, _: etree._Element) -> Place:
-    place = outer.copy()
-    place.is_caption, place.is_text = True, False
-    return place
-
-
-def _supplement(outer: Place, _: etree._Element) -> Place:
-    place = outer.copy()
-    place.is_supplement, place.is_text = True, False
-    return place
-
-
-def _aside(outer: Place, _: etree._Element) -> Place:
-    place = outer.copy()
-    place.is_text = False
-    return place
+    return _within(outer, abstract=element, language=language_of(element) or outer.language)
 
 
 _ENTER: dict[str, Callable[[Place, etree._Element], Place]] = {
     **dict.fromkeys(SECTIONS, _section),
-    **dict.fromkeys(ASIDES, _aside),
+    **dict.fromkeys(ASIDES, lambda outer, _: _within(outer)),
     **dict.fromkeys(ABSTRACTS, _abstract),
     "fig": _figure,
-    "fig-group": _group,
-    "caption": _caption,
-    "supplementary-material": _supplement,
+    "fig-group": lambda outer, element: _within(outer, holder=element),
+    "caption": lambda outer, _: _within(outer, is_caption=True),
+    "supplementary-material": lambda outer, _: _within(outer, is_supplement=True),
 }

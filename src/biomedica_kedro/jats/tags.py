@@ -39,24 +39,10 @@ APART_FROM_PARAGRAPH = APART | {"p", "table-wrap", "table-wrap-group", "alt-text
 # A space stands on both sides of each, so that words of neighbours never join.
 BLOCKS = frozenset(
     {
-        "p",
-        "title",
-        "list-item",
-        "break",
-        "sec",
-        "label",
-        "def",
-        "term",
-        "disp-formula",
-        "td",
-        "th",
-        "tr",
-        "copyright-statement",
-        "copyright-year",
-        "license-p",
-        f"{MATHML}mtd",
+        "p", "title", "list-item", "break", "sec", "label", "def", "term", "disp-formula", "td", "th", "tr",
+        "copyright-statement", "copyright-year", "license-p", f"{MATHML}mtd",
     }
-)
+)  # fmt: skip
 
 # Where a place of its own begins: see `places`.
 SECTIONS = frozenset({"sec", "app", "ack", "boxed-text"})
