@@ -34,7 +34,7 @@ def train_clip(batch: Batch, options: TrainOptions, monitor: MonitorOptions) -> 
     # torch and open_clip take seconds to import: only a training that is not done yet pays for them.
     from biomedica_kedro.clip.launch import launch
     from biomedica_kedro.clip.run import TrainingJob, train_from_shards
-    from biomedica_kedro.pipelines.evaluation.in_training import measurement
+    from biomedica_kedro.pipelines.modeling.in_training import measurement
 
     job = TrainingJob(
         key=batch.digest,
