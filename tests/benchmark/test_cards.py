@@ -49,12 +49,13 @@ def test_card_says_what_the_task_is_and_how_models_do(color_task: Task) -> None:
 def test_one_table_has_a_column_a_model_a_mean_a_domain_and_what_it_covers(
     both: pd.DataFrame, color_task: Task
 ) -> None:
-    text = scores_markdown(both, domain_averages(both, {"colors": color_task}))
+    tasks = {"colors": color_task, "more": color_task.model_copy(update={"id": "more"})}
+    text = scores_markdown(both, domain_averages(both, tasks))
     assert text.startswith("1 of 40 tasks of the paper's suite were measured on real samples, 1 on synthetic ones.")
     assert "| task | domain | metric | samples | m_1 | m_2 |" in text
     shown = "| Colors & shades | paint | accuracy | real | 0.500 [0.400, 0.600] | **0.750 [0.650, 0.850]** |"
     assert shown in text
-    assert "| mean, paper40: 1 of 1 tasks | paint | accuracy | real | 0.500 | **0.750** |" in text
+    assert "| mean, paper40: 1 of 2 tasks | paint | accuracy | real | 0.500 | **0.750** |" in text
     assert "| Colors & shades | paint | accuracy | synthetic | **0.900 [0.800, 1.000]** | – |" in text
 
 

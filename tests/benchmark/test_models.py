@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from biomedica_kedro.benchmark.models import (
@@ -106,6 +107,13 @@ def test_names_of_mlflow_become_checkpoints_when_they_are_looked_up() -> None:
 def test_file_on_the_hub_is_a_repository_and_a_path() -> None:
     assert hub_file(parse_model("BMC-CLIP").weights) == ("BIOMEDICA/BMC_CLIP_CF", "BMC_CLIP_CF.pt")
     assert hub_file("laion2b") is None
+
+
+def test_papers_environment_measures_the_papers_models_and_none_is_needed() -> None:
+    conf = Path(__file__).resolve().parents[2] / "conf/paper/parameters/evaluation.yml"
+    models = Models.model_validate(yaml.safe_load(conf.read_text())["evaluation"]["models"])
+    assert {choice.id for choice in models.choices} == set(PAPER_MODELS)
+    assert all(choice.optional for choice in models.choices)
 
 
 def test_batches_keep_model_and_images_apart() -> None:

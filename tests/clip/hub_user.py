@@ -9,8 +9,8 @@ import numpy as np
 import orjson
 
 from biomedica_kedro.clip.checkpoints import BaseModel, load_base
+from biomedica_kedro.clip.encoder import OpenClipEncoder
 from biomedica_kedro.clip.sources import ModelError
-from biomedica_kedro.pipelines.evaluation.encoders import OpenClipEncoder
 
 
 def main(folder: Path) -> None:

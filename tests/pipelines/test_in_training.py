@@ -11,7 +11,7 @@ from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.task import TaskFileError, load_tasks
 from biomedica_kedro.clip.checkpoints import BaseModel, config_of, create, tokenizer_of
 from biomedica_kedro.clip.config import ModelOptions
-from biomedica_kedro.pipelines.evaluation.in_training import measurement
+from biomedica_kedro.pipelines.modeling.in_training import measurement
 from biomedica_kedro.stages.identity import digest_of
 from tests.benchmark.samples_factory import class_rows, write_samples
 

@@ -136,6 +136,9 @@ def _means(
 ) -> list[list[str]]:
     rows = []
     for (suite, domain, metric), of_mean in means.groupby(["suite", "domain", "metric"], sort=True):
+        n_suite, n_tasks = int(of_mean["n_suite"].max()), int(of_mean["n_tasks"].max())
+        if n_suite == 1 or (domain == MACRO_DOMAIN and n_tasks == 1):
+            continue  # the task's own row says it
         by_model = _by_model(of_mean)
         counts = sorted({f"{row['n_tasks']} of {row['n_suite']}" for row in by_model.values()})
         name = f"{MACRO_DOMAIN if domain == MACRO_DOMAIN else 'mean'}, {suite}: {', '.join(counts)} tasks"

@@ -132,7 +132,7 @@ def _task_row(by_model: Mapping[str, Mapping[Hashable, object]], models: Sequenc
         f"<td>{'–' if chance != chance else f'{chance:.3f}'}</td>",
         *(_score_cell(by_model.get(model), best) for model in models),
         f"<td>{html.escape(str(first['n']))}</td>", f"<td>{label}</td>",
-        f"<td>{html.escape(_asked([by_model[model] for model in models if model in by_model]))}</td>",
+        f"<td>{html.escape(str(first['protocol']))}</td>",
     ]  # fmt: skip
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -143,13 +143,8 @@ def _score_cell(row: Mapping[Hashable, object] | None, best: float | None) -> st
     value, low, high, chance = (_number(row[name]) for name in ("value", "ci_low", "ci_high", "chance"))
     mark = "b" if value == best else "span"
     interval = "" if low != low else f" <small>{low:.3f} – {high:.3f}</small>"
-    return f"<td><{mark}>{value:.3f}</{mark}>{interval}<br>{_bar(value, low, high, chance)}</td>"
-
-
-def _asked(rows: Sequence[Mapping[Hashable, object]]) -> str:
-    """How a task was asked, and the accuracy of each wording of each model where there are several."""
-    wordings = "; ".join(f"{row['model_id']} {row['by_wording']}" for row in rows if row["by_wording"])
-    return f"{rows[0]['protocol']}{f': {wordings}' if wordings else ''}"
+    wordings = "".join(f"<br><small>{html.escape(each)}</small>" for each in str(row["by_wording"]).split(", ") if each)
+    return f"<td><{mark}>{value:.3f}</{mark}>{interval}<br>{_bar(value, low, high, chance)}{wordings}</td>"
 
 
 def _bar(value: float, low: float, high: float, chance: float) -> str:

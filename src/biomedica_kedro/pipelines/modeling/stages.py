@@ -72,7 +72,7 @@ def train_clip(batch: Batch, options: TrainOptions, monitor: MonitorOptions) -> 
 def _train(batch: Batch, options: TrainOptions, monitor: MonitorOptions, training: Path) -> pa.Table:
     from biomedica_kedro.clip.launch import launch
     from biomedica_kedro.clip.run import TrainingJob, train_from_shards
-    from biomedica_kedro.pipelines.evaluation.in_training import measurement
+    from biomedica_kedro.pipelines.modeling.in_training import measurement
 
     chosen, shards = batch.inputs["training_manifest"], None
     if options.stream.sources:

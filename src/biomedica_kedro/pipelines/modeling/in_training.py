@@ -15,14 +15,14 @@ from biomedica_kedro.benchmark.monitor import MonitorOptions
 from biomedica_kedro.benchmark.samples import Sample, SampleStore, TaskSamples, image_name
 from biomedica_kedro.benchmark.scoring import headline_score
 from biomedica_kedro.benchmark.task import Task, find_task
+from biomedica_kedro.clip.encoder import OpenClipEncoder
 from biomedica_kedro.clip.run import Measurement
 from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
-from biomedica_kedro.pipelines.evaluation.encoders import OpenClipEncoder
 from biomedica_kedro.records import DataError
 
 logger = logging.getLogger(__name__)
 
-_FACTORY = "biomedica_kedro.pipelines.evaluation.in_training:TaskMonitor.of"
+_FACTORY = "biomedica_kedro.pipelines.modeling.in_training:TaskMonitor.of"
 _EMBED = EmbedOptions()
 
 
