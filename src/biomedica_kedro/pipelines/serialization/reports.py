@@ -40,7 +40,7 @@ def summarize_audit(
     )
 
 
-@stage(version=2)
+@stage(version=3)
 def write_dataset_card(
     dataset_metadata: BatchFolder,
     shard_index: BatchFolder,
