@@ -49,6 +49,16 @@ def test_pixels_are_those_of_open_clip(mode, interpolation):
     assert np.percentile(ratios, 5) >= 55
 
 
+@pytest.mark.parametrize("size", [(150, 150), (48, 48), (400, 400)])
+def test_square_image_is_the_same_whether_its_aspect_is_kept_or_not(size):
+    image = decode(encoded(photo(size), "PNG"))
+    cropped, padded, distorted = (
+        to_square(image, Geometry.of(vars(PreprocessCfg(size=64, resize_mode=mode))))
+        for mode in ("shortest", "longest", "squash")
+    )
+    assert torch.equal(cropped, padded) and torch.equal(cropped, distorted)
+
+
 def test_real_figures_have_the_pixels_of_open_clip(shared_data):
     config = PreprocessCfg(size=224)
     reference, geometry = image_transform_v2(config, is_train=False), Geometry.of(vars(config))

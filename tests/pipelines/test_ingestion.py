@@ -16,7 +16,7 @@ from biomedica_kedro.datasets.sources import (
     PackagesDataset,
 )
 from biomedica_kedro.http import RetryPolicy
-from biomedica_kedro.pipelines.ingestion.reports import estimate_download, plot_licenses
+from biomedica_kedro.pipelines.ingestion.reports import estimate_download
 from biomedica_kedro.pipelines.ingestion.stages import list_articles
 from biomedica_kedro.pmc.archive import ARCHIVE
 from biomedica_kedro.pmc.cloud import CloudSource
@@ -83,15 +83,11 @@ def test_only_the_asked_for_articles_are_listed(ingest, corpus):
     assert inventory["article_id"].to_pylist() == [article_id]
 
 
-def test_plot_shows_every_license_and_status(ingest):
-    summary = ingest()[1]["license_summary"]
-    figure = plot_licenses(summary)
-    assert {bar.name for bar in figure.data} == set(summary.table()["status"].to_pylist())
-
-
-def test_estimate_bounds_what_is_fetched(ingest, corpus):
+def test_estimate_bounds_what_is_fetched_and_shows_every_license_and_status(ingest, corpus):
     _, found = ingest()
-    estimate = estimate_download(corpus, found["selected_articles"], EstimateOptions())
+    selected, summary = found["selected_articles"], found["license_summary"]
+    estimate, figure = estimate_download(corpus, selected, summary, EstimateOptions())
+    assert {bar.name for bar in figure.data} == set(summary.table()["status"].to_pylist())
     fetched = sum(found["article_archive"].table()["n_bytes"].to_pylist())
     assert estimate["articles"] == found["selected_articles"].table().num_rows
     assert fetched <= estimate["bytes_total"] < 3 * fetched

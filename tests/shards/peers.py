@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +21,8 @@ REQUIREMENTS = {
     "tables": ["daft==0.7.26", "pylance==14.0.2"],
     "img2dataset": ["img2dataset==1.47.0"],
 }
+# Packages of its own beside those of this environment that it borrows: all but the project
+BORROWERS = {"open_clip": ["open-clip-torch==3.3.0"]}
 # Laid over this environment: what open_clip's training loader needs, without another torch
 OVERLAYS = {"webdataset_before": ["webdataset==0.2.86", "braceexpand"]}
 _UNREACHABLE = ("error sending request", "dns error", "Connect", "client error", "timed out")
@@ -33,6 +36,20 @@ def peer(name: str) -> Path:
         if not is_there:
             _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(FOLDER / name))
             _uv("pip", "install", "--quiet", "--python", str(python), *REQUIREMENTS[name])
+    return python
+
+
+@cache
+def borrower(name: str) -> Path:
+    """The Python of an environment without the project, which borrows heavy packages of this one; see `peer`."""
+    python = FOLDER / name / "bin" / "python"
+    with _made_once(name, BORROWERS[name]) as is_there:
+        if not is_there:
+            _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(FOLDER / name))
+            _uv("pip", "install", "--quiet", "--no-deps", "--python", str(python), *BORROWERS[name])
+            (own,) = (FOLDER / name / "lib").glob("python*/site-packages")
+            # A plain path: the .pth files in it, by which the project is installed to be edited, are not followed.
+            (own / "borrowed.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
     return python
 
 

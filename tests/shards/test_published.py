@@ -194,6 +194,7 @@ def test_other_and_unlicensed_lie_apart_and_only_when_named(tmp_path):
     found, folder = published(Corpus(figures), tmp_path / "default")
     assert found["audit_summary"]["excluded"] == {"license_group": 3, "no_license": 3}
     assert "| no_license | 3 |" in (folder / "README.md").read_text()
+    assert "6 of them, kept out by their licenses" in (folder / "README.md").read_text()
     kept_out = pd.read_parquet(folder / "references")
     assert sorted(kept_out["reason"]) == ["license_group"] * 3 + ["no_license"] * 3
     assert not any(figure.caption and figure.caption in str(kept_out.to_dict("records")) for figure in figures)

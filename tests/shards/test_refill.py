@@ -14,6 +14,7 @@ from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.records import to_table
 from biomedica_kedro.shards.__main__ import main
 from biomedica_kedro.shards.refill import REFERENCES, reference_row, refill
+from biomedica_kedro.shards.selection import SampleOptions
 from biomedica_kedro.shards.stream import stream
 from tests.pmc.cloud_layout import article_xml, jpeg, write_article
 
@@ -47,7 +48,7 @@ def references(folder, article_id):
         facts = asdict(read_facts((folder / name).read_bytes(), ANY_SIZE))
         image = {"article_id": article_id, "figure_id": figure["figure_id"], "image_id": "i", "part": 0}
         pair = make_pair({**image, "file_name": name, **facts}, figure, article, PairOptions())
-        yield reference_row(pair, article, {"primary_labels": ["Microscopy"]}, "train", "license_group")
+        yield reference_row(pair, article, {"primary_labels": ["Microscopy"]}, SampleOptions(), "license_group")
 
 
 def test_references_hold_no_words_and_no_pixels_of_the_articles(published):

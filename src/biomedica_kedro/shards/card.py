@@ -16,8 +16,8 @@ from biomedica_kedro.records import DATASET_METADATA, LicenseGroup, Options
 from biomedica_kedro.shards.attribution import CHANGED, forbids_derivatives
 from biomedica_kedro.shards.configurations import configurations
 from biomedica_kedro.shards.fields import PUBLISHED_FIELDS
-from biomedica_kedro.shards.publication import folder_of, subset_of_file
-from biomedica_kedro.shards.selection import subset_of
+from biomedica_kedro.shards.publication import REFERENCES, folder_of, subset_of_file
+from biomedica_kedro.shards.selection import KEPT_OUT, subset_of
 from biomedica_kedro.stages import BatchFolder
 
 if TYPE_CHECKING:
@@ -249,6 +249,7 @@ def card_text(
         f"; {audit['withdrawn']:,} samples still lie in a shard but are withdrawn: the metadata table lists them no "
         "more, and readers that go by it skip them.",
         _markdown_rows(excluded, ["reason", "images"]),
+        _references_text(audit["excluded"]),
         "## Fields of a record",
         "The field names of the published BIOMEDICA data: " + ", ".join(f"`{name}`" for name in PUBLISHED_FIELDS) + ". "
         "What is not known is an empty text, an empty list, or -1, never null.",
@@ -283,6 +284,17 @@ def _labels_text(facts: Facts, concepts: pd.DataFrame) -> str:
         return "No image is labeled."
     given = "Labels were given to clusters of images and hold for the cluster, not for each image."
     return given + (" The votes they follow from are simulated." if facts.origin is Origin.EMBEDDED else "")
+
+
+def _references_text(excluded: Mapping[str, int]) -> str:
+    """What becomes of the figures that licenses keep out."""
+    n_references = sum(excluded.get(reason, 0) for reason in KEPT_OUT)
+    if not n_references:
+        return ""
+    return (
+        f"{n_references:,} of them, kept out by their licenses, are named in `{REFERENCES}/*.parquet` without words "
+        "and pixels: `python -m biomedica_kedro.shards refill` fills them in for whoever may read the articles."
+    )
 
 
 def _derivatives_text(licenses: pd.DataFrame) -> str:

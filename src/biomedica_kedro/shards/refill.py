@@ -32,11 +32,10 @@ from biomedica_kedro.shards.fields import Row, article_part, image_part
 from biomedica_kedro.shards.places import DEFAULT_ACCESS, Access
 from biomedica_kedro.shards.publication import REFERENCES as REFERENCES_FOLDER
 from biomedica_kedro.shards.samples import IMAGE, Sample
+from biomedica_kedro.shards.selection import SampleOptions
 from biomedica_kedro.shards.tools import write_samples
 
 BESIDE = f"{REFERENCES_FOLDER}.parquet"
-# Why a figure is published as a reference; what is retracted, or no pair at all, is not.
-REASONS = (RejectReason.LICENSE_GROUP, RejectReason.NO_LICENSE, RejectReason.NOT_REDISTRIBUTABLE)
 _S, _I64 = pa.string(), pa.int64()
 REFERENCES = pa.schema(
     {
@@ -65,17 +64,17 @@ class Refilled:
     examples: list[str]
 
 
-def reference_row(pair: Row, article: Row, label: Row, split: str, reason: str) -> dict[str, Any]:
+def reference_row(pair: Row, article: Row, label: Row, options: SampleOptions, reason: str) -> dict[str, Any]:
     """A figure as a row of `REFERENCES`.
 
     Args:
         pair: a row of `image_caption_pairs`.
         article: its row of `articles`.
         label: its row of `image_labels`, or nothing.
-        split: of its article.
-        reason: why it is not published, of `REASONS`.
+        options: say to which split its article belongs.
+        reason: why it is not published, of `selection.KEPT_OUT`.
     """
-    record = {**image_part(pair, article, label, split), "figure_mentions": []}
+    record = {**image_part(pair, article, label, options.split_of(pair["article_id"])), "figure_mentions": []}
     return {
         **{name: pair[name] for name in ("key", "article_id", "figure_id", "license_code", "file_name", "n_bytes")},
         "reason": reason,

@@ -55,6 +55,9 @@ class Subset(StrEnum):
     UNLICENSED = "unlicensed"
 
 
+# Why a figure is published as a reference alone; what is retracted, or no pair at all, is not.
+KEPT_OUT = (RejectReason.LICENSE_GROUP, RejectReason.NO_LICENSE, RejectReason.NOT_REDISTRIBUTABLE)
+
 # Published unless other subsets are named; the others lie in folders of their own.
 OPEN_SUBSETS = (Subset.COMMERCIAL, Subset.NONCOMMERCIAL)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from biomedica_kedro.pipelines.ingestion.reports import estimate_download, plot_licenses
+from biomedica_kedro.pipelines.ingestion.reports import estimate_download
 from biomedica_kedro.pipelines.ingestion.stages import (
     downloads_by_batch,
     fetch_articles,
@@ -34,12 +34,16 @@ def create_pipeline(**_: object) -> Pipeline:
                 whole=["article_metadata"],
                 makes=["selected_articles", "license_summary", "article_tombstones"],
             ),
-            report_node(plot_licenses, inputs=["license_summary"], outputs=["license_plot"]),
             report_node(
                 estimate_download,
-                inputs=["article_source", "selected_articles", "params:ingestion.estimate_download"],
+                inputs=[
+                    "article_source",
+                    "selected_articles",
+                    "license_summary",
+                    "params:ingestion.estimate_download",
+                ],
                 tools=["article_source"],
-                outputs=["download_estimate"],
+                outputs=["download_estimate", "license_plot"],
             ),
             batch_node(fetch_articles, cut=downloads_by_batch, tools=["article_source"], makes=["article_archive"]),
             batch_node(

@@ -14,8 +14,21 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-@stage(version=1)
-def plot_licenses(license_summary: BatchFolder) -> Figure:
+@stage(version=2)
+def estimate_download(
+    article_source: Source, selected_articles: BatchFolder, license_summary: BatchFolder, options: EstimateOptions
+) -> tuple[dict[str, float], Figure]:
+    """Estimate the bytes of the download, and draw under which licenses the articles are.
+
+    `--to-nodes=ingestion.estimate_download` stops before the download.
+    """
+    table = selected_articles.table(columns=["article_id", "location"])
+    articles = list(zip(table["article_id"].to_pylist(), table["location"].to_pylist(), strict=True))
+    estimated = estimate.estimate_bytes(article_source, articles, options).as_dict()
+    return estimated, _plot_licenses(license_summary)
+
+
+def _plot_licenses(license_summary: BatchFolder) -> Figure:
     """Bars of articles per license: selected, and excluded by reason."""
     from plotly import graph_objects  # plotly.express takes three times as long to import
 
@@ -25,13 +38,3 @@ def plot_licenses(license_summary: BatchFolder) -> Figure:
     ]
     layout = {"barmode": "stack", "title": "Articles by license: selected, or why not", "yaxis_title": "articles"}
     return graph_objects.Figure(bars, layout)
-
-
-@stage(version=1)
-def estimate_download(
-    article_source: Source, selected_articles: BatchFolder, options: EstimateOptions
-) -> dict[str, float]:
-    """Estimate the bytes of the download; `--to-nodes=ingestion.estimate_download` stops before it."""
-    table = selected_articles.table(columns=["article_id", "location"])
-    articles = list(zip(table["article_id"].to_pylist(), table["location"].to_pylist(), strict=True))
-    return estimate.estimate_bytes(article_source, articles, options).as_dict()

@@ -18,6 +18,7 @@ from biomedica_kedro.shards.fields import Row, article_part
 from biomedica_kedro.shards.layout import ShardOptions, assign_samples, with_batch, written_shards
 from biomedica_kedro.shards.selection import (
     ARTICLE_TEXTS,
+    KEPT_OUT,
     PREPARED_SAMPLES,
     RECORDS,
     Profile,
@@ -44,18 +45,12 @@ def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
     index = batch.table("article_archive").to_pylist()
     places = {(row["article_id"], row["member"]): (row["offset"], row["n_bytes"]) for row in index}
     seen: set[str] = set()
-    references: list[Row] = []
+
+    def label_of(pair: Row) -> Row:
+        return labels.get(pair["key"], {})
 
     def check(pair: Row) -> Row:
-        try:
-            exclude(pair, articles.get(pair["article_id"]), options)
-        except DataError as error:
-            if error.reason in refill.REASONS:
-                split, label = options.split_of(pair["article_id"]), labels.get(pair["key"], {})
-                references.append(
-                    refill.reference_row(pair, articles[pair["article_id"]], label, split, str(error.reason))
-                )
-            raise
+        exclude(pair, articles.get(pair["article_id"]), options)
         if (pair["article_id"], pair["file_name"]) not in places:
             raise DataError(RejectReason.MISSING_FILE, f"the archive holds no {pair['file_name']}")
         if pair["key"] in seen:
@@ -71,10 +66,15 @@ def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
         for article_id, figures in by_article(kept):
             article = articles[article_id]
             shared = article_part(article, figures)
-            layout.add_article(article, shared, [(pair, labels.get(pair["key"], {})) for pair in figures])
+            layout.add_article(article, shared, [(pair, label_of(pair)) for pair in figures])
             if options.profile is Profile.COMPACT:
                 text = orjson.dumps(shared).decode()
                 texts.append({"article_id": article_id, "license_group": article["license_group"], "record": text})
+    kept_out = {reject.source: str(reject.reason) for reject in batch.ledger.rejects if reject.reason in KEPT_OUT}
+    references = [
+        refill.reference_row(pair, articles[pair["article_id"]], label_of(pair), options, kept_out[pair["key"]])
+        for pair in pairs if pair["key"] in kept_out
+    ]  # fmt: skip
     if references:
         with batch.create_beside("article_texts", refill.BESIDE) as path:
             write_parquet(path, to_table(references, refill.REFERENCES))
