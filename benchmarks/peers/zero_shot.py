@@ -51,7 +51,7 @@ def ours(folder: Path, threads: int) -> Callable[[], tuple[float, float]]:
     from biomedica_kedro.benchmark.scores import ScoreOptions, Subject
     from biomedica_kedro.benchmark.task import read_task
     from biomedica_kedro.clip.checkpoints import load_model
-    from biomedica_kedro.pipelines.evaluation.encoders import OpenClipEncoder
+    from biomedica_kedro.encoders import OpenClipEncoder
 
     encoder = OpenClipEncoder(*load_model(folder / "model" / "all.safetensors"))
     task, samples = read_task(folder / "figures.yml"), TaskSamples(folder / "figures")

@@ -33,7 +33,7 @@ from biomedica_kedro.clip.open_clip_folder import write_open_clip_folder
 from biomedica_kedro.clip.selection import SelectionOptions, select_samples
 from biomedica_kedro.clip.sources import ModelError
 from biomedica_kedro.clip.train import Trainer
-from biomedica_kedro.pipelines.evaluation.encoders import OpenClipEncoder
+from biomedica_kedro.encoders import OpenClipEncoder
 from biomedica_kedro.records import Split
 from biomedica_kedro.stages.files import write_json
 from tests.clip.small_corpus import VIT, SmallCorpus, make_corpus

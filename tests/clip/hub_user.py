@@ -10,7 +10,7 @@ import orjson
 
 from biomedica_kedro.clip.checkpoints import BaseModel, load_base
 from biomedica_kedro.clip.sources import ModelError
-from biomedica_kedro.pipelines.evaluation.encoders import OpenClipEncoder
+from biomedica_kedro.encoders import OpenClipEncoder
 
 
 def main(folder: Path) -> None:

@@ -18,9 +18,9 @@ from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import ScoreOptions
 from biomedica_kedro.benchmark.task import Task, load_tasks
 from biomedica_kedro.datasets.benchmark import PublishedScoresDataset
+from biomedica_kedro.encoders import ModelHandle, machine_threads
 from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
 from biomedica_kedro.pipelines.evaluation import stages
-from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, machine_threads
 from biomedica_kedro.stages import BatchFolder
 from tests.benchmark.samples_factory import ColorEncoder, class_rows, write_samples
 from tests.benchmark.training_factory import write_training

@@ -18,7 +18,7 @@ from biomedica_kedro.benchmark.publication import BenchmarkRun, benchmark_runs
 from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import SCORE_ROWS, ScoreOptions
 from biomedica_kedro.benchmark.task import Task
-from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle
+from biomedica_kedro.encoders import ModelHandle
 from biomedica_kedro.stages import BatchFolder, IncompleteError
 from biomedica_kedro.stages.stage import stage
 

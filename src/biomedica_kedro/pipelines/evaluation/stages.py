@@ -24,8 +24,8 @@ from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import SCORE_ROWS, ScoreOptions, Subject
 from biomedica_kedro.benchmark.task import Kind, Task
 from biomedica_kedro.benchmark.training_images import TrainingImages
+from biomedica_kedro.encoders import ModelHandle, encoder_of, machine_threads
 from biomedica_kedro.labels.encoders import EncoderHandle
-from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, encoder_of, machine_threads
 from biomedica_kedro.records import to_table
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.stage import Batch, Tables, stage

@@ -1,9 +1,16 @@
-"""Select training samples, train CLIP from the shards, show how it went."""
+"""Select training samples, train CLIP from the shards, show how it went, and search the archive by the model."""
 
 from kedro.pipeline import Pipeline
 
 from biomedica_kedro.pipelines.modeling.reports import plot_selection, plot_training
-from biomedica_kedro.pipelines.modeling.stages import select_training_samples, train_clip
+from biomedica_kedro.pipelines.modeling.stages import (
+    embed_archive,
+    index_archive,
+    model_by_batch,
+    model_of_index,
+    select_training_samples,
+    train_clip,
+)
 from biomedica_kedro.stages.node import batch_node, report_node
 
 
@@ -25,6 +32,22 @@ def create_pipeline(**_: object) -> Pipeline:
                 tags=["gpu"],
             ),
             report_node(plot_training, inputs=["training_history"], outputs=["training_curves"]),
+            batch_node(
+                embed_archive,
+                each=["image_caption_pairs", "article_archive"],
+                cut=model_by_batch,
+                optional=["clip_checkpoint"],
+                makes=["archive_vectors"],
+                tags=["gpu"],
+            ),
+            batch_node(
+                index_archive,
+                whole=["image_caption_pairs", "articles", "archive_vectors", "image_labels", "prepared_samples"],
+                cut=model_of_index,
+                optional=["image_labels", "prepared_samples", "clip_checkpoint"],
+                makes=["search_index"],
+                in_process=True,
+            ),
         ],
         namespace="modeling",
         prefix_datasets_with_namespace=False,

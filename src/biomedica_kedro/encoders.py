@@ -1,4 +1,4 @@
-"""Encoders for the benchmark from the project's checkpoints and open_clip's models."""
+"""Encoders from the project's checkpoints and open_clip's models, for the benchmark and for the archive."""
 
 from __future__ import annotations
 
