@@ -90,7 +90,7 @@ def draw_leaderboard(
     return leaderboard_figure(benchmark_table), page, cards, texts
 
 
-@stage(version=1)
+@stage(version=2)
 def draw_diagnostics(
     predictions: BatchFolder,
     active_tasks: DataFrame,
@@ -105,10 +105,11 @@ def draw_diagnostics(
     is_shown = answers["prompt_set"].isin([options.prompt_set, ""])
     leading = answers[is_shown & (answers["model_id"] == models.leading.id)]
     synthetic = dict(zip(active_tasks["task"], active_tasks["synthetic"], strict=True))
-    return (
-        confusion_figure(leading, benchmark_tasks, synthetic),
-        reliability_figure(leading, benchmark_tasks, synthetic),
-    )
+    matrices = confusion_figure(leading, benchmark_tasks, synthetic)
+    curves = reliability_figure(leading, benchmark_tasks, synthetic)
+    for picture in (matrices, curves):
+        picture.suptitle(f"model {models.leading.id}")
+    return matrices, curves
 
 
 @stage(version=1)
