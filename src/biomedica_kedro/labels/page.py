@@ -123,10 +123,10 @@ def build_page(
                 secondary = gr.CheckboxGroup([], label="3. Local concepts", elem_id="secondary", visible=False)
                 save = gr.Button("Save and next (Enter)", variant="primary", elem_id="save")
                 with gr.Row():
-                    before = gr.Button("Back (←)", elem_id="previous", size="sm")
-                    skip = gr.Button("Skip (S)", elem_id="skip", size="sm")
-                    undo = gr.Button("Undo (U)", elem_id="undo", size="sm")
-                    after = gr.Button("Forward (→)", elem_id="following", size="sm")
+                    before = gr.Button("Back (←)", elem_id="previous", size="sm", min_width=70)
+                    skip = gr.Button("Skip (S)", elem_id="skip", size="sm", min_width=70)
+                    undo = gr.Button("Undo (U)", elem_id="undo", size="sm", min_width=70)
+                    after = gr.Button("Forward (→)", elem_id="following", size="sm", min_width=70)
                 status = gr.Markdown(elem_id="status")
                 gr.Markdown(_KEYS_TOLD)
         answers = [panel_type, subtype, primary, secondary]
@@ -298,7 +298,8 @@ class _View:
 def told_progress(progress: Progress) -> str:
     """A bar and what it means."""
     share = progress.done / max(progress.clusters, 1)
-    bar = f"<progress value='{share:.4f}' max='1' style='width:100%'></progress>"
+    full = f"<div style='width:{share:.1%};height:10px;background:#1a5fb4;border-radius:5px'></div>"
+    bar = f"<div style='background:#e4e4e7;border-radius:5px'>{full}</div>"
     return (
         f"{bar}\n\nYou: {progress.done} of {progress.clusters} clusters. All experts: {progress.voted} clusters with "
         f"{progress.images_voted:,} of {progress.images:,} images ({progress.share:.0%})."
