@@ -88,7 +88,8 @@ def _text(text: object) -> str:
 
 STYLE = """
 .card h3 {margin: 0 0 .3em 0; font-size: 1.05em}
-.card .label {background: #1a5fb4; color: white; border-radius: 9px; padding: 1px 9px; margin: 0 5px 3px 0; display: inline-block}
+.card .label {background: #1a5fb4; color: white; border-radius: 9px; padding: 1px 9px}
+.card .label {margin: 0 5px 3px 0; display: inline-block}
 .card .attribution, .card .key {font-size: .85em; opacity: .8}
 .card table.facts th, table.way td {text-align: left; padding: 1px 10px 1px 0; vertical-align: top}
 """
