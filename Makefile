@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint viz mlflow label bench lock clean
+.PHONY: help install run test lint viz mlflow browse label bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ viz: install  ## walk the pipelines in a browser
 
 mlflow: install  ## compare models on the dashboard
 	kedro mlflow ui
+
+browse: install  ## search the archive in a browser
+	python -m biomedica_kedro.archive
 
 label: install  ## label image clusters in a browser
 	python -m biomedica_kedro.labels

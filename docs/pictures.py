@@ -1,4 +1,4 @@
-"""Take the README's screenshots of kedro-viz and MLflow from the results of the last `kedro run`.
+"""Take the README's screenshots of kedro-viz, MLflow, archive and labeling from the results of the last `kedro run`.
 
     python docs/pictures.py        # needs Debian's chromium and chromium-driver
 
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
@@ -42,6 +43,10 @@ def main() -> None:
         with serving(*mlflow, ready="/health") as url:
             take_training(chrome, url)
         take_benchmark(chrome)
+        with serving("python", "-m", "biomedica_kedro.archive", "--port={port}", ready="/") as url:
+            take_archive(chrome, url)
+        with serving("python", "-m", "biomedica_kedro.labels", "--port={port}", ready="/") as url:
+            take_labeling(chrome, url)
 
 
 def take_pipelines(chrome: WebDriver, url: str) -> None:
@@ -77,6 +82,31 @@ def take_benchmark(chrome: WebDriver) -> None:
     chrome.set_window_size(1500, 860)
     chrome.get((PROJECT / "data" / "08_reporting" / "benchmark" / "leaderboard.html").as_uri())
     chrome.save_screenshot(str(IMAGES / "benchmark.png"))
+
+
+def take_archive(chrome: WebDriver, url: str) -> None:
+    """A search by words, and everything of one of the answers."""
+    chrome.set_window_size(1700, 1180)
+    chrome.get(url)
+    wait_for(chrome, "#results .grid-container button img")
+    wait_for(chrome, "#words textarea, #words input").send_keys("pleural effusion on chest x-ray", Keys.ENTER)
+    WebDriverWait(chrome, _SECONDS).until(lambda b: "best answers" in b.find_element(By.ID, "status").text)
+    panels = "//*[@id='results']//button[.//img][contains(., 'panels')]"
+    found = chrome.find_elements(By.XPATH, panels) or [wait_for(chrome, "#results .grid-container button")]
+    chrome.execute_script("arguments[0].click()", found[0])
+    wait_for(chrome, "#about .card")
+    chrome.execute_script("window.scrollTo(0, 0)")
+    time.sleep(4)
+    chrome.save_screenshot(str(IMAGES / "archive.png"))
+
+
+def take_labeling(chrome: WebDriver, url: str) -> None:
+    """The largest cluster, before it is named."""
+    chrome.set_window_size(1500, 1020)
+    chrome.get(url)
+    wait_for(chrome, "#sheet img")
+    time.sleep(4)
+    chrome.save_screenshot(str(IMAGES / "labeling.png"))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         "extraction.py --rounds 1 --without-peers",
         "filtering.py --rows 20000 --folder scratch",
         "panels.py --figures 24",
+        "search.py --rows 2000 --dimensions 32 --folder scratch",
         "sequential_reads.py --samples 20 --rounds 1 --folder scratch",
         "serialization.py --samples 20 --rounds 1",
         "sub_captions.py --captions captions.jsonl",

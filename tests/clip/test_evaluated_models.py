@@ -11,7 +11,7 @@ from biomedica_kedro.clip.checkpoints import config_of, create, find_checkpoint,
 from biomedica_kedro.clip.config import ModelOptions
 from biomedica_kedro.clip.open_clip_folder import export_to_hub_folder
 from biomedica_kedro.clip.sources import ModelError
-from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, encoder_of
+from biomedica_kedro.encoders import ModelHandle, encoder_of
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import write_json
 from tests.clip.small_corpus import small_vit

@@ -72,10 +72,24 @@ def test_fit_that_was_killed_goes_on_to_the_same_result(tmp_path, monkeypatch):
     assert len(passes) < 2 + 6 + 2
 
 
-def test_fewer_rows_than_clusters_make_each_row_a_cluster():
+@pytest.mark.parametrize(
+    ("images", "made", "told"),
+    [(49, 9, "too few"), (600, 120, "make 120 clusters instead of 200"), (1000, 200, None), (3, 1, "too few")],
+)
+def test_number_of_clusters_follows_the_number_of_images(images, made, told, caplog):
+    rows = blobs(images, 1)
+
+    centroids = fit_centroids(in_chunks(rows), len(rows), ClusterOptions(lloyd_passes=1))
+
+    assert len(centroids) == made
+    assert [record.levelname for record in caplog.records if record.levelname == "WARNING"] == ["WARNING"] * bool(told)
+    assert (told or "") in caplog.text
+
+
+def test_each_row_is_a_cluster_where_that_is_asked_for():
     rows = blobs(2, 3)
 
-    centroids = fit_centroids(in_chunks(rows), len(rows), ClusterOptions(clusters=100))
+    centroids = fit_centroids(in_chunks(rows), len(rows), ClusterOptions(clusters=100, images_per_cluster=1))
 
     assert len(centroids) == 6
     assert sorted(assign(rows, centroids).nearest.tolist()) == list(range(6))

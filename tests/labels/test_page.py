@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -57,3 +60,50 @@ def test_vote_given_in_a_browser_arrives_in_expert_votes(
     assert votes[0]["keys"] == ["b0", "b1"]
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert [address for address in loaded if not address.startswith((url, "data:", "blob:"))] == []
+
+
+def press(browser: WebDriver, *keys: str) -> None:
+    """Press keys on the page itself, each when the page has followed the one before."""
+    for key in keys:
+        ActionChains(browser).send_keys(key).perform()
+        time.sleep(1.0)
+
+
+@pytest.mark.browser
+def test_keys_alone_label_skip_and_take_back(tmp_path: Path, browser: WebDriver, serve: Callable[..., str]) -> None:
+    write_sheets(tmp_path)
+    (tmp_path / "01_raw/corpus/annotations").mkdir(parents=True)
+    (tmp_path / "01_raw/corpus/annotations/expert_votes.csv").write_text("expert,keys,question,answers\n")
+    command = (sys.executable, "-m", "biomedica_kedro.labels", "--data-root", str(tmp_path), "--port", "{port}")
+    url = serve(*command, cwd=tmp_path)
+    browser.get(url)
+    wait = WebDriverWait(browser, 60)
+    wait.until(lambda b: "Cluster 1: 30 images" in b.find_element(By.ID, "heading").text)
+    browser.find_element(By.CSS_SELECTOR, "#expert input, #expert textarea").send_keys("Ada", Keys.TAB)
+    wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, "#panel_type.asked"))
+    browser.execute_script("document.activeElement.blur()")
+
+    press(browser, "s")
+    wait.until(lambda b: "Cluster 0: 20 images" in b.find_element(By.ID, "heading").text)
+    press(browser, Keys.ARROW_LEFT)
+    wait.until(lambda b: "Cluster 1: 30 images" in b.find_element(By.ID, "heading").text)
+    browser.execute_script("document.activeElement.blur()")
+    press(browser, "2")
+    wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, "#panel_type input:checked"))
+    if browser.find_element(By.ID, "primary").get_attribute("class").find("asked") < 0:
+        press(browser, Keys.ARROW_DOWN)
+    press(browser, "1", Keys.ENTER)
+
+    wait.until(lambda b: "Saved cluster 1" in b.find_element(By.ID, "status").text)
+    assert "30 of 50 images (60%) so far" in browser.find_element(By.ID, "status").text
+    assert "You: 1 of 2 clusters" in browser.find_element(By.ID, "progress").text
+    assert (tmp_path / "01_raw/expert_votes/ada.csv").read_text().count("\n") >= 3
+
+    browser.execute_script("document.activeElement.blur()")
+    press(browser, "u")
+    wait.until(lambda b: "Took back what you said last about cluster 1" in b.find_element(By.ID, "status").text)
+    assert browser.find_elements(By.CSS_SELECTOR, ".toast-body.error") == []
+
+    browser.refresh()
+    name = "return document.querySelector('#expert input, #expert textarea')?.value"
+    wait.until(lambda b: b.execute_script(name) == "Ada")

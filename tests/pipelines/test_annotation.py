@@ -45,7 +45,9 @@ class Annotation:
         self.made["expert_votes"] = given
         found: dict[str, BatchFolder] = {}
         for node in STAGES:
-            found |= self.node(node.name.rpartition(".")[2], cluster_images=ClusterOptions(clusters=40))
+            found |= self.node(
+                node.name.rpartition(".")[2], cluster_images=ClusterOptions(clusters=40, images_per_cluster=1)
+            )
         return found
 
 

@@ -20,9 +20,10 @@ from biomedica_kedro.benchmark.scoring import ScoringOptions
 from biomedica_kedro.benchmark.task import Task, load_tasks
 from biomedica_kedro.clip.sources import ModelError
 from biomedica_kedro.datasets.benchmark import PublishedScoresDataset
+from biomedica_kedro.encoders import ModelHandle
 from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
 from biomedica_kedro.pipelines.evaluation import stages
-from biomedica_kedro.pipelines.evaluation.encoders import ModelHandle, find_models
+from biomedica_kedro.pipelines.evaluation.models import find_models
 from biomedica_kedro.stages import BatchFolder
 from tests.benchmark.samples_factory import ColorEncoder, class_rows, write_samples
 from tests.benchmark.test_encode import CountingEncoder

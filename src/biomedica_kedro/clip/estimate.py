@@ -31,7 +31,7 @@ class Estimate:
         forward_gigaflops: of one image-text pair.
         total_exaflops: of the whole training.
         hours: on the machine that `train_clip.machine` describes.
-        cost: hours times devices times price.
+        cost: hours times devices times price, in the currency of the price; None where no price is stated.
     """
 
     samples_seen: int
@@ -39,7 +39,7 @@ class Estimate:
     forward_gigaflops: float
     total_exaflops: float
     hours: float
-    cost: float
+    cost: float | None
 
     @property
     def training_flops_per_pair(self) -> float:
@@ -49,9 +49,10 @@ class Estimate:
     def __str__(self) -> str:
         """One line for the log."""
         epochs = f"{self.epochs:.1f} epochs" if math.isfinite(self.epochs) else "as they stream by"
+        cost = "price not asked (train_clip.machine.price_per_hour)" if self.cost is None else f"cost {self.cost:,.2f}"
         return (
             f"{self.samples_seen:,} samples seen ({epochs}), {self.forward_gigaflops:.4g} GFLOP a pair "
-            f"forward, {self.total_exaflops:.4g} EFLOP in all: {self.hours:.3g} hours, cost {self.cost:,.2f}"
+            f"forward, {self.total_exaflops:.4g} EFLOP in all: {self.hours:.3g} hours, {cost}"
         )
 
 
@@ -75,7 +76,7 @@ def estimate(config: Mapping[str, Any], options: TrainOptions, n_samples: int) -
         forward_gigaflops=flops / 1e9,
         total_exaflops=total / 1e18,
         hours=hours,
-        cost=hours * machine.devices * machine.price_per_hour,
+        cost=hours * machine.devices * machine.price_per_hour if machine.price_per_hour else None,
     )
 
 

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -96,10 +96,8 @@ class ConsoleHooks:
             table.add_row("score", _scores(summary["scores"]))
             for model, reason in summary["left_out"].items():
                 table.add_row("left out", f"{model}: {reason}")
-        server = f"http://127.0.0.1:{self._mlflow_port}/#/experiments"
-        table.add_row("models", f"make mlflow   {server}/2/runs")
-        table.add_row("scores", f"make mlflow   {server}/3/runs")
-        table.add_row("graph", "make viz      http://127.0.0.1:4141")
+        for name, told in _pages({entry.node for entry in entries}, self._mlflow_port):
+            table.add_row(name, told)
         table.add_row("files", f"{self._data_root}/08_reporting")
         return Panel(table, title="biomedica-kedro", title_align="left", expand=False)
 
@@ -127,6 +125,20 @@ def _command_from(node: str) -> str:
     """The command that was given, started at a node."""
     kept = [argument for argument in sys.argv[1:] if not argument.startswith("--from-nodes=")]
     return shlex.join(["kedro", *kept, f"--from-nodes={node}"])
+
+
+def _pages(nodes: Collection[str], mlflow_port: str) -> Iterator[tuple[str, str]]:
+    """Where to look at what this run made, and nothing else."""
+    server = f"make mlflow   http://127.0.0.1:{mlflow_port}/#/experiments"
+    if "modeling.train_clip" in nodes:
+        yield "models", f"{server}/2/runs"
+    if "evaluation.publish_benchmark" in nodes:
+        yield "scores", f"{server}/3/runs"
+    if "modeling.index_archive" in nodes:
+        yield "search", "make browse   in a browser, or python -m biomedica_kedro.archive WORDS"
+    if "annotation.draw_annotation_sheets" in nodes:
+        yield "label", "make label    clusters of images, in a browser"
+    yield "graph", "make viz      http://127.0.0.1:4141"
 
 
 def _told(entries: Sequence[Entry]) -> str:

@@ -63,6 +63,32 @@ def append_vote(folder: Path, expert: str, keys: Sequence[str], answers: Mapping
     return path
 
 
+def withdraw_last(folder: Path, expert: str) -> tuple[str, ...] | None:
+    """Take back an expert's last vote; what the expert had said before about the same images counts again.
+
+    Args:
+        folder: where the files of votes lie.
+        expert: as in `append_vote`.
+    Returns:
+        Keys of the images the vote was about; None when there is nothing to take back.
+    """
+    path = folder / f"{_file_stem(expert)}.csv"
+    if not path.is_file():
+        return None
+    with path.open("r+", encoding="utf-8", newline="") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        header, *rows = list(csv.reader(file))
+        if not rows:
+            return None
+        keys, asked = rows[-1][1], set[str]()
+        while rows and rows[-1][1] == keys and rows[-1][2] not in asked:  # a question again: an earlier vote
+            asked.add(rows.pop()[2])
+        file.seek(0)
+        file.truncate()
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    return tuple(keys.split(SEPARATOR))
+
+
 def _file_stem(expert: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in expert.strip().lower())[:80]
 

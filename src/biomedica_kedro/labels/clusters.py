@@ -33,13 +33,15 @@ CENTROIDS = "centroids.safetensors"
 """File beside the table of `cluster_model`."""
 
 _DISTANCES_IN_MEMORY = 1 << 23
+_FEW_IMAGES = 200
 
 
 class ClusterOptions(Options):
     """How images are grouped.
 
     Attributes:
-        clusters: number of clusters, far more than concepts (2000 in the paper).
+        clusters: number of clusters, far more than concepts (2000 in the paper); fewer where there are few images.
+        images_per_cluster: least mean number of images of a cluster: fewer clusters are made rather.
         seed: of the choice of the first centroids.
         rows_per_chunk: rows of one step.
         sample_per_cluster: rows per cluster that k-means++ chooses the first centroids from.
@@ -49,6 +51,7 @@ class ClusterOptions(Options):
     """
 
     clusters: int = Field(default=200, ge=1)
+    images_per_cluster: int = Field(default=5, ge=1)
     seed: int = 0
     rows_per_chunk: int = Field(default=8192, ge=1)
     sample_per_cluster: int = Field(default=5, ge=1)
@@ -73,7 +76,7 @@ def fit_centroids(chunks: Chunks, count: int, options: ClusterOptions, checkpoin
     Args:
         chunks: starts a pass over all rows.
         count: number of rows.
-        options: see `ClusterOptions`; with fewer rows than clusters each row is a cluster.
+        options: see `ClusterOptions`.
         checkpoint: folder where the centroids are kept after every pass, so that a killed fit goes on from there.
     Returns:
         float32 [K, C].
@@ -81,7 +84,7 @@ def fit_centroids(chunks: Chunks, count: int, options: ClusterOptions, checkpoin
     state = _resume(checkpoint)
     if state is None:
         rng = np.random.default_rng(options.seed)
-        centroids_KC = _first_centroids(chunks, count, min(options.clusters, count), options, rng)
+        centroids_KC = _first_centroids(chunks, count, number_of_clusters(count, options), options, rng)
         if options.patience and count > 10 * options.rows_per_chunk:
             centroids_KC = _mini_batch_steps(chunks, centroids_KC, options)
         state = _keep(checkpoint, _State(0, centroids_KC, np.inf, np.inf))
@@ -90,6 +93,29 @@ def fit_centroids(chunks: Chunks, count: int, options: ClusterOptions, checkpoin
         state = _keep(checkpoint, _State(state.passes + 1, centroids_KC, objective, state.objective))
         logger.info("cluster_images: pass %d, mean squared distance %.5g", state.passes, objective)
     return state.centroids
+
+
+def number_of_clusters(count: int, options: ClusterOptions) -> int:
+    """How many clusters so many images make; says so where they are fewer than asked for.
+
+    Args:
+        count: number of images.
+        options: see `ClusterOptions`.
+    """
+    fitting = max(1, min(options.clusters, count // options.images_per_cluster))
+    if count < _FEW_IMAGES:
+        logger.warning(
+            "cluster_images: %d images are too few for clusters to mean much: %d are made; labels of single images by "
+            "people say more than votes on these",
+            count, fitting,
+        )  # fmt: skip
+    elif fitting < options.clusters:
+        logger.warning(
+            "cluster_images: %d images make %d clusters instead of %d, %d images each at least on average "
+            "(annotation.cluster_images.images_per_cluster)",
+            count, fitting, options.clusters, options.images_per_cluster,
+        )  # fmt: skip
+    return fitting
 
 
 def assign(rows_NC: Floats, centroids_KC: Floats) -> Assignment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
     from plotly.graph_objects import Figure
 
+logger = logging.getLogger(__name__)
+
 _MAP_SAMPLE = 5000
 _MAP_BATCHES = 64
 _SHEETS_SHOWN = 3
@@ -41,7 +44,13 @@ def measure_labels(
     voted = pc.list_flatten(expert_votes["keys"]).to_pylist()
     quality = measure_annotation(each(image_labels), known_classes, voted, each(image_panels))
     agreement = annotator_agreement.table(WHOLE).to_pylist()
-    return {**quality, "clusters": summarize_clusters(cluster_labels.table(WHOLE)), "agreement": agreement}
+    labels = cluster_labels.table(WHOLE)
+    n_voted = pc.sum(pc.greater(labels["n_experts"], 0)).as_py()
+    logger.info(
+        "%d of %d clusters voted on; labeled %d of %d images",
+        n_voted, labels.num_rows, quality["labeled"], quality["images"],
+    )  # fmt: skip
+    return {**quality, "clusters": summarize_clusters(labels), "agreement": agreement}
 
 
 @stage(version=1)

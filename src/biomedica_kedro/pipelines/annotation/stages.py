@@ -76,7 +76,7 @@ def fit_projection(batch: Batch, options: ProjectionOptions) -> Tables:
     return {"projection": fitted.explained()}
 
 
-@stage(version=1)
+@stage(version=2)
 def cluster_images(batch: Batch, options: ClusterOptions) -> Tables:
     """Find the centers of far more clusters of images than there are concepts."""
     embeddings: BatchFolder = batch.inputs["image_embeddings"]

@@ -19,7 +19,7 @@ from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.scores import SCORE_ROWS
 from biomedica_kedro.benchmark.scoring import ScoringOptions
 from biomedica_kedro.benchmark.task import Task
-from biomedica_kedro.pipelines.evaluation.encoders import find_models
+from biomedica_kedro.pipelines.evaluation.models import find_models
 from biomedica_kedro.stages import BatchFolder, IncompleteError
 from biomedica_kedro.stages.stage import stage
 

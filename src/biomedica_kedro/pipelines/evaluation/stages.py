@@ -25,8 +25,9 @@ from biomedica_kedro.benchmark.scores import SCORE_ROWS, Subject
 from biomedica_kedro.benchmark.scoring import ScoringOptions, score_task
 from biomedica_kedro.benchmark.task import Task
 from biomedica_kedro.benchmark.training_images import TrainingImages
+from biomedica_kedro.encoders import encoder_of
 from biomedica_kedro.labels.encoders import EncoderHandle
-from biomedica_kedro.pipelines.evaluation.encoders import encoder_of, find_models
+from biomedica_kedro.pipelines.evaluation.models import find_models
 from biomedica_kedro.records import to_table
 from biomedica_kedro.stages import BatchFolder, map_items
 from biomedica_kedro.stages.stage import Batch, Tables, stage

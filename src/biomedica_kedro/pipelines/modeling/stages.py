@@ -1,21 +1,31 @@
-"""The modeling's stages: which samples are trained on, and the training."""
+"""The modeling's stages: which samples are trained on, the training, and the archive that is searched by the model."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
+from biomedica_kedro.archive.index import IndexOptions, facet_rows, fill
+from biomedica_kedro.archive.model import ArchiveModel, ArchiveModelOptions, embed
+from biomedica_kedro.archive.rows import ArchiveTables, count_facets
+from biomedica_kedro.archive.search import INDEX, lance_folder
 from biomedica_kedro.benchmark.monitor import MonitorOptions
 from biomedica_kedro.clip.config import TrainOptions
 from biomedica_kedro.clip.left_out import left_out
 from biomedica_kedro.clip.selection import MANIFEST, SelectionOptions, sampled_captions, select_samples
 from biomedica_kedro.clip.stream_selection import SOURCES, as_selected, select_streams
 from biomedica_kedro.clip.token_lengths import measure_tokens
+from biomedica_kedro.images.decode import Pixels, read_pixels
+from biomedica_kedro.labels.embedding import embedding_table
+from biomedica_kedro.pmc.archive import ArchiveReader
 from biomedica_kedro.pmc.source import origin_of
 from biomedica_kedro.shards.card import described
 from biomedica_kedro.shards.sources import StreamOptions
+from biomedica_kedro.stages import WHOLE, BatchFolder
 from biomedica_kedro.stages.place import local
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 
@@ -94,3 +104,53 @@ def _train(batch: Batch, options: TrainOptions, monitor: MonitorOptions, trainin
     )
     is_alone = options.machine.processes * options.machine.nodes == 1
     return (train_from_shards if is_alone else launch)(job, batch.inputs["training_log"])
+
+
+def model_by_batch(
+    image_caption_pairs: BatchFolder, clip_checkpoint: BatchFolder, embed_archive: ArchiveModelOptions
+) -> dict[str, dict[str, Any]]:
+    """The model that makes the vectors of every batch; the checkpoint counts only where it is that model."""
+    if not image_caption_pairs.is_complete():
+        return {WHOLE: {"model": ArchiveModel.choose(None, clip_checkpoint)}}  # what is trained on is streamed
+    model = ArchiveModel.choose(embed_archive.model, clip_checkpoint)
+    return {batch: {"model": model} for batch in image_caption_pairs.names()}
+
+
+@stage(version=1)
+def embed_archive(batch: Batch, options: ArchiveModelOptions) -> Tables:
+    """Turn each image into the vector that it is found by; what cannot be decoded is rejected."""
+    handle = batch.inputs["model"].handle
+    if handle is None:
+        return {"archive_vectors": embedding_table([], np.zeros((0, 1)))}
+    rows = batch.table("image_caption_pairs", ["key", "article_id", "file_name"]).to_pylist()
+    with ArchiveReader(batch.inputs["article_archive"], batch.name) as archive:
+
+        def read(row: Mapping[str, Any]) -> Pixels:
+            return read_pixels(archive.read(row["article_id"], row["file_name"]))
+
+        keys, vectors = embed(rows, read, handle, options.batch_size, batch.map)
+    return {"archive_vectors": embedding_table(keys, vectors)}
+
+
+def model_of_index(clip_checkpoint: BatchFolder, embed_archive: ArchiveModelOptions) -> dict[str, dict[str, Any]]:
+    """The model that the index names as the one that made its vectors."""
+    return {WHOLE: {"model": ArchiveModel.choose(embed_archive.model, clip_checkpoint)}}
+
+
+@stage(version=1)
+def index_archive(batch: Batch, options: IndexOptions) -> Tables:
+    """Make every pair searchable by words, by looks and by what is known of it; only what changed is written anew."""
+    if "image_caption_pairs" not in batch.inputs:
+        return {"search_index": count_facets([])}
+    tables = ArchiveTables(
+        pairs=batch.inputs["image_caption_pairs"],
+        articles=batch.inputs["articles"],
+        vectors=batch.inputs["archive_vectors"],
+        labels=batch.inputs.get("image_labels"),
+        samples=batch.inputs.get("prepared_samples"),
+    )
+    folder = lance_folder(batch.outputs["search_index"])
+    fill(folder, tables, options)
+    with batch.open_beside("search_index", INDEX) as file:
+        file.write(batch.inputs["model"].content())
+    return {"search_index": count_facets(facet_rows(folder))}

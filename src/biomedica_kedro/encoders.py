@@ -1,4 +1,4 @@
-"""Encoders for the benchmark from the project's checkpoints and open_clip's models."""
+"""Encoders from the project's checkpoints and open_clip's models, for the benchmark and for the archive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from biomedica_kedro.benchmark.encode import Encoder, Vectors
-from biomedica_kedro.benchmark.models import ModelChoice, Models, ModelSource, hub_file
+from biomedica_kedro.benchmark.models import ModelChoice, ModelSource, hub_file
 from biomedica_kedro.benchmark.promotion import UNTRAINED
 from biomedica_kedro.benchmark.samples import Pixels
 from biomedica_kedro.clip.checkpoints import (
@@ -28,7 +28,6 @@ from biomedica_kedro.clip.checkpoints import (
 from biomedica_kedro.clip.config import ModelOptions
 from biomedica_kedro.clip.encoder import OpenClipEncoder
 from biomedica_kedro.clip.sources import ModelError
-from biomedica_kedro.datasets.registry import checkpoint_folder
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import sha256_of
 from biomedica_kedro.stages.identity import digest_of, what
@@ -97,30 +96,6 @@ class ModelHandle:
         }  # fmt: skip
         facts["model.weights_sha256"] = sha256_of(weights)[:12]
         return facts | {f"recipe.{name}": str(value) for name, value in recipe.items() if value is not None}
-
-
-def find_models(models: Models, checkpoint: BatchFolder) -> tuple[dict[str, ModelHandle], dict[str, str]]:
-    """The models that can be measured, by id; and of the optional ones that cannot be had, the reason.
-
-    Args:
-        models: as they are named in the parameters; MLflow's are looked up.
-        checkpoint: `clip_checkpoint`.
-    Raises:
-        ModelError: when a model that is not optional cannot be found.
-    """
-    found: dict[str, ModelHandle] = {}
-    left_out: dict[str, str] = {}
-    for choice in models.choices:
-        try:
-            handle = ModelHandle(choice.resolved(checkpoint_folder), checkpoint)
-            if choice.optional:
-                handle.fetch()
-            found[choice.id] = handle
-        except ModelError as error:
-            if not choice.optional:
-                raise
-            left_out[choice.id] = str(error)
-    return found, left_out
 
 
 class DescriptorImages:

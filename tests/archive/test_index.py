@@ -1,0 +1,96 @@
+"""The index follows the tables, batch by batch, through changes, removals and kills."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from biomedica_kedro.archive.index import SAMPLES, Filled, IndexOptions, VectorIndex, connect, facet_rows, fill
+from biomedica_kedro.archive.rows import count_facets
+from tests.archive.small_archive import CAPTIONS, key, write_archive
+
+FILL = Path(__file__).with_name("killed_fill.py")
+SECONDS = 120
+
+
+def rows(place: Path) -> dict[str, str]:
+    found = connect(place).open_table(SAMPLES).to_arrow().select(["key", "caption"]).to_pylist()
+    assert len({row["key"] for row in found}) == len(found), "a pair is there twice"
+    return {row["key"]: row["caption"] for row in found}
+
+
+def test_every_pair_is_indexed_once_and_a_second_fill_writes_nothing(tmp_path):
+    tables = write_archive(tmp_path)
+
+    assert fill(tmp_path / "lance", tables, IndexOptions()) == Filled(written=3, kept=0, removed=0)
+    assert fill(tmp_path / "lance", tables, IndexOptions()) == Filled(written=0, kept=3, removed=0)
+
+    assert rows(tmp_path / "lance") == {key(n): caption for n, caption in enumerate(CAPTIONS)}
+
+
+def test_only_changed_batches_are_written_and_gone_ones_disappear(tmp_path):
+    fill(tmp_path / "lance", write_archive(tmp_path / "a"), IndexOptions())
+
+    changed = write_archive(tmp_path / "b", captions={4: "Another caption"}, batches=2)
+
+    assert fill(tmp_path / "lance", changed, IndexOptions()) == Filled(written=1, kept=1, removed=1)
+    assert rows(tmp_path / "lance") == {
+        key(n): c for n, c in enumerate([*CAPTIONS[:4], "Another caption", CAPTIONS[5]])
+    }
+
+
+def test_vectors_of_another_length_start_the_index_anew(tmp_path):
+    fill(tmp_path / "lance", write_archive(tmp_path / "a"), IndexOptions())
+
+    longer = write_archive(tmp_path / "b", dimensions=8)
+
+    assert fill(tmp_path / "lance", longer, IndexOptions()).written == 3
+    assert len(rows(tmp_path / "lance")) == len(CAPTIONS)
+
+
+@pytest.mark.parametrize("kind", VectorIndex)
+def test_every_kind_of_vector_index_can_be_made(tmp_path, kind):
+    options = IndexOptions(exact_below=1, vector_index=kind)
+
+    fill(tmp_path / "lance", write_archive(tmp_path), options)
+
+    columns = {
+        name for index in connect(tmp_path / "lance").open_table(SAMPLES).list_indices() for name in index.columns
+    }
+    assert {"vector", "caption", "primary_labels", "license_group"} <= columns
+
+
+def test_facets_count_every_pair_under_each_of_its_values(tmp_path):
+    fill(tmp_path / "lance", write_archive(tmp_path), IndexOptions())
+
+    counted = count_facets(facet_rows(tmp_path / "lance")).to_pylist()
+
+    found = {(row["column"], row["value"]): row["images"] for row in counted}
+    assert found["license_group", "noncommercial"] == 5
+    assert found["primary_labels", "Clinical Imaging"] == 3
+    assert (found["split", "train"], found["split", ""]) == (8, 1)
+
+
+def test_killed_fill_goes_on_with_what_is_missing_and_repeats_nothing(tmp_path):
+    """Killed where the second batch's rows are written and nothing says so yet."""
+    write_archive(tmp_path)
+    log = tmp_path / "log"
+    process = subprocess.Popen([sys.executable, str(FILL), str(tmp_path), str(log), "mark 4"])
+    deadline = time.monotonic() + SECONDS
+    while (not log.exists() or "hang" not in log.read_text()) and time.monotonic() < deadline:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    before = log.read_text()
+
+    subprocess.run([sys.executable, str(FILL), str(tmp_path), str(log), "never"], check=True, timeout=SECONDS)
+
+    again = [line for line in log.read_text()[len(before) :].splitlines() if line.startswith("rows")]
+    assert again == ["rows 0001", "rows 0002"]
+    assert rows(tmp_path / "lance") == {key(n): caption for n, caption in enumerate(CAPTIONS)}
