@@ -244,7 +244,8 @@ def test_tasks_that_share_images_are_embedded_together_and_scored_each(
     assert encoder.n_images == len(rows) + 1, "and the blank image"
     (batch,) = made["benchmark_embeddings"].names()
     assert batch.startswith("trained--ubench-")
-    accuracy = made["benchmark_scores"].to_pandas().query("metric == 'accuracy' and prompt_set == ''")
+    scores = made["benchmark_scores"].to_pandas()
+    accuracy = scores.query("protocol == 'zero_shot' and metric == 'accuracy' and prompt_set == ''")
     assert accuracy.set_index("task")["n"].to_dict() == {"ubench_domain": len(rows), "ubench_wu_2023": 4}
 
 
