@@ -312,7 +312,7 @@ def _first(shard_index: pa.Table) -> str:
 
 def _header(facts: Facts, audit: Mapping[str, Any]) -> dict[str, Any]:
     size = next((name for limit, name in _SIZES if audit["published"] < limit), "100M<n<1B")
-    origin = ["synthetic"] if facts.origin is Origin.EMBEDDED else ["pubmed-central"]
+    origin = {Origin.EMBEDDED: ["synthetic"], Origin.PACKAGES: []}.get(facts.origin, ["pubmed-central"])
     return {
         "pretty_name": facts.title,
         "license": "other",
