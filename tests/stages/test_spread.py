@@ -33,7 +33,8 @@ def run(root: Path, items: dict[str, list[str]], seconds: float, **options) -> B
 @pytest.fixture(scope="module")
 def cluster():
     """A scheduler and two workers as separate processes, as a user's cluster would be."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     dask = str(Path(sys.executable).with_name("dask"))
     scheduler = subprocess.Popen(
         [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"],

@@ -29,6 +29,7 @@ from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 from biomedica_kedro.images.decode import Pixels as Pixels
 from biomedica_kedro.records import DataError, RejectReason
 from biomedica_kedro.stages.files import sha256_of
+from biomedica_kedro.stages.place import Place, entries, local_copy, read_files
 
 ROWS = "rows.parquet"
 PROVENANCE = "samples.json"
@@ -106,7 +107,7 @@ class Sample:
 class TaskSamples:
     """Handle on one task's samples; cheap to make and to send to a worker."""
 
-    folder: Path
+    folder: Place
 
     @property
     def is_synthetic(self) -> bool:
@@ -115,19 +116,24 @@ class TaskSamples:
 
     def provenance(self) -> Mapping[str, Any]:
         """What is recorded about the samples."""
-        path = self.folder / PROVENANCE
-        return dict(orjson.loads(path.read_bytes())) if path.is_file() else {}
+        (content,) = read_files([self.folder / PROVENANCE])
+        return dict(orjson.loads(content)) if content is not None else {}
 
     def digest(self) -> str:
         """Digest of the rows and of what is recorded about them."""
-        rows = self.folder / ROWS
+        rows = self._rows_file
         return hashlib.sha256(
             (_digest(rows, rows.stat().st_mtime_ns) + orjson.dumps(self.provenance()).decode()).encode()
         ).hexdigest()
 
+    @property
+    def _rows_file(self) -> Path:
+        """The task's own file, on this machine."""
+        return local_copy(self.folder / ROWS)
+
     def n_rows(self) -> int:
         """Number of rows."""
-        return int(pq.read_metadata(self.folder / ROWS).num_rows)
+        return int(pq.read_metadata(self._rows_file).num_rows)
 
     def n_published(self) -> int:
         """Number of rows with those that are not asked the task's question."""
@@ -135,14 +141,14 @@ class TaskSamples:
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns, those of `names` that exist."""
-        present = set(pq.read_schema(self.folder / ROWS).names)
-        return pq.read_table(self.folder / ROWS, columns=[name for name in names if name in present])
+        present = set(pq.read_schema(self._rows_file).names)
+        return pq.read_table(self._rows_file, columns=[name for name in names if name in present])
 
     @property
     def image_set(self) -> ImageSet | None:
         """Where the images lie that this task shares with others; None when it has images of its own."""
         name = self.provenance().get(IMAGE_SET)
-        return ImageSet(self.folder.parent / str(name) / IMAGES) if name else None
+        return ImageSet(local_copy(self.folder.parent / str(name) / IMAGES)) if name else None
 
     def rows(self, batch_size: int = 64) -> Iterator[list[dict[str, Any]]]:
         """Raw rows in file order, some at a time, with their images."""
@@ -155,7 +161,7 @@ class TaskSamples:
 
     def answers(self, batch_size: int = 64) -> Iterator[list[dict[str, Any]]]:
         """Raw rows as they lie in the task's own file: without the images where those are shared."""
-        with pq.ParquetFile(self.folder / ROWS, memory_map=True) as file:
+        with pq.ParquetFile(self._rows_file, memory_map=True) as file:
             for batch in file.iter_batches(batch_size=batch_size):
                 yield batch.to_pylist()
 
@@ -164,7 +170,7 @@ class TaskSamples:
 class SampleStore:
     """Where samples lie: folders with one subfolder a task; the first folder that has a task wins."""
 
-    folders: tuple[Path, ...]
+    folders: tuple[Place, ...]
 
     def prepare(self) -> None:
         """Make ready what can be made; the first stage that reads samples asks for it. Here nothing."""
@@ -178,7 +184,8 @@ class SampleStore:
 
     def task_ids(self) -> list[str]:
         """Tasks that have samples."""
-        return sorted({path.parent.name for folder in self.folders for path in folder.glob(f"*/{ROWS}")})
+        listed = ((folder / entry.name, entry) for folder in self.folders for entry in entries(folder))
+        return sorted({entry.name for path, entry in listed if entry.n_bytes is None and (path / ROWS).is_file()})
 
 
 def check_sample(row: Mapping[str, Any], task: Task) -> Sample:

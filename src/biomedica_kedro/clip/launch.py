@@ -136,7 +136,7 @@ def work(job: Path) -> None:
     training = TrainingJob(
         key=record["key"],
         manifest=BatchFolder(place(record["manifest"])),
-        shards=Path(record["shards"]),
+        shards=place(record["shards"]),
         base=BaseModel(**record["base"]),
         options=TrainOptions(**record["options"]),
         scratch=Path(record["scratch"]),

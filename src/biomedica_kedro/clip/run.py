@@ -40,6 +40,7 @@ from biomedica_kedro.records import Split
 from biomedica_kedro.shards.sources import Source
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import atomic_path, write_json
+from biomedica_kedro.stages.place import Place
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class TrainingJob:
 
     key: str
     manifest: BatchFolder
-    shards: Path
+    shards: Place
     base: BaseModel
     options: TrainOptions
     scratch: Path

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
+
+from biomedica_kedro.stages.folder import read_parquet
+from biomedica_kedro.stages.place import place
 
 
 class OptionalTableDataset(AbstractDataset[None, pa.Table]):
@@ -15,7 +16,7 @@ class OptionalTableDataset(AbstractDataset[None, pa.Table]):
 
     def __init__(self, *, filepath: str, columns: list[str], metadata: dict[str, Any] | None = None) -> None:
         """Args: filepath: the file; columns: those that are read; metadata: kept for kedro-viz."""
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self._columns = columns
         self.metadata = metadata
 
@@ -23,7 +24,7 @@ class OptionalTableDataset(AbstractDataset[None, pa.Table]):
         """The columns, without rows when the file is absent."""
         if not self._path.is_file():
             return pa.table({name: pa.array([], pa.string()) for name in self._columns})
-        return pq.read_table(self._path, columns=self._columns)
+        return read_parquet(self._path, self._columns)
 
     def save(self, data: None) -> None:
         """It is given, not made."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +22,19 @@ import orjson
 from biomedica_kedro.stages.place import Place, scratch_root
 
 TEMPORARY_SUFFIX = ".tmp"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """Size and sha256 of one committed file."""
+
+    n_bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Place) -> FileRecord:
+        """The record of a file that is whole."""
+        return cls(path.stat().st_size, sha256_of(path))
 
 
 @contextmanager
@@ -33,7 +48,7 @@ def atomic_path(path: Place) -> Iterator[Path]:
         with TemporaryDirectory(dir=scratch_root()) as folder:
             temporary = Path(folder, path.name)
             yield temporary
-            path.fs.put_file(str(temporary), path.path)
+            put(temporary, path)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
@@ -47,6 +62,24 @@ def atomic_path(path: Place) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def put(source: Path, path: Place) -> None:
+    """Copy a whole file of this machine to its place, atomically."""
+    if isinstance(path, Path):
+        with atomic_path(path) as temporary:
+            shutil.copyfile(source, temporary)
+    else:
+        path.fs.put_file(str(source), path.path)
+
+
+def remove(path: Place) -> None:
+    """Remove a file, if it is there."""
+    with suppress(FileNotFoundError):
+        if isinstance(path, Path):
+            path.unlink()
+        else:
+            path.fs.rm_file(path.path)
+
+
 @contextmanager
 def atomic_file(path: Place) -> Iterator[BinaryIO]:
     """Open a binary file that appears under `path` only when it is complete."""
@@ -58,6 +91,9 @@ def atomic_file(path: Place) -> Iterator[BinaryIO]:
 def write_json(path: Place, value: object) -> None:
     """Write `value` as indented JSON with sorted keys, atomically."""
     content = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    if not isinstance(path, Path):
+        path.fs.pipe_file(path.path, content)
+        return
     with atomic_file(path) as file:
         file.write(content)
 
