@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +99,7 @@ class TrainingImages:
                 flat = column.flatten().to_numpy(zero_copy_only=False)
                 yield table["key"].to_pylist(), flat.reshape(len(column), -1)
 
-    def _find(self, column: str, values: Iterable[str], columns: list[str]) -> Iterator[dict[str, object]]:
+    def _find(self, column: str, values: Iterable[str], columns: list[str]) -> Iterator[dict[str, Any]]:
         wanted = pa.array(sorted(set(values)), pa.string())
         for name in self.metadata.names() if len(wanted) else ():
             rows = _trained_on(self.metadata, name, columns)

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 _AT_ONCE = 32
 
 
-def draw(write: Callable[[Path], None], folder: Place, marker: str) -> None:
+def draw(write: Callable[[Path], object], folder: Place, marker: str) -> None:
     """Have a folder drawn where it is absent, unfinished or of other code.
 
     Args:

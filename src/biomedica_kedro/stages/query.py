@@ -29,8 +29,8 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
     with TemporaryDirectory(dir=scratch_root()) as folder:
-        options = {"threads": 1, "memory_limit": MEMORY, "temp_directory": f"{folder}/spilled"}
-        with duckdb.connect(str(Path(folder, "tables.duckdb")), config=options) as connection:
+        with duckdb.connect(str(Path(folder, "tables.duckdb")), config={"threads": 1}) as connection:
+            connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}/spilled'")
             yield connection
 
 
