@@ -12,7 +12,7 @@ from biomedica_kedro.stages.place import local
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 
 
-@stage(version=1)
+@stage(version=2)
 def select_training_samples(batch: Batch, options: SelectionOptions) -> Tables:
     """Choose and weigh the samples of the training and validation splits by the recipe in use.
 
