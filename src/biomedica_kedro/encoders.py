@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from biomedica_kedro.benchmark.encode import Encoder, Vectors
+from biomedica_kedro.benchmark.encode import Encoder
 from biomedica_kedro.benchmark.models import ModelChoice, ModelSource, hub_file
 from biomedica_kedro.benchmark.promotion import UNTRAINED
 from biomedica_kedro.benchmark.samples import Pixels
@@ -26,7 +26,7 @@ from biomedica_kedro.clip.checkpoints import (
     tokenizer_of,
 )
 from biomedica_kedro.clip.config import ModelOptions
-from biomedica_kedro.clip.encoder import OpenClipEncoder
+from biomedica_kedro.clip.encoder import OpenClipEncoder, Vectors
 from biomedica_kedro.clip.sources import ModelError
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import sha256_of

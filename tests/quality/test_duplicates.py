@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from biomedica_kedro.quality import duplicates
 from biomedica_kedro.quality.duplicates import DuplicateOptions, find_duplicates
 
 OPTIONS = DuplicateOptions()
@@ -89,3 +90,31 @@ def test_order_of_the_images_does_not_matter(contents, random):
     assert run(items).equals(run(shuffled))
     kept = [row for row in run(items).to_pylist() if row["is_kept"]]
     assert len(items) - run(items).num_rows + len(kept) == len(set(contents))
+
+
+def planted(n: int, n_copies: int, seed: int = 0) -> np.ndarray:
+    """Random hashes, the last of which are copies of the first with three bits turned."""
+    rng = np.random.default_rng(seed)
+    hashes = rng.integers(0, 2**64, n, dtype=np.uint64)
+    for copy in range(n_copies):
+        bits = rng.choice(64, 3, replace=False)
+        hashes[n - 1 - copy] = hashes[copy] ^ np.uint64(sum(1 << int(bit) for bit in bits))
+    return hashes
+
+
+@pytest.mark.parametrize("n_bits", [16, 25, 32])
+def test_every_pair_three_bits_apart_shares_a_band_of_any_width(n_bits, monkeypatch):
+    n = {16: 2000, 25: (16 << 16) + 1, 32: (16 << 24) + 1}[n_bits]
+    bands = list(duplicates._bands(n))
+    assert {int(band).bit_count() for band in bands} <= {n_bits, n_bits + 1, n_bits - 1}
+    monkeypatch.setattr(duplicates, "_bands", lambda _: iter(bands))
+    left, right = duplicates._close_pairs(planted(2000, 300), OPTIONS)
+    assert set(zip(left.tolist(), right.tolist(), strict=True)) >= {(copy, 1999 - copy) for copy in range(300)}
+
+
+def test_crowded_bands_are_told(caplog):
+    hashes = np.full(400, 7, dtype=np.uint64)
+    with caplog.at_level("WARNING"):
+        left, _ = duplicates._close_pairs(hashes, OPTIONS)
+    assert "400 of 400 images share a part" in caplog.text
+    assert len(left) == sum(400 - step for step in range(1, 9))

@@ -14,7 +14,7 @@ import pytest
 from biomedica_kedro.records import RejectReason
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.run import BatchOptions, Work
-from biomedica_kedro.stages.spread import client_for
+from biomedica_kedro.stages.spread import _InFlight, client_for
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # worker processes import the function by this path
@@ -33,7 +33,8 @@ def run(root: Path, items: dict[str, list[str]], seconds: float, **options) -> B
 @pytest.fixture(scope="module")
 def cluster():
     """A scheduler and two workers as separate processes, as a user's cluster would be."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     dask = str(Path(sys.executable).with_name("dask"))
     scheduler = subprocess.Popen(
         [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"],
@@ -87,3 +88,21 @@ def test_local_workers_give_the_same_tables_as_this_process(tmp_path):
     here = run(tmp_path / "here", items, 0.0)
     spread = run(tmp_path / "spread", items, 0.0, workers=2)
     assert here.table(columns=["source"]) == spread.table(columns=["source"])
+
+
+def test_tasks_in_flight_follow_the_workers_that_join(monkeypatch):
+    class Joined:
+        workers = 1
+
+        def nthreads(self):
+            return dict.fromkeys(range(self.workers), 1)
+
+    now = [0.0]
+    monkeypatch.setattr("biomedica_kedro.stages.spread.time.monotonic", lambda: now[0])
+    client = Joined()
+    limit = _InFlight(client)
+    assert limit() == 4
+    client.workers = 10
+    assert limit() == 4, "not asked again at once"
+    now[0] = 1.5
+    assert limit() == 40

@@ -90,21 +90,22 @@ def find_copies(
     Returns:
         Rows of `CONTAMINATION`, sorted: at most one per sample, the same bytes before the best likeness.
     """
-    by_bytes = training.by_bytes()
-    looks = _look(samples, by_bytes, encode if options.min_similarity is not None else None)
+    looks = _look(samples, encode if options.min_similarity is not None else None)
+    by_bytes = training.by_bytes(looks.sha256)
     rows = [
         _row(task_id, sample_id, by_bytes[sha256], SAME_BYTES, 0, 1.0)
         for sample_id, sha256 in zip(looks.sample_ids, looks.sha256, strict=True)
         if sha256 in by_bytes
     ]
     by_hash, by_vector = _near_hashes(looks, training, options), _near_vectors(looks, training, options)
-    known = lru_cache(_REMEMBERED)(lambda key: small_copy(training.open(key)))
+    pictures = training.pictures(key for found in (by_hash, by_vector) for keys in found.values() for key in keys)
+    known = lru_cache(_REMEMBERED)(lambda key: small_copy(pictures[key].open()))
     for at, sample_id in enumerate(looks.sample_ids):
         if looks.sha256[at] not in by_bytes:
             found = _confirm(looks.smalls[at], by_hash.get(at, ()), by_vector.get(at, ()), known)
             if found is not None and found[2] >= options.min_correlation:
                 key, evidence, correlation = found
-                distance = (looks.hashes[at] ^ training.hash_of(key)).bit_count()
+                distance = (looks.hashes[at] ^ pictures[key].phash).bit_count()
                 rows.append(_row(task_id, sample_id, key, evidence, distance, correlation))
     return sorted(rows, key=lambda row: str(row["sample_id"]))
 
@@ -119,7 +120,7 @@ def small_copy(image: Image.Image) -> Small:
     return np.asarray(centered_SS / np.linalg.norm(centered_SS), dtype=np.float32)
 
 
-def _look(samples: TaskSamples, by_bytes: Mapping[str, str], encode: Encode | None) -> _Looks:
+def _look(samples: TaskSamples, encode: Encode | None) -> _Looks:
     looks, seen = _Looks(), set[str]()
     for rows in samples.rows(_OPENED_AT_ONCE):
         images = []
@@ -154,7 +155,7 @@ def _near_hashes(looks: _Looks, training: TrainingImages, options: Contamination
         for offset in np.flatnonzero((distance_CM <= options.max_distance).any(1)):
             close = np.flatnonzero(distance_CM[offset] <= options.max_distance)
             order = close[np.argsort(distance_CM[offset, close], kind="stable")][: options.nominees]
-            near[start + int(offset)] = [training.keys[at] for at in order]
+            near[start + int(offset)] = [str(training.keys[int(at)].as_py()) for at in order]
     return near
 
 

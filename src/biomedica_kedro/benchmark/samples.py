@@ -30,6 +30,7 @@ from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 from biomedica_kedro.images.decode import Pixels as Pixels
 from biomedica_kedro.records import DataError, RejectReason
 from biomedica_kedro.stages.files import sha256_of
+from biomedica_kedro.stages.place import Place, entries, local_copy, read_files
 
 ROWS = "rows.parquet"
 PROVENANCE = "samples.json"
@@ -107,7 +108,7 @@ class Sample:
 class TaskSamples:
     """Handle on one task's samples; cheap to make and to send to a worker."""
 
-    folder: Path
+    folder: Place
 
     @property
     def is_synthetic(self) -> bool:
@@ -116,19 +117,24 @@ class TaskSamples:
 
     def provenance(self) -> Mapping[str, Any]:
         """What is recorded about the samples."""
-        path = self.folder / PROVENANCE
-        return dict(orjson.loads(path.read_bytes())) if path.is_file() else {}
+        (content,) = read_files([self.folder / PROVENANCE])
+        return dict(orjson.loads(content)) if content is not None else {}
 
     def digest(self) -> str:
         """Digest of the rows and of what is recorded about them."""
-        rows = self.folder / ROWS
+        rows = self._rows_file
         return hashlib.sha256(
             (_digest(rows, rows.stat().st_mtime_ns) + orjson.dumps(self.provenance()).decode()).encode()
         ).hexdigest()
 
+    @property
+    def _rows_file(self) -> Path:
+        """The task's own file, on this machine."""
+        return local_copy(self.folder / ROWS)
+
     def n_rows(self) -> int:
         """Number of rows."""
-        return int(pq.read_metadata(self.folder / ROWS).num_rows)
+        return int(pq.read_metadata(self._rows_file).num_rows)
 
     def n_published(self) -> int:
         """Number of rows with those that are not asked the task's question."""
@@ -136,14 +142,14 @@ class TaskSamples:
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns, those of `names` that exist."""
-        present = set(pq.read_schema(self.folder / ROWS).names)
-        return pq.read_table(self.folder / ROWS, columns=[name for name in names if name in present])
+        present = set(pq.read_schema(self._rows_file).names)
+        return pq.read_table(self._rows_file, columns=[name for name in names if name in present])
 
     @property
     def image_set(self) -> ImageSet | None:
         """Where the images lie that this task shares with others; None when it has images of its own."""
         name = self.provenance().get(IMAGE_SET)
-        return ImageSet(self.folder.parent / str(name) / IMAGES) if name else None
+        return ImageSet(local_copy(self.folder.parent / str(name) / IMAGES)) if name else None
 
     @property
     def images_name(self) -> str:
@@ -176,7 +182,7 @@ class TaskSamples:
             yield new
 
     def _own(self, batch_size: int, names: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-        with pq.ParquetFile(self.folder / ROWS, memory_map=True) as file:
+        with pq.ParquetFile(self._rows_file, memory_map=True) as file:
             present = [name for name in names if name in file.schema_arrow.names]
             for batch in file.iter_batches(batch_size=batch_size, columns=present):
                 yield batch.to_pylist()
@@ -186,7 +192,7 @@ class TaskSamples:
 class SampleStore:
     """Where samples lie: folders with one subfolder a task; the first folder that has a task wins."""
 
-    folders: tuple[Path, ...]
+    folders: tuple[Place, ...]
 
     def prepare(self) -> None:
         """Make ready what can be made; the first stage that reads samples asks for it. Here nothing."""
@@ -200,7 +206,8 @@ class SampleStore:
 
     def task_ids(self) -> list[str]:
         """Tasks that have samples."""
-        return sorted({path.parent.name for folder in self.folders for path in folder.glob(f"*/{ROWS}")})
+        listed = ((folder / entry.name, entry) for folder in self.folders for entry in entries(folder))
+        return sorted({entry.name for path, entry in listed if entry.n_bytes is None and (path / ROWS).is_file()})
 
 
 def image_name(row: Mapping[str, Any]) -> str:

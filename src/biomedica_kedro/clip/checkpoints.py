@@ -7,10 +7,12 @@ A trained model is `all.safetensors` (the state dict) and `all.json`, which hold
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,8 +35,10 @@ from biomedica_kedro.clip.sources import (
     own_weights,
     quick_gelu,
 )
+from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import atomic_path, sha256_of
 from biomedica_kedro.stages.identity import digest_of
+from biomedica_kedro.stages.place import Place, entries, local_copy, scratch_root
 
 if TYPE_CHECKING:
     import torch
@@ -270,7 +274,7 @@ def find_checkpoint(source: Any) -> tuple[Path, dict[str, Any]]:
     Raises:
         ModelError: when one of them is missing.
     """
-    path = Path(getattr(source, "path", source))
+    path = _local_folder(source.path) if isinstance(source, BatchFolder) else Path(source)
     weights = path / f"all{WEIGHTS}" if path.is_dir() else path
     if path.is_dir() and not weights.is_file() and (path / OPEN_CLIP_CONFIG).is_file():
         weights = own_weights(f"{FOLDER}{path}")
@@ -282,6 +286,21 @@ def find_checkpoint(source: Any) -> tuple[Path, dict[str, Any]]:
             f"{weights} has no configuration beside it: expected {weights.stem}{CONFIG} or {OPEN_CLIP_CONFIG}"
         )
     return weights, config
+
+
+def _local_folder(folder: Place) -> Path:
+    """A folder of a model as one of this machine: itself, or a copy of its files."""
+    if isinstance(folder, Path):
+        return folder
+    wanted = [entry for entry in sorted(entries(folder)) if entry.n_bytes is not None]
+    copies = [local_copy(folder / entry.name) for entry in wanted]
+    told = hashlib.sha256("".join(map(str, copies)).encode()).hexdigest()[:16]
+    together = scratch_root() / "models" / told
+    together.mkdir(parents=True, exist_ok=True)
+    for copy in copies:
+        with suppress(FileExistsError):
+            os.link(copy, together / copy.name)
+    return together
 
 
 def _ready(

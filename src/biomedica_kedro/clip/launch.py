@@ -143,7 +143,7 @@ def work(job: Path) -> None:
         key=record["key"],
         data=record["data"],
         chosen=BatchFolder(place(record["chosen"])),
-        shards=record["shards"] and Path(record["shards"]),
+        shards=record["shards"] and place(record["shards"]),
         base=BaseModel(**record["base"]),
         options=TrainOptions(**record["options"]),
         scratch=Path(record["scratch"]),

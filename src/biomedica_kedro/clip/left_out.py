@@ -4,33 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pyarrow as pa
-
-from biomedica_kedro.clip.selection import SelectionOptions, conditions_of
+from biomedica_kedro.clip.selection import Chosen, conditions_of
 from biomedica_kedro.records import Reject, RejectReason
 
 _HELD_OUT, _LICENSE = 0, 1  # places of these among a recipe's conditions
 
 
-def left_out(metadata: pa.Table, manifest: pa.Table, options: SelectionOptions, stage: str) -> Iterator[Reject]:
-    """Every sample that is not in the manifest, with the first condition it does not meet.
+def left_out(chosen: Chosen, stage: str) -> Iterator[Reject]:
+    """Every sample that was not chosen, with the first condition it does not meet.
 
     Args:
-        metadata: `dataset_metadata`.
-        manifest: what `select_samples` chose.
-        options: the recipe.
+        chosen: by `choose_samples`; its manifest has not been read yet.
         stage: named by the rejects.
     """
-    import duckdb
-
-    conditions = conditions_of(options.chosen())
-    connection = duckdb.connect(config={"threads": 1})
-    connection.register("dataset_metadata", metadata)
-    connection.register("manifest", manifest.select(["key"]))
+    conditions = conditions_of(chosen.options.chosen())
     cases = " ".join(f"WHEN NOT coalesce({sql}, false) THEN {place}" for place, (sql, _) in enumerate(conditions))
-    found = connection.execute(
+    found = chosen.connection.execute(
         f"SELECT key, CASE {cases} ELSE {len(conditions)} END AS place FROM dataset_metadata "
-        "WHERE key NOT IN (SELECT key FROM manifest) ORDER BY key",
+        "WHERE key NOT IN (SELECT key FROM selected) ORDER BY key",
         [value for _, values in conditions for value in values],
     )
     told = [f"{sql} {values[0] if values else ''}".strip() for sql, values in conditions]

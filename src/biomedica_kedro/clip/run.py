@@ -47,6 +47,7 @@ from biomedica_kedro.records import Split
 from biomedica_kedro.shards.sources import Source
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import atomic_path, write_json
+from biomedica_kedro.stages.place import Place
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class TrainingJob:
 
     key: str
     chosen: BatchFolder
-    shards: Path | None
+    shards: Place | None
     base: BaseModel
     options: TrainOptions
     scratch: Path

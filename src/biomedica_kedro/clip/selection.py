@@ -6,13 +6,21 @@ in conf/ are ours, written out so that a result can be repeated; they do not cla
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pydantic import Field
 
 from biomedica_kedro.records import LicenseGroup, Options, Split
 from biomedica_kedro.shards.sources import Source
+from biomedica_kedro.stages.query import database, read_as, rows_of
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow.dataset
 
 _S, _I64 = pa.string(), pa.int64()
 MANIFEST = pa.schema(
@@ -93,47 +101,87 @@ class SelectionOptions(Options):
         return self.recipes[self.recipe]
 
 
-def select_samples(metadata: pa.Table, options: SelectionOptions) -> tuple[pa.Table, pa.Table]:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a recipe chose, in a database in scratch: at 24 million samples it is too much to hold.
+
+    Attributes:
+        options: the recipe.
+        database: closed when the manifest has been read to its end.
+        connection: has the tables `dataset_metadata`, `selected` and `factors`.
+    """
+
+    options: SelectionOptions
+    database: ExitStack
+    connection: duckdb.DuckDBPyConnection
+
+    def counts(self) -> pa.Table:
+        """Samples available and selected by split and concept: `COUNTS`."""
+        return self.connection.sql(_COUNTED).to_arrow_table().cast(COUNTS)
+
+    def captions(self, count: int) -> list[str]:
+        """Captions of at most `count` training samples, always the same ones."""
+        return [caption for (caption,) in self.connection.execute(_SAMPLED, {"n": count}).fetchall()]
+
+    def manifest(self) -> pa.RecordBatchReader:
+        """Rows of `MANIFEST`, sorted by shard and offset; read once, after which there is nothing left.
+
+        The recipe's name stands in the schema's metadata.
+        """
+        schema = MANIFEST.with_metadata({RECIPE: self.options.recipe.encode()})
+        return pa.RecordBatchReader.from_batches(schema, self._rows(schema))
+
+    def _rows(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        with self.database:
+            for rows in rows_of(self.connection.sql(_WEIGHTED)):
+                yield rows.cast(schema)
+
+
+def choose_samples(metadata: pa.Table | pyarrow.dataset.Dataset, options: SelectionOptions) -> Chosen:
     """Apply a recipe; the test split is never selected.
 
     Args:
-        metadata: `dataset_metadata`.
+        metadata: `dataset_metadata`; of files only the columns are read that the recipe asks for.
         options: the recipe.
-    Returns:
-        The manifest (`MANIFEST`, sorted by shard and offset, with the recipe's name in the schema's metadata) and the
-        counts (`COUNTS`).
     Raises:
         SelectionError: when nothing is left of the training split; says which condition took the most.
     """
     import duckdb
 
     recipe = options.chosen()
-    connection = duckdb.connect(config={"threads": 1})
-    if "checksum" not in metadata.column_names:  # a table that others published
-        metadata = metadata.append_column("checksum", pa.nulls(len(metadata), _I64))
-    connection.register("dataset_metadata", metadata)
+    stack = ExitStack()
+    connection = stack.enter_context(database())
+    read_as(connection, "dataset_metadata", metadata)
     conditions = conditions_of(recipe)
     values = [value for _, given in conditions for value in given]
     condition = " AND ".join(sql for sql, _ in conditions)
+    checksum = "checksum" if "checksum" in metadata.schema.names else "NULL AS checksum"  # others publish none
     try:
         connection.execute(
-            f"CREATE TABLE candidates AS SELECT *, coalesce(primary_label, '{UNLABELED}') AS concept "
-            f"FROM dataset_metadata WHERE {condition}",
-            values,
+            f"CREATE TABLE candidates AS SELECT {_KEPT}, {checksum} FROM dataset_metadata WHERE {condition}", values
         )
     except duckdb.Error as error:
         raise SelectionError(
             f"recipe {options.recipe!r}: the condition {recipe.where!r} failed: {_one_line(error)}; "
-            f"columns are {', '.join(metadata.column_names)}"
+            f"columns are {', '.join(metadata.schema.names)}"
         ) from error
-    selected = connection.sql(_SELECTED, params={"cap": recipe.cap or 2**62, "dedup": recipe.drop_duplicates})
-    rows = selected.to_arrow_table()
-    manifest = _with_weights(rows, recipe.temperature)
-    if not manifest.filter(pa.compute.field("split") == Split.TRAIN.value).num_rows:
+    connection.execute(_SELECTED, {"cap": recipe.cap or 2**62, "dedup": recipe.drop_duplicates})
+    connection.execute("DROP TABLE candidates")
+    factors = _factors(connection.sql(_IN_TRAINING).fetchall(), recipe.temperature)
+    if not factors:
         raise SelectionError(_nothing_left(connection, options.recipe, conditions))
-    connection.register("manifest", manifest)
-    counts = connection.sql(_COUNTED).to_arrow_table().cast(COUNTS)
-    return manifest.replace_schema_metadata({RECIPE: options.recipe.encode()}), counts
+    connection.register("given_factors", pa.table({"concept": list(factors), "factor": list(factors.values())}))
+    connection.execute("CREATE TABLE factors AS SELECT * FROM given_factors")
+    return Chosen(options, stack, connection)
+
+
+def select_samples(
+    metadata: pa.Table | pyarrow.dataset.Dataset, options: SelectionOptions
+) -> tuple[pa.Table, pa.Table]:
+    """Manifest and counts of a choice that fits in memory; see `choose_samples`."""
+    chosen = choose_samples(metadata, options)
+    counts = chosen.counts()
+    return chosen.manifest().read_all(), counts
 
 
 def recipe_of(manifest: pa.Table) -> str | None:
@@ -179,40 +227,43 @@ def _literal(value: Any) -> str:
     return str(value)
 
 
-def sampled_captions(metadata: pa.Table, manifest: pa.Table, count: int) -> list[str]:
-    """Captions of at most `count` training samples of a manifest, always the same ones."""
-    import duckdb
-
-    connection = duckdb.connect(config={"threads": 1})
-    connection.register("dataset_metadata", metadata)
-    connection.register("manifest", manifest)
-    return [caption for (caption,) in connection.execute(_SAMPLED, {"n": count}).fetchall()]
-
-
 _SAMPLED = f"""
-SELECT caption FROM dataset_metadata
-WHERE key IN (SELECT key FROM manifest WHERE split = '{Split.TRAIN.value}') ORDER BY sha256(key), key LIMIT $n
+WITH sampled AS (
+    SELECT key FROM selected WHERE split = '{Split.TRAIN.value}' ORDER BY sha256(key), key LIMIT $n
+)
+SELECT caption FROM dataset_metadata WHERE key IN (SELECT key FROM sampled) ORDER BY sha256(key), key
+"""
+_KEPT = f"""
+key, shard, "offset", n_bytes, split, license_group, coalesce(primary_label, '{UNLABELED}') AS concept,
+length(caption) AS caption_length, md5_number(coalesce(sha256, key)) AS content
 """
 
 # Duplicates and the cap concern training only: a validation split must not depend on the recipe's balance.
 _SELECTED = f"""
-WITH unique_samples AS (
-    SELECT *, row_number() OVER (PARTITION BY split, coalesce(sha256, key) ORDER BY key) AS copy FROM candidates
+CREATE TABLE selected AS
+WITH firsts AS (SELECT split, content, min(key) AS key FROM candidates GROUP BY ALL),
+unique_samples AS (
+    SELECT * FROM candidates WHERE split <> '{Split.TRAIN.value}' OR NOT $dedup OR key IN (SELECT key FROM firsts)
 ), ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY split, concept ORDER BY sha256(key)) AS place
-    FROM unique_samples WHERE copy = 1 OR NOT $dedup OR split <> '{Split.TRAIN.value}'
+    SELECT *, row_number() OVER (PARTITION BY split, concept ORDER BY sha256(key)) AS place FROM unique_samples
 )
 SELECT key, regexp_replace(shard, '\\.tar$', '') AS shard, "offset", n_bytes, split, concept, license_group,
     caption_length, checksum
 FROM ranked WHERE place <= $cap OR split <> '{Split.TRAIN.value}'
-ORDER BY shard, "offset", key
+"""
+_IN_TRAINING = f"SELECT concept, count(*) FROM selected WHERE split = '{Split.TRAIN.value}' GROUP BY ALL ORDER BY ALL"
+_WEIGHTED = f"""
+SELECT selected.*, CASE WHEN split = '{Split.TRAIN.value}' THEN factor ELSE 1.0 END AS weight
+FROM selected LEFT JOIN factors USING (concept) ORDER BY shard, "offset", key
 """
 _COUNTED = f"""
 WITH available AS (
     SELECT split, coalesce(primary_label, '{UNLABELED}') AS concept, count(*) AS available
     FROM dataset_metadata WHERE split IN {_SPLITS} GROUP BY ALL
 ), used AS (
-    SELECT split, concept, count(*) AS selected, sum(weight) AS draws FROM manifest GROUP BY ALL
+    SELECT split, concept, count(*) AS selected,
+        sum(CASE WHEN split = '{Split.TRAIN.value}' THEN factor ELSE 1.0 END) AS draws
+    FROM selected LEFT JOIN factors USING (concept) GROUP BY ALL
 )
 SELECT split, concept, available, coalesce(selected, 0) AS selected, coalesce(draws, 0.0) AS draws_per_epoch
 FROM available LEFT JOIN used USING (split, concept) ORDER BY split, available DESC, concept
@@ -241,18 +292,11 @@ def conditions_of(recipe: Recipe) -> list[tuple[str, list[Any]]]:
     return wished
 
 
-def _with_weights(rows: pa.Table, temperature: float) -> pa.Table:
-    """Expected draws of a sample in an epoch; an epoch keeps its length whatever the temperature."""
-    import numpy as np
-
-    concepts = rows["concept"].combine_chunks().dictionary_encode()
-    in_training = np.asarray(rows["split"]) == Split.TRAIN.value
-    places = concepts.indices.to_numpy(zero_copy_only=False)
-    counts = np.bincount(places[in_training], minlength=len(concepts.dictionary)).astype(np.float64)
-    wished = np.where(counts > 0, np.maximum(counts, 1) ** temperature, 0.0)
-    per_sample = wished * (in_training.sum() / max(wished.sum(), 1)) / np.maximum(counts, 1)
-    weights = np.where(in_training, per_sample[places] if len(places) else 1.0, 1.0)
-    return rows.append_column("weight", pa.array(weights, pa.float32())).cast(MANIFEST)
+def _factors(counts: list[tuple[str, int]], temperature: float) -> dict[str, float]:
+    """Expected draws of a sample of each concept in an epoch; its length is the same whatever the temperature."""
+    total = sum(count for _, count in counts)
+    wished = sum(count**temperature for _, count in counts)
+    return {concept: count**temperature * (total / wished) / count for concept, count in counts}
 
 
 def _one_line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +14,7 @@ from biomedica_kedro.datasets.previews import no_preview, preview_of
 from biomedica_kedro.records import REJECTS
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.folder import read_parquet
-from biomedica_kedro.stages.place import Place, place
+from biomedica_kedro.stages.place import Place, entries, place
 from biomedica_kedro.stages.run import Receipt
 
 
@@ -81,8 +81,10 @@ class RejectsDataset(AbstractDataset[None, pa.Table]):
 
     def load(self) -> pa.Table:
         """The rejects (`records.REJECTS`), in order of data set and batch."""
-        files = sorted(self._root.glob("*/*/_rejects/*.parquet"), key=str)
-        return pa.concat_tables([REJECTS.empty_table(), *(read_parquet(cast(Place, file)) for file in files)])
+        folders = [part for layer in _folders(self._root) for part in _folders(layer)]
+        files = [part / "_rejects" / entry.name for part in folders for entry in sorted(entries(part / "_rejects"))]
+        tables = [read_parquet(file) for file in files if file.name.endswith(".parquet")]
+        return pa.concat_tables([REJECTS.empty_table(), *tables])
 
     def preview(self, nrows: int = 20) -> TablePreview:
         """First rows, for kedro-viz."""
@@ -101,3 +103,7 @@ class RejectsDataset(AbstractDataset[None, pa.Table]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._root)}
+
+
+def _folders(place: Place) -> list[Place]:
+    return [place / entry.name for entry in sorted(entries(place)) if entry.n_bytes is None]

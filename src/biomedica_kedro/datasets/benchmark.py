@@ -13,7 +13,9 @@ from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.task import Task, TaskFileError, load_tasks
+from biomedica_kedro.datasets.drawn import draw
 from biomedica_kedro.datasets.previews import SettingsPreview
+from biomedica_kedro.stages.place import Place, place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,19 +75,22 @@ class DrawnSamples(SampleStore):
         synthetic: folder of the synthetic benchmark.
     """
 
-    corpus: Path | None = None
-    synthetic: Path | None = None
+    corpus: Place | None = None
+    synthetic: Place | None = None
 
     def prepare(self) -> None:
         """Draw what is absent, unfinished or of other code."""
         if self.corpus is not None:
             from biomedica_corpus import write_corpus
+            from biomedica_corpus.write import MANIFEST
 
-            write_corpus(self.corpus)
+            draw(write_corpus, self.corpus, MANIFEST)
         if self.synthetic is not None:
             from biomedica_corpus.synthetic_benchmark import write_synthetic_benchmark
+            from biomedica_corpus.synthetic_benchmark.write import MANIFEST
 
-            write_synthetic_benchmark(load_tasks(), self.synthetic)
+            tasks = load_tasks()
+            draw(lambda folder: write_synthetic_benchmark(tasks, folder), self.synthetic, MANIFEST)
 
 
 class SamplesDataset(SettingsPreview, _ReadOnly, AbstractDataset[None, SampleStore]):
@@ -108,9 +113,9 @@ class SamplesDataset(SettingsPreview, _ReadOnly, AbstractDataset[None, SampleSto
                 must not decide whether its samples are seen.
             metadata: for kedro-viz.
         """
-        self._corpus = Path(corpus) if corpus else None
-        self._folders = tuple(Path(folder) for folder in folders)
-        self._synthetic = Path(synthetic) if synthetic else None
+        self._corpus = place(corpus) if corpus else None
+        self._folders = tuple(place(folder) for folder in folders)
+        self._synthetic = place(synthetic) if synthetic else None
         self.metadata = metadata
 
     def load(self) -> SampleStore:

@@ -21,6 +21,7 @@ from biomedica_kedro import __version__
 from biomedica_kedro.benchmark.publication import BenchmarkRun
 from biomedica_kedro.datasets import tracking
 from biomedica_kedro.stages.files import write_json
+from biomedica_kedro.stages.place import place, read_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,13 +42,13 @@ class BenchmarkRunsDataset(AbstractDataset[Sequence[BenchmarkRun], list[dict[str
 
     def __init__(self, *, filepath: str, is_tracked: bool = True, metadata: dict[str, Any] | None = None) -> None:
         """Args: filepath: the JSON file; is_tracked: whether runs go to MLflow; metadata: for kedro-viz."""
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self._is_tracked = is_tracked
         self.metadata = metadata
 
     def load(self) -> list[dict[str, Any]]:
         """What was published last."""
-        return list(orjson.loads(self._path.read_bytes()))
+        return list(orjson.loads(read_file(self._path)))
 
     def save(self, data: Sequence[BenchmarkRun]) -> None:
         """Publish what is not published yet."""

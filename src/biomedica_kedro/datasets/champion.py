@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,6 +11,7 @@ from kedro.io import AbstractDataset
 from biomedica_kedro.benchmark.promotion import PromotionCandidate
 from biomedica_kedro.datasets import tracking
 from biomedica_kedro.stages.files import write_json
+from biomedica_kedro.stages.place import place, read_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,13 +37,13 @@ class ChampionDataset(AbstractDataset[PromotionCandidate, dict[str, Any]]):
             registered_model: name in MLflow's registry; None: nothing is moved.
             metadata: for kedro-viz.
         """
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self._registered_model = registered_model
         self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
         """The last candidate and what came of it."""
-        return dict(orjson.loads(self._path.read_bytes()))
+        return dict(orjson.loads(read_file(self._path)))
 
     def save(self, data: PromotionCandidate) -> None:
         """Move the alias when the paired test allows it."""

@@ -10,6 +10,7 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.labels.ballots import SEPARATOR, BallotError, read_votes
+from biomedica_kedro.stages.place import entries, local_copy, place
 
 
 class ExpertVotesDataset(AbstractDataset[None, pa.Table]):
@@ -17,8 +18,8 @@ class ExpertVotesDataset(AbstractDataset[None, pa.Table]):
 
     def __init__(self, *, path: str, default: str | None = None, metadata: dict[str, Any] | None = None) -> None:
         """Args: path: folder of CSV files; default: file read while the folder has none; metadata: for kedro-viz."""
-        self._folder = Path(path)
-        self._default = Path(default) if default else None
+        self._folder = place(path)
+        self._default = place(default) if default else None
         self.metadata = metadata
 
     def load(self) -> pa.Table:
@@ -44,10 +45,11 @@ class ExpertVotesDataset(AbstractDataset[None, pa.Table]):
         return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": cells})
 
     def _files(self) -> list[Path]:
-        own = sorted(self._folder.glob("*.csv"))
+        names = sorted(entry.name for entry in entries(self._folder) if entry.name.endswith(".csv"))
+        own = [local_copy(self._folder / name) for name in names]
         if own or self._default is None or not self._default.is_file():
             return own
-        return [self._default]
+        return [local_copy(self._default)]
 
     def _exists(self) -> bool:
         return True

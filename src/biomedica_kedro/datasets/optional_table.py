@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.datasets.previews import no_preview, preview_of
+from biomedica_kedro.stages.folder import read_parquet
+from biomedica_kedro.stages.place import place
 
 
 class OptionalTableDataset(AbstractDataset[None, pa.Table]):
@@ -18,7 +18,7 @@ class OptionalTableDataset(AbstractDataset[None, pa.Table]):
 
     def __init__(self, *, filepath: str, columns: list[str], metadata: dict[str, Any] | None = None) -> None:
         """Args: filepath: the file; columns: those that are read; metadata: kept for kedro-viz."""
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self._columns = columns
         self.metadata = metadata
 
@@ -26,7 +26,7 @@ class OptionalTableDataset(AbstractDataset[None, pa.Table]):
         """The columns, without rows when the file is absent."""
         if not self._path.is_file():
             return pa.table({name: pa.array([], pa.string()) for name in self._columns})
-        return pq.read_table(self._path, columns=self._columns)
+        return read_parquet(self._path, self._columns)
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """First rows, for kedro-viz; or that there are none."""

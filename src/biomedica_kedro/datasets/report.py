@@ -13,9 +13,9 @@ from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.datasets.layers import with_layer
 from biomedica_kedro.datasets.previews import no_preview, preview_of
-from biomedica_kedro.stages.files import write_json
+from biomedica_kedro.stages.files import remove, write_json
 from biomedica_kedro.stages.node import Drawn, Unchanged
-from biomedica_kedro.stages.place import place
+from biomedica_kedro.stages.place import place, read_file
 
 _INPUTS = ".inputs.json"
 
@@ -50,10 +50,10 @@ class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
         definition = {"type": dataset} if isinstance(dataset, str) else dict(dataset)
         definition |= {"save_args": dict(save_args)} if save_args else {}
         where = "path" if "PartitionedDataset" in str(definition["type"]) else "filepath"
-        kind, arguments = parse_dataset_definition({**definition, where: filepath})
-        self._inner = kind(**arguments)
         folder, _, name = filepath.rpartition("/")
         self._record = place(f"{folder}/.{name}{_INPUTS}")
+        kind, arguments = parse_dataset_definition({**definition, where: filepath})
+        self._inner = kind(**arguments)
         self.metadata = with_layer(filepath, metadata)
         if kind.__name__ in ("CSVDataset", "ParquetDataset"):
             self.preview = self._preview_table
@@ -70,14 +70,14 @@ class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
         """Write what was drawn, then what from; a report that is unchanged is left as it is."""
         if isinstance(data, Unchanged):
             return
-        self._record.unlink(missing_ok=True)
+        remove(self._record)
         self._inner.save(data.value)
         write_json(self._record, {"inputs": data.inputs})
 
     def drawn_from(self) -> str | None:
         """Digest of what the report that is there was drawn from; None when there is none."""
         try:
-            digest = orjson.loads(self._record.read_bytes())["inputs"]
+            digest = orjson.loads(read_file(self._record))["inputs"]
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
             return None
         return str(digest) if self._inner.exists() and not self._is_empty() else None

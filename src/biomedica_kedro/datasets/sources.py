@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
+from biomedica_kedro.datasets.drawn import draw
 from biomedica_kedro.datasets.previews import SettingsPreview
 from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.pmc import entrez
@@ -26,7 +26,8 @@ from biomedica_kedro.pmc.inventory import with_removed
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.packages import PackagesSource
 from biomedica_kedro.pmc.source import INVENTORY, Origin, Source
-from biomedica_kedro.stages.files import atomic_path
+from biomedica_kedro.stages.folder import read_parquet, read_rows, write_parquet
+from biomedica_kedro.stages.place import place
 
 
 class SourceDataset(SettingsPreview, AbstractDataset[None, Source]):
@@ -143,8 +144,10 @@ class EmbeddedCorpus(MirrorSource):
     def list_articles(self, pmcids: Collection[str] | None = None) -> pa.Table:
         """See `Source`; the corpus is drawn now if it is absent, unfinished, of other options or of other code."""
         from biomedica_corpus import CorpusOptions, write_corpus
+        from biomedica_corpus.write import MANIFEST
 
-        write_corpus(Path(self.url), CorpusOptions(**self.options))
+        options = CorpusOptions(**self.options)
+        draw(lambda folder: write_corpus(folder, options), place(self.url), MANIFEST)
         return MirrorSource.list_articles(self, pmcids)
 
 
@@ -171,22 +174,21 @@ class InventoryDataset(AbstractDataset[pa.Table, pa.Table]):
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         """Args: filepath: the Parquet file; metadata: kept for kedro-viz."""
-        self._path = Path(filepath)
+        self._path = place(filepath)
         self.metadata = metadata
 
     def load(self) -> pa.Table:
         """Table with the columns of `INVENTORY`."""
-        return pq.read_table(self._path, page_checksum_verification=True, partitioning=None)
+        return read_parquet(self._path)
 
     def save(self, data: pa.Table) -> None:
         """Write the inventory, and with it the articles of the last one that are gone."""
         last = self.load() if self._exists() else INVENTORY.empty_table()
-        with atomic_path(self._path) as temporary:
-            pq.write_table(with_removed(data, last), temporary, compression="zstd", write_page_checksum=True)
+        write_parquet(self._path, with_removed(data, last))
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """First rows, for kedro-viz."""
-        rows = next(pq.ParquetFile(self._path).iter_batches(batch_size=nrows), INVENTORY.empty_table()).to_pylist()
+        rows = read_rows(self._path, 0, nrows).to_pylist()
         names = INVENTORY.names
         return TablePreview(
             {"index": list(range(len(rows))), "columns": names, "data": [[row[name] for name in names] for row in rows]}

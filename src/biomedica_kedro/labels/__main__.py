@@ -12,6 +12,7 @@ from biomedica_kedro.labels.page import KEYS, PageError, build_page, serve_page
 from biomedica_kedro.labels.pictures import SheetPictures, ambiguity_of
 from biomedica_kedro.labels.session import LabelingSession
 from biomedica_kedro.stages import BatchFolder, IncompleteError
+from biomedica_kedro.stages.place import NotLocalError, local, place
 from biomedica_kedro.taxonomy import BIOMEDICA, load_taxonomy
 
 
@@ -25,11 +26,11 @@ class Order(StrEnum):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line of the labeling page."""
     options = _parser().parse_args(arguments)
-    root = options.data_root
-    sheets = BatchFolder(root / "08_reporting" / "annotation_sheets")
-    votes = root / "01_raw" / "expert_votes"
-    simulated = root / "01_raw" / "corpus" / "annotations" / "expert_votes.csv"
     try:
+        root = local(options.data_root, "the labeling page")
+        sheets = BatchFolder(root / "08_reporting" / "annotation_sheets")
+        votes = root / "01_raw" / "expert_votes"
+        simulated = root / "01_raw" / "corpus" / "annotations" / "expert_votes.csv"
         assignments = BatchFolder(root / "04_feature" / "cluster_assignments")
         ambiguity = ambiguity_of(assignments) if options.order is Order.UNDECIDED else {}
         taxonomy = load_taxonomy(options.taxonomy)
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(
             f"There are no contact sheets yet, run `kedro run --pipeline=annotation` first: {error}"
         ) from error
-    except PageError as error:
+    except (PageError, NotLocalError) as error:
         raise SystemExit(str(error)) from error
 
 
@@ -62,7 +63,7 @@ def _told(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m biomedica_kedro.labels", description=__doc__)
-    parser.add_argument("--data-root", type=Path, default=Path("data"), help="the project's data folder")
+    parser.add_argument("--data-root", type=place, default=Path("data"), help="the project's data folder")
     parser.add_argument("--taxonomy", type=Path, default=BIOMEDICA, help="a taxonomy file of one's own")
     parser.add_argument("--port", type=int, default=7860, help="port on 127.0.0.1")
     parser.add_argument("--order", type=Order, choices=list(Order), default=Order.LARGEST, help="which cluster is next")

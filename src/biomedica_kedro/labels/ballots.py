@@ -32,7 +32,7 @@ def read_votes(paths: Iterable[Path]) -> pa.Table:
     Raises:
         BallotError: naming the file, the line and what is wrong.
     """
-    rows = [row for path in sorted(paths) for row in _latest(_read(path))]
+    rows = [row for path in sorted(paths, key=lambda path: path.name) for row in _latest(_read(path))]
     return to_table(rows, EXPERT_VOTES)
 
 

@@ -19,8 +19,11 @@ import pyarrow.compute as pc
 from biomedica_kedro.pmc.tar import END, header_of, padding_of
 from biomedica_kedro.records import ARCHIVE_INDEX, DataError, RejectReason, to_table
 from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.ranges import RangeReader
 
 ARCHIVE = "archive.tar"
+_AHEAD = 64  # members that are read in one call of an object store, at most,
+_BYTES_AHEAD = 32 << 20  # and their bytes, which are kept until the next call
 
 
 class ArchiveWriter:
@@ -63,15 +66,27 @@ class ArchiveWriter:
 
 
 class ArchiveReader:
-    """Read members of one batch of the archive by article and file name; several threads may share a reader."""
+    """Read members of one batch of the archive by article and file name; several threads may share a reader.
+
+    From an object store, members of the same kind that follow are read along: stages read in the archive's order.
+    """
 
     def __init__(self, archive: BatchFolder, batch: str) -> None:
-        self._position = Lock()
         self.index = archive.table(batch)
-        self._file = archive.beside(batch, ARCHIVE).open("rb")
-        self._places = {
-            (row["article_id"], row["member"]): (row["offset"], row["n_bytes"]) for row in self.index.to_pylist()
-        }
+        self._tar = archive.beside(batch, ARCHIVE)
+        self._ranges, self._lock = RangeReader(), Lock()
+        rows = self.index.to_pylist()
+        self._places = {(row["article_id"], row["member"]): (row["offset"], row["n_bytes"]) for row in rows}
+        self._following: dict[tuple[str, str], tuple[str, str]] = {}
+        self._kinds = {(row["article_id"], row["member"]): row["kind"] for row in rows}
+        self._ahead: dict[str, dict[tuple[str, str], bytes]] = {}  # by kind: text and metadata are read in turn
+        if not isinstance(self._tar, Path):
+            last: dict[str, tuple[str, str]] = {}
+            for row in rows:
+                member = row["article_id"], row["member"]
+                if row["kind"] in last:
+                    self._following[last[row["kind"]]] = member
+                last[row["kind"]] = member
 
     def read(self, article_id: str, name: str) -> bytes:
         """Bytes of one member.
@@ -79,13 +94,29 @@ class ArchiveReader:
         Raises:
             DataError: MISSING_FILE when the archive holds no such member.
         """
-        place = self._places.get((article_id, name))
-        if place is None:
+        member = article_id, name
+        if member not in self._places:
             raise DataError(RejectReason.MISSING_FILE, f"the archive holds no file {name!r} of {article_id}")
-        offset, n_bytes = place
-        with self._position:  # else another thread moves the file between seek and read
-            self._file.seek(offset)
-            return self._file.read(n_bytes)
+        with self._lock:  # what is read along and which files are open is shared
+            kind = self._kinds[member]
+            content = self._ahead.get(kind, {}).get(member)
+            if content is None:
+                members = self._run(member)
+                found = self._ranges.read([(self._tar, *self._places[one]) for one in members])
+                content = found[0]
+                if len(members) > 1:
+                    self._ahead[kind] = dict(zip(members, found, strict=True))
+            return content
+
+    def _run(self, member: tuple[str, str]) -> list[tuple[str, str]]:
+        """A member and those read along with it."""
+        run, n_bytes = [member], self._places[member][1]
+        while len(run) < _AHEAD and (following := self._following.get(run[-1])) is not None:
+            n_bytes += self._places[following][1]
+            if n_bytes > _BYTES_AHEAD:
+                break
+            run.append(following)
+        return run
 
     def files(self, article_id: str) -> list[str]:
         """Names of an article's files, in archive order."""
@@ -98,7 +129,7 @@ class ArchiveReader:
 
     def close(self) -> None:
         """Close the tar."""
-        self._file.close()
+        self._ranges.close()
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ import hashlib
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from io import FileIO
@@ -22,7 +22,8 @@ from biomedica_kedro.pmc.metadata import RemoteFile
 from biomedica_kedro.pmc.previous_batch import PreviousBatch
 from biomedica_kedro.pmc.source import checked_key
 from biomedica_kedro.stages import BatchFolder
-from biomedica_kedro.stages.place import local
+from biomedica_kedro.stages.place import Place
+from biomedica_kedro.stages.ranges import RangeReader
 
 _PART = ".part"
 _SUFFIX = ".tar"
@@ -130,45 +131,50 @@ class PreviousArchive:
 
     def __init__(self, archive: BatchFolder, batch: str, recipe: str) -> None:
         """Args: archive, batch: whose; recipe: digest of the options that decided what was archived."""
-        self._batch = local(archive.beside(batch, ARCHIVE), "keeping the last archive")
+        self._batch = archive.beside(batch, ARCHIVE)
         self._previous = PreviousBatch(archive, batch)
         self._recipe = recipe
         self._etags: dict[str, str] = {}
         self._rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self._file: BinaryIO | None = None
+        self._open: Place | None = None
+        self._ranges = RangeReader()
+        self._n_bytes = 0
 
     def __enter__(self) -> Self:
         notes = self._previous.notes()
-        path = self._previous.file(_SUFFIX)
+        path = self._previous.file(_SUFFIX) if isinstance(self._batch, Path) else self._batch
         if notes.get("recipe") == self._recipe and path.is_file():
             self._etags = notes["etags"]
             for row in self._previous.rows():
                 self._rows[row["article_id"]].append(row)
-            self._file = path.open("rb")
+            self._open, self._n_bytes = path, path.stat().st_size
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._ranges.close()
+        self._open = None
 
     def files(self, article_id: str, etag: str) -> list[tuple[str, str]]:
         """Names and kinds of an article's files, if all of them are there, unchanged and undamaged; else none."""
         if not etag or self._etags.get(article_id) != etag:
             return []
         rows = self._rows[article_id]
-        is_whole = all(hashlib.sha256(self._content(row)).hexdigest() == row["sha256"] for row in rows)
+        if any(row["offset"] + row["n_bytes"] > self._n_bytes for row in rows):
+            return []
+        contents = zip(rows, self._contents(rows), strict=True)
+        is_whole = all(hashlib.sha256(content).hexdigest() == row["sha256"] for row, content in contents)
         return [(row["member"], row["kind"]) for row in rows] if is_whole else []
 
     def read(self, article_id: str, name: str) -> bytes:
         """See `ArticleStore`."""
-        return next(self._content(row) for row in self._rows[article_id] if row["member"] == name)
+        return self._contents([row for row in self._rows[article_id] if row["member"] == name])[0]
 
     def replace(self, index: pa.Table, etags: dict[str, str]) -> None:
         """Keep this run's tar for the next one; `etags` names the complete articles."""
         self._previous.replace(index, notes={"recipe": self._recipe, "etags": etags}, linked=self._batch)
 
-    def _content(self, row: dict[str, Any]) -> bytes:
-        if self._file is None:
+    def _contents(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
+        path = self._open
+        if path is None:
             raise ValueError(f"the archive kept in {self._previous.file(_SUFFIX)} is not open")
-        self._file.seek(row["offset"])
-        return self._file.read(row["n_bytes"])
+        return self._ranges.read([(path, row["offset"], row["n_bytes"]) for row in rows])

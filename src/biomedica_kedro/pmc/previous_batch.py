@@ -5,7 +5,8 @@
     article_archive/.kept/0003.json       anything else there is to know
 
 A batch's files are removed when it is computed again; the second name keeps the bytes readable meanwhile. Everything
-here may be deleted at any time at the cost of fetching again.
+here may be deleted at any time at the cost of fetching again. An object store has no second names: there the archive
+itself is read until the new one takes its place, and what a kill between the two leaves is told by its checksums.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from biomedica_kedro.stages import BatchFolder
-from biomedica_kedro.stages.files import atomic_path, write_json
-from biomedica_kedro.stages.place import local
+from biomedica_kedro.stages.files import write_json
+from biomedica_kedro.stages.folder import read_parquet, write_parquet
+from biomedica_kedro.stages.place import Place, read_file
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +37,14 @@ class PreviousBatch:
     data_set: BatchFolder
     batch: str
 
-    def file(self, suffix: str) -> Path:
-        """Path of a kept file."""
-        return local(self.data_set.path, "keeping the last archive") / _FOLDER / f"{self.batch}{suffix}"
+    def file(self, suffix: str) -> Place:
+        """Place of a kept file."""
+        return self.data_set.path / _FOLDER / f"{self.batch}{suffix}"
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the last run; none when there are none, or when they do not read."""
         try:
-            rows: list[dict[str, Any]] = pq.read_table(
-                self.file(".parquet"), page_checksum_verification=True, partitioning=None
-            ).to_pylist()
+            rows: list[dict[str, Any]] = read_parquet(self.file(".parquet")).to_pylist()
         except FileNotFoundError:
             return []
         except (OSError, pa.ArrowException) as error:
@@ -56,27 +55,26 @@ class PreviousBatch:
     def notes(self) -> dict[str, Any]:
         """The kept JSON; empty when there is none."""
         try:
-            notes: dict[str, Any] = orjson.loads(self.file(".json").read_bytes())
+            notes: dict[str, Any] = orjson.loads(read_file(self.file(".json")))
         except (FileNotFoundError, orjson.JSONDecodeError):
             return {}
         return notes
 
-    def replace(self, table: pa.Table, *, notes: object = None, linked: Path | None = None) -> None:
+    def replace(self, table: pa.Table, *, notes: object = None, linked: Place | None = None) -> None:
         """Keep this run's rows instead of the last one's.
 
         Args:
             table: the rows.
             notes: JSON values to keep with them.
-            linked: a file of the batch to keep by a second name.
+            linked: a file of the batch to keep by a second name; in an object store, which has none, nothing is done.
         """
-        if linked is not None and not self._link(linked):
+        if isinstance(linked, Path) and not self._link(linked):
             return
-        with atomic_path(self.file(".parquet")) as temporary:
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        write_parquet(self.file(".parquet"), table)
         write_json(self.file(".json"), notes)
 
     def _link(self, path: Path) -> bool:
-        target = self.file(path.suffix)
+        target = path.parents[1] / _FOLDER / f"{self.batch}{path.suffix}"
         target.parent.mkdir(parents=True, exist_ok=True)
         second = target.with_name(f".{target.name}.{os.getpid()}")
         second.unlink(missing_ok=True)

@@ -7,13 +7,14 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from pydantic import Field
 
 from biomedica_kedro.records import Options
-from biomedica_kedro.shards.layout import shuffled
 from biomedica_kedro.shards.reader import read_sample
 from biomedica_kedro.shards.resize import decode_image
 from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.query import database, read_as
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +44,7 @@ def contact_sheet(shards: BatchFolder, metadata: BatchFolder, options: SheetOpti
         options: how many images, and the seed.
     """
     rows = _draw(metadata, options)
-    samples = (read_sample(shards.path / row["shard"], row["offset"], row["n_bytes"]) for row in rows)
+    samples = (read_sample(str(shards.path / row["shard"]), row["offset"], row["n_bytes"]) for row in rows)
     titles = [f"{row['primary_label'] or 'unlabeled'}\n{row['license_code']}" for row in rows]
     return sheet_of([(sample.image, title, sample.caption) for sample, title in zip(samples, titles, strict=True)])
 
@@ -74,16 +75,31 @@ def sheet_of(shown: Sequence[tuple[bytes, str, str]]) -> Figure:
 
 
 def _draw(metadata: BatchFolder, options: SheetOptions) -> list[dict[str, Any]]:
+    """Rows of the samples that are shown: the first of each concept in a shuffled order, then the second, ..."""
     columns = ["key", "shard", "offset", "n_bytes", "primary_label", "license_code", "caption"]
-    table = metadata.table(columns=columns)
-    order = shuffled(table["key"].to_pylist(), options.seed)
-    labels = table["primary_label"].to_pylist()
-    turns: dict[str | None, int] = {}
-    ranked = []
-    for place, row in enumerate(order.tolist()):
-        turn = turns[labels[row]] = turns.get(labels[row], 0) + 1
-        ranked.append((turn, place, row))
-    return [table.slice(row, 1).to_pylist()[0] for _, _, row in sorted(ranked)[: options.images]]
+    with database() as connection:
+        read_as(connection, "metadata", metadata.dataset())
+        given = {"seed": f"{options.seed}:", "images": options.images}
+        drawn = [key for (key,) in connection.execute(_DRAWN, given).fetchall()]
+        read_as(connection, "drawn", pa.table({"key": drawn, "place": range(len(drawn))}))
+        chosen = ", ".join(f'metadata."{name}"' for name in columns)
+        found = connection.sql(f"SELECT {chosen} FROM metadata JOIN drawn USING (key) ORDER BY place")
+        rows: list[dict[str, Any]] = found.to_arrow_table().to_pylist()
+    return rows
+
+
+# The order is that of a hash of seed and key. No more of a concept are looked at than could be shown.
+_DRAWN = """
+WITH placed AS (
+    SELECT key, primary_label, substr(sha256($seed || key), 1, 32) AS draw FROM metadata
+), firsts AS (
+    SELECT primary_label, unnest(min(struct_pack(draw, key), $images)) AS one FROM placed GROUP BY primary_label
+), ranked AS (
+    SELECT one.key AS key, one.draw AS draw, row_number() OVER (PARTITION BY primary_label ORDER BY one) AS turn
+    FROM firsts
+)
+SELECT key FROM ranked ORDER BY turn, draw, key LIMIT $images
+"""
 
 
 def _printable(text: str) -> str:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-from collections import OrderedDict
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Self
 
 import orjson
@@ -27,9 +24,9 @@ from biomedica_kedro.shards.samples import IMAGE
 from biomedica_kedro.shards.selection import RECORDS
 from biomedica_kedro.shards.writer import SUFFIX, Place, ShardWriter
 from biomedica_kedro.stages import BatchFolder
-from biomedica_kedro.stages.place import local
+from biomedica_kedro.stages.ranges import Range, RangeReader
 
-_OPEN_FILES = 256
+_READ_AT_ONCE = 64  # members; so many images are in memory
 
 
 class ExportOptions(Options):
@@ -74,18 +71,17 @@ def write_shard(
     rows: list[dict[str, Any]] = []
     hashed = _Hashed(file)
     writer = ShardWriter(hashed)
-    for member in members.to_pylist():
-        if member["batch"] is not None:
-            image, caption, encoded, article = sources.read(member)
-            record = orjson.loads(encoded)
-            smaller = _resized(image, member["license_code"], options)
-            if smaller is not None:
-                image, record = smaller, record | _facts_of_copy(smaller, record)
-                encoded = orjson.dumps(record)
-            place = writer.add_encoded(member["key"], {IMAGE: image}, caption, _joined(encoded, article))
-            rows.append(_contents_row(shard, member, place, record, caption) | {"checksum": writer.checksum})
-            if embedded is not None:
-                embedded.add(member["key"], image, caption.decode(), record | orjson.loads(article))
+    kept = [member for member in members.to_pylist() if member["batch"] is not None]
+    for member, (image, caption, encoded, article) in sources.read(kept):
+        record = orjson.loads(encoded)
+        smaller = _resized(image, member["license_code"], options)
+        if smaller is not None:
+            image, record = smaller, record | _facts_of_copy(smaller, record)
+            encoded = orjson.dumps(record)
+        place = writer.add_encoded(member["key"], {IMAGE: image}, caption, _joined(encoded, article))
+        rows.append(_contents_row(shard, member, place, record, caption) | {"checksum": writer.checksum})
+        if embedded is not None:
+            embedded.add(member["key"], image, caption.decode(), record | orjson.loads(article))
     writer.finish()
     subset, split = shard.split("-")[1:3]
     index = {
@@ -138,44 +134,33 @@ class _Hashed:
 
 
 class SampleSources:
-    """Random reads from the archives and records of all batches, with a bounded number of open files."""
+    """Random reads from the archives and records of all batches."""
 
     def __init__(self, archive: BatchFolder, prepared: BatchFolder) -> None:
         """Args: archive: `article_archive`; prepared: `prepared_samples`, whose records lie beside its tables."""
         self._archive = archive
         self._prepared = prepared
-        self._open: OrderedDict[Path, int] = OrderedDict()
+        self._ranges = RangeReader()
 
-    def read(self, member: Row) -> tuple[bytes, bytes, bytes, bytes]:
-        """Image, caption, the image's part of the record, and the article's."""
-        archive = local(self._archive.beside(member["batch"], ARCHIVE), "writing shards")
-        records = local(self._prepared.beside(member["batch"], RECORDS), "writing shards")
-        image = self._pread(archive, member["image_offset"], member["image_bytes"])
-        caption_bytes, record_bytes = member["caption_bytes"], member["record_bytes"]
-        text = self._pread(records, member["caption_offset"], caption_bytes + record_bytes)
-        article = self._pread(records, member["article_offset"], member["article_bytes"])
-        return image, text[:caption_bytes], text[caption_bytes:], article
+    def read(self, members: Sequence[Row]) -> Iterator[tuple[Row, tuple[bytes, bytes, bytes, bytes]]]:
+        """Each member with its image, caption, the image's part of the record, and the article's."""
+        for start in range(0, len(members), _READ_AT_ONCE):
+            some = members[start : start + _READ_AT_ONCE]
+            found = iter(self._ranges.read([part for member in some for part in self._parts(member)]))
+            for member in some:
+                image, text, article = next(found), next(found), next(found)
+                n_caption = member["caption_bytes"]
+                yield member, (image, text[:n_caption], text[n_caption:], article)
 
-    def _pread(self, path: Path, offset: int, n_bytes: int) -> bytes:
-        content = os.pread(self._descriptor(path), n_bytes, offset)
-        if len(content) != n_bytes:
-            raise OSError(f"{path} ends before byte {offset + n_bytes}: run the stage that makes it again")
-        return content
-
-    def _descriptor(self, path: Path) -> int:
-        descriptor = self._open.pop(path, None)
-        if descriptor is None:
-            if len(self._open) >= _OPEN_FILES:
-                os.close(self._open.popitem(last=False)[1])
-            descriptor = os.open(path, os.O_RDONLY)
-        self._open[path] = descriptor
-        return descriptor
+    def _parts(self, member: Row) -> Iterator[Range]:
+        archive = self._archive.beside(member["batch"], ARCHIVE)
+        records = self._prepared.beside(member["batch"], RECORDS)
+        yield archive, member["image_offset"], member["image_bytes"]
+        yield records, member["caption_offset"], member["caption_bytes"] + member["record_bytes"]
+        yield records, member["article_offset"], member["article_bytes"]
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for descriptor in self._open.values():
-            os.close(descriptor)
+    def __exit__(self, *_: object) -> None:
+        self._ranges.close()

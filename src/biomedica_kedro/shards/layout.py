@@ -7,14 +7,15 @@ written again only when the content of a sample changed that is still published;
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from biomedica_kedro.records import Options, RejectReason, to_table
@@ -23,6 +24,11 @@ from biomedica_kedro.shards.writer import SUFFIX
 from biomedica_kedro.stages import WHOLE, BatchFolder
 from biomedica_kedro.stages.folder import read_rows
 from biomedica_kedro.stages.identity import digest_of
+from biomedica_kedro.stages.query import ROWS_AT_ONCE, database, rows_of
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow.dataset
 
 NAME = "biomedica-{subset}-{split}-{index:06d}"
 LAYOUT = b"biomedica.layout"
@@ -80,136 +86,164 @@ class ShardMembers:
 
 
 def assign_samples(
-    samples: pa.Table, excluded: pa.Table, written: Mapping[str, pa.Table], options: ShardOptions
-) -> tuple[pa.Table, pa.Table]:
+    prepared: BatchFolder, written: BatchFolder | None, options: ShardOptions
+) -> tuple[pa.RecordBatchReader, pa.Table]:
     """Assign every prepared sample to a shard.
 
     Args:
-        samples: `PREPARED_SAMPLES` and the batch of each.
-        excluded: rejects of their selection.
-        written: key and content of the samples in each shard there is; see `written_shards`.
+        prepared: `prepared_samples`.
+        written: `shard_contents` as it is: shards of the same layout are kept, a killed run's as well.
         options: how to cut.
     Returns:
-        `SHARD_ASSIGNMENTS`, in order of shard and place; `WITHDRAWN_SAMPLES`, those in a shard but published no more.
+        Rows of `SHARD_ASSIGNMENTS`, in order of shard and place; `WITHDRAWN_SAMPLES`, those in a shard but published
+        no more.
     Raises:
         ValueError: when there is nothing to publish.
     """
-    if len(samples) == 0:
+    stack = ExitStack()
+    connection = stack.enter_context(database())
+    _load(connection, "samples", _SAMPLES, _with_batch(prepared))
+    _load(connection, "written", _WRITTEN, _written(written, options))
+    _load(connection, "reasons", _REASONS, [prepared.rejects().select(_REASONS.names)])
+    if not connection.execute("SELECT count(*) FROM samples").fetchone()[0]:  # type: ignore[index]
         raise ValueError("no image-caption pair may be published: see the reasons in the data set `rejects`")
-    row_of = {key: row for row, key in enumerate(samples["key"].to_pylist())}
-    kept = {shard: _keep(shard, rows, samples, row_of) for shard, rows in written.items()}
-    gone = [(key, shard) for shard, members in kept.items() for key in _withdrawn(members)]
-    taken = pa.array([key for members in kept.values() for key in members["key"].to_pylist()], pa.string())
-    gone_keys = pa.array([key for key, _ in gone], pa.string())
-    fresh = samples.filter(pc.or_(pc.invert(pc.is_in(samples["key"], taken)), pc.is_in(samples["key"], gone_keys)))
-    added = _cut(fresh, options, first_indices(kept))
-    shards = sorted({**kept, **added}.items())
-    reasons = dict(zip(excluded["source"].to_pylist(), excluded["reason"].to_pylist(), strict=True))
-    withdrawn = [
-        {"key": key, "shard": shard + SUFFIX, "reason": reasons.get(key, RejectReason.NOT_FOUND)} for key, shard in gone
-    ]
-    assignments = pa.concat_tables([SHARD_ASSIGNMENTS.empty_table(), *(members for _, members in shards)])
-    return assignments.replace_schema_metadata({LAYOUT: options.layout}), to_table(withdrawn, WITHDRAWN_SAMPLES)
+    connection.execute(_KEPT)
+    connection.execute(_PLACED, {"seed": f"{options.seed}:"})
+    _load(connection, "cuts", _CUTS, [_cuts(connection, options)])
+    withdrawn = connection.sql(_WITHDRAWN, params={"otherwise": str(RejectReason.NOT_FOUND)}).to_arrow_table()
+    schema = SHARD_ASSIGNMENTS.with_metadata({LAYOUT: options.layout})
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        with stack:
+            for some in rows_of(connection.sql(_ASSIGNED)):
+                yield some.cast(schema)
+
+    return pa.RecordBatchReader.from_batches(schema, rows()), withdrawn.cast(WITHDRAWN_SAMPLES)
 
 
 def members_of_shards(shard_assignments: BatchFolder) -> dict[str, dict[str, ShardMembers]]:
-    """The assignments shard by shard; the table is in order of shard."""
-    table = shard_assignments.table(WHOLE, ["shard", "key", "content"])
-    layout = (table.schema.metadata or {}).get(LAYOUT, b"").decode()
+    """The assignments shard by shard, of which one is in memory at a time; the table is in order of shard."""
+    source = shard_assignments.dataset()
+    layout = (source.schema.metadata or {}).get(LAYOUT, b"").decode()
     members, start = {}, 0
-    for entry in pc.value_counts(table["shard"]).to_pylist():
-        rows = table.slice(start, entry["counts"])
-        content = digest_of([layout, rows["key"].to_pylist(), rows["content"].to_pylist()])
-        members[entry["values"]] = {"members": ShardMembers(shard_assignments, start, len(rows), content)}
-        start += len(rows)
+    for shard, rows in groupby(_keys_and_contents(source), key=itemgetter(0)):
+        _, keys, contents = zip(*rows, strict=True)
+        content = digest_of([layout, list(keys), list(contents)])
+        members[shard] = {"members": ShardMembers(shard_assignments, start, len(keys), content)}
+        start += len(keys)
     return members
 
 
-def shuffled(keys: Sequence[str], seed: int) -> np.ndarray:
-    """Row numbers in the order of a hash of seed and key: the same for any order of the keys."""
-    prefix = f"{seed}:".encode()
-    hashes = [hashlib.sha256(prefix + key.encode()).digest()[:16] for key in keys]
-    return np.array(sorted(range(len(keys)), key=hashes.__getitem__), dtype=np.int64)
+def _keys_and_contents(source: pyarrow.dataset.Dataset) -> Iterator[tuple[str, str, str]]:
+    for batch in source.to_batches(["shard", "key", "content"], batch_size=ROWS_AT_ONCE, fragment_readahead=1):
+        yield from zip(*(batch[name].to_pylist() for name in ("shard", "key", "content")), strict=True)
 
 
-def first_indices(shards: Iterable[str]) -> dict[str, int]:
-    """For each `biomedica-{subset}-{split}` the number that follows those in use."""
-    following: defaultdict[str, int] = defaultdict(int)
-    for shard in shards:
-        stem, _, index = shard.rpartition("-")
-        following[stem] = max(following[stem], int(index) + 1)
-    return dict(following)
-
-
-def _cut(samples: pa.Table, options: ShardOptions, following: dict[str, int]) -> dict[str, pa.Table]:
-    groups = samples.group_by(["subset", "split"]).aggregate([]).to_pylist()
-    shards: dict[str, pa.Table] = {}
-    for group in groups:
-        mask = pc.and_(pc.equal(samples["subset"], group["subset"]), pc.equal(samples["split"], group["split"]))
-        members = samples.filter(mask)
-        members = members.take(shuffled(members["key"].to_pylist(), options.seed))
-        first = following.get(NAME.format(**group, index=0).rpartition("-")[0], 0)
-        for index, (start, stop) in enumerate(_cuts(members, options), start=first):
-            name = NAME.format(**group, index=index)
-            shards[name] = _named(members.slice(start, stop - start), name)
-    return shards
-
-
-def _cuts(members: pa.Table, options: ShardOptions) -> Iterator[tuple[int, int]]:
-    sizes = sum(members[name].to_numpy() for name in ("image_bytes", "caption_bytes", "record_bytes", "article_bytes"))
-    ends = np.cumsum(sizes)
-    start = 0
-    while start < len(members):
-        stop = start + options.samples_per_shard
+def _cuts(connection: duckdb.DuckDBPyConnection, options: ShardOptions) -> pa.Table:
+    """Where each new shard begins among the placed samples of its subset and split: subset, split, start, shard."""
+    taken = dict(connection.execute(_INDICES).fetchall())
+    rows = []
+    for subset, split, count in connection.execute(_GROUPS).fetchall():
+        sizes = None
         if options.bytes_per_shard is not None:
+            found = connection.sql(_SIZES, params={"subset": subset, "split": split})
+            sizes = np.concatenate([part.column(0).to_numpy() for part in rows_of(found)])
+        following = taken.get(NAME.format(subset=subset, split=split, index=0).rpartition("-")[0], -1) + 1
+        for index, start in enumerate(_starts(count, sizes, options), start=following):
+            name = NAME.format(subset=subset, split=split, index=index)
+            rows.append({"subset": subset, "split": split, "start": start, "shard": name})
+    return to_table(rows, _CUTS)
+
+
+def _starts(count: int, sizes: np.ndarray | None, options: ShardOptions) -> Iterator[int]:
+    ends = np.cumsum(sizes) if sizes is not None else None
+    start = 0
+    while start < count:
+        yield start
+        stop = start + options.samples_per_shard
+        if ends is not None and options.bytes_per_shard is not None:
             before = ends[start - 1] if start else 0
             stop = min(stop, int(np.searchsorted(ends, before + options.bytes_per_shard, side="right")))
-        stop = min(max(stop, start + 1), len(members))
-        yield start, stop
-        start = stop
+        start = min(max(stop, start + 1), count)
 
 
-def _keep(shard: str, written: pa.Table, samples: pa.Table, row_of: dict[str, int]) -> pa.Table:
-    """Members of a shard that was written before; without batch those that are published no more."""
-    keys = written["key"].to_pylist()
-    now = samples.take(pa.array([row_of.get(key) for key in keys], pa.int64()))
-    subset, split = shard.split("-")[1:3]
-    stays = pc.and_(pc.equal(now["subset"], subset), pc.equal(now["split"], split)).fill_null(False)
-    if pc.any(pc.and_(stays, pc.not_equal(now["content"], written["content"]))).as_py():
-        return _named(now.filter(stays), shard)
-    columns = {name: pc.if_else(stays, now[name], pa.scalar(None, now[name].type)) for name in now.column_names}
-    columns |= {"key": written["key"], "content": written["content"]}
-    return _named(pa.table(columns), shard)
+def _load(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Make a table of the rows of tables that are never all in memory."""
+    connection.register("given_rows", schema.empty_table())
+    connection.execute(f"CREATE TABLE {name} AS SELECT * FROM given_rows")
+    for rows in tables:
+        connection.register("given_rows", rows.cast(schema))
+        connection.execute(f"INSERT INTO {name} SELECT * FROM given_rows")
 
 
-def _withdrawn(members: pa.Table) -> list[str]:
-    keys: list[str] = members.filter(pc.is_null(members["batch"]))["key"].to_pylist()
-    return keys
-
-
-def _named(members: pa.Table, shard: str) -> pa.Table:
-    named = members.append_column("shard", pa.array([shard] * len(members), pa.string()))
-    return named.select(SHARD_ASSIGNMENTS.names).cast(SHARD_ASSIGNMENTS)
-
-
-def with_batch(prepared: BatchFolder) -> pa.Table:
+def _with_batch(prepared: BatchFolder) -> Iterator[pa.Table]:
     """All prepared samples, each with the name of its batch."""
-    tables = [
-        table.append_column("batch", pa.array([name] * len(table), pa.string()))
-        for name in prepared.names()
-        for table in [prepared.table(name)]
-    ]
-    return pa.concat_tables(tables).combine_chunks()
+    for name in prepared.names():
+        table = prepared.table(name, PREPARED_SAMPLES.names)
+        yield table.append_column("batch", pa.array([name] * len(table), pa.string()))
 
 
-def written_shards(contents: BatchFolder, layout: str) -> dict[str, pa.Table]:
-    """Key and content of each committed shard of the same layout; a killed run's shards count as well."""
-    written = {}
-    for shard in contents.committed():
-        table = contents.table(shard, ["key", "content"])
-        if (table.schema.metadata or {}).get(LAYOUT) == layout.encode():
-            written[shard] = table
-    return written
+def _written(contents: BatchFolder | None, options: ShardOptions) -> Iterator[pa.Table]:
+    """Key and content of the samples of each shard that is kept, with their places there."""
+    for shard in [] if contents is None or options.compact else contents.committed():
+        table = contents.table(shard, ["key", "content"])  # type: ignore[union-attr]
+        if (table.schema.metadata or {}).get(LAYOUT) == options.layout.encode():
+            columns = {"shard": [shard] * len(table), "place": range(len(table))}
+            more = pa.table({name: table[name] for name in ("key", "content")} | columns)
+            yield more.select(_WRITTEN.names)
+
+
+_REASONS = pa.schema({"source": _S, "reason": _S})
+_SAMPLES = pa.schema([*PREPARED_SAMPLES, ("batch", _S)])
+_WRITTEN = pa.schema({"shard": _S, "place": pa.int64(), "key": _S, "content": _S})
+_CUTS = pa.schema({"subset": _S, "split": _S, "start": pa.int64(), "shard": _S})
+_PUBLISHED = ", ".join(name for name in PREPARED_SAMPLES.names if name not in ("key", "content"))
+
+# Members of the shards there are. A shard of which a published sample changed is written again, with what is published;
+# else all stay in their places, those that are published no more without a batch.
+_KEPT = f"""
+CREATE TABLE kept AS
+WITH found AS (
+    SELECT w.shard AS shard, w.place AS place, w.key AS key, w.content AS content, s.content AS now,
+        s.* EXCLUDE (key, content),
+        coalesce(split_part(w.shard, '-', 2) = s.subset AND split_part(w.shard, '-', 3) = s.split, false) AS stays
+    FROM written w LEFT JOIN samples s ON w.key = s.key
+), changed AS (
+    SELECT DISTINCT shard FROM found WHERE stays AND now <> content
+)
+SELECT f.shard, place, key, CASE WHEN c.shard IS NULL THEN content ELSE now END AS content,
+    {", ".join(f"CASE WHEN stays THEN {name} END AS {name}" for name in (*_PUBLISHED.split(", "), "batch"))}
+FROM found f LEFT JOIN changed c ON f.shard = c.shard WHERE stays OR c.shard IS NULL
+"""
+# The order is that of a hash of seed and key: the same for any order of the samples.
+_PLACED = """
+CREATE TABLE placed AS
+SELECT *, row_number() OVER (PARTITION BY subset, split ORDER BY substr(sha256($seed || key), 1, 32), key) - 1 AS place
+FROM samples WHERE key NOT IN (SELECT key FROM kept WHERE batch IS NOT NULL)
+"""
+_INDICES = """
+SELECT regexp_replace(shard, '-[0-9]+$', '') AS stem, max(regexp_extract(shard, '[0-9]+$')::BIGINT)
+FROM written GROUP BY ALL
+"""
+_GROUPS = "SELECT subset, split, count(*) FROM placed GROUP BY ALL ORDER BY ALL"
+_SIZES = """
+SELECT image_bytes + caption_bytes + record_bytes + article_bytes FROM placed
+WHERE subset = $subset AND split = $split ORDER BY place
+"""
+_WITHDRAWN = f"""
+WITH told AS (SELECT source, last(reason) AS reason FROM reasons GROUP BY source)
+SELECT key, shard || '{SUFFIX}' AS shard, coalesce(reason, $otherwise) AS reason
+FROM kept LEFT JOIN told ON key = source WHERE batch IS NULL ORDER BY shard, place
+"""
+_ASSIGNED = f"""
+WITH assigned AS (
+    SELECT shard, batch, key, content, {_PUBLISHED}, place FROM kept
+    UNION ALL BY NAME
+    SELECT c.shard AS shard, p.* FROM placed p
+    ASOF JOIN cuts c ON p.subset = c.subset AND p.split = c.split AND p.place >= c.start
+)
+SELECT {", ".join(SHARD_ASSIGNMENTS.names)} FROM assigned ORDER BY shard, place
+"""
 
 
 def withdrawn_by_shard(withdrawn_samples: BatchFolder, shard_contents: BatchFolder) -> dict[str, dict[str, list[str]]]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +23,21 @@ import orjson
 from biomedica_kedro.stages.place import Place, scratch_root
 
 TEMPORARY_SUFFIX = ".tmp"
+_END_OF_PARQUET = 8  # length of the footer, and the magic number
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """Size and sha256 of one committed file, and the checksum of a Parquet file's footer: its pages have theirs."""
+
+    n_bytes: int
+    sha256: str
+    footer: int | None = None
+
+    @classmethod
+    def of(cls, path: Place) -> FileRecord:
+        """The record of a file that is whole."""
+        return cls(path.stat().st_size, sha256_of(path), footer_checksum(path))
 
 
 @contextmanager
@@ -34,7 +51,7 @@ def atomic_path(path: Place) -> Iterator[Path]:
         with TemporaryDirectory(dir=scratch_root()) as folder:
             temporary = Path(folder, path.name)
             yield temporary
-            path.fs.put_file(str(temporary), path.path)
+            put(temporary, path)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
@@ -46,6 +63,24 @@ def atomic_path(path: Place) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def put(source: Path, path: Place) -> None:
+    """Copy a whole file of this machine to its place, atomically."""
+    if isinstance(path, Path):
+        with atomic_path(path) as temporary:
+            shutil.copyfile(source, temporary)
+    else:
+        path.fs.put_file(str(source), path.path)
+
+
+def remove(path: Place) -> None:
+    """Remove a file, if it is there."""
+    with suppress(FileNotFoundError):
+        if isinstance(path, Path):
+            path.unlink()
+        else:
+            path.fs.rm_file(path.path)
 
 
 @contextmanager
@@ -67,6 +102,9 @@ def link_or_copy(source: Path, target: Path) -> None:
 def write_json(path: Place, value: object) -> None:
     """Write `value` as indented JSON with sorted keys, atomically."""
     content = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    if not isinstance(path, Path):
+        path.fs.pipe_file(path.path, content)
+        return
     with atomic_file(path) as file:
         file.write(content)
 
@@ -75,6 +113,19 @@ def sha256_of(path: Place) -> str:
     """Hexadecimal sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
+
+
+def footer_checksum(path: Place) -> int | None:
+    """CRC-32 of a Parquet file's footer, which says what the columns are and where; None when there is none."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _END_OF_PARQUET))
+        end = file.read()
+        length = int.from_bytes(end[:4], "little") if end[4:] == b"PAR1" else size
+        if length + _END_OF_PARQUET > size:
+            return None
+        file.seek(size - _END_OF_PARQUET - length)
+        return zlib.crc32(file.read(length + _END_OF_PARQUET))
 
 
 def _sync_folder(folder: Path) -> None:

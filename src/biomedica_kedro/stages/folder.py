@@ -15,29 +15,35 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 
 from biomedica_kedro.records import REJECTS
-from biomedica_kedro.stages.files import atomic_path, sha256_of, write_json
-from biomedica_kedro.stages.place import Place, scratch_root
+from biomedica_kedro.stages.files import FileRecord, atomic_path, footer_checksum, remove, write_json
+from biomedica_kedro.stages.place import Place, entries, read_file, read_files, scratch_root
+from biomedica_kedro.stages.query import files_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow.dataset
 
 WHOLE = "all"
 _COMPLETE = "_complete.json"
 _COMMITS = "_commits"
-_REJECTS = "rejects.parquet"
-_END_OF_PARQUET = 8  # length of the footer, and the magic number
+REJECTS_FILE = "rejects.parquet"
+_ROWS_OF_GROUP = 1 << 20
+_SCRATCH = ".scratch"
+
+Rows: TypeAlias = pa.Table | pa.RecordBatchReader
+"""A table, or its rows piece by piece where they do not fit in memory."""
 
 
 class IncompleteError(Exception):
@@ -46,15 +52,6 @@ class IncompleteError(Exception):
 
 class DamagedError(Exception):
     """A file is not what was written; its batch counts as not done from now on."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileRecord:
-    """Size and sha256 of one committed file, and the checksum of a Parquet file's footer: its pages have theirs."""
-
-    n_bytes: int
-    sha256: str
-    footer: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,29 +110,34 @@ class BatchFolder:
 
     def committed(self) -> list[str]:
         """Names of the batches that are finished, sorted, whether or not all are."""
-        folder = self.path / _COMMITS
-        names = [str(path.name).removesuffix(".json") for path in folder.iterdir()] if folder.is_dir() else []
-        return sorted(name for name in names if self.commit(name) is not None)
+        return sorted(self.commits())
+
+    def commits(self) -> dict[str, Commit]:
+        """The records of all finished batches, by name: a few listings, however many batches there are."""
+        sizes = self._sizes()
+        prefix = f"{_COMMITS}/"
+        records = [name for name in sizes if name.startswith(prefix)]
+        found = read_files([self.path / name for name in records])
+        names = [name.removeprefix(prefix).removesuffix(".json") for name in records]
+        commits = {name: _commit_of(content, sizes.get) for name, content in zip(names, found, strict=True)}
+        return {name: commit for name, commit in commits.items() if commit is not None}
 
     def commit(self, batch: str) -> Commit | None:
         """The record of a finished batch; None when there is none that is whole, or its files are not as it says."""
-        try:
-            raw = orjson.loads((self.path / _COMMITS / f"{batch}.json").read_bytes())
-            files = {name: FileRecord(**record) for name, record in raw.pop("files").items()}
-            if any((self.path / name).stat().st_size != record.n_bytes for name, record in files.items()):
-                return None
-            return Commit(files=files, **raw)
-        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError, AttributeError):
-            return None
+        (content,) = read_files([self.path / _COMMITS / f"{batch}.json"])
+        return _commit_of(content, self._size)
 
     def digest(self, batch: str | None = None) -> str:
         """Content digest of one batch, or of the whole data set."""
         if batch is not None:
-            commit = self.commit(batch)
-            if commit is None:
-                raise IncompleteError(f"batch {batch!r} of data set {self.name!r} is not committed in {self.path}")
-            return commit.digest
-        return hashlib.sha256("".join(f"{name}:{self.digest(name)}\n" for name in self.names()).encode()).hexdigest()
+            return self._digest(batch, self.commit(batch))
+        names, commits = self.names(), self.commits()
+        digests = (f"{name}:{self._digest(name, commits.get(name))}\n" for name in names)
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def digests(self) -> dict[str, str]:
+        """Content digest of each finished batch."""
+        return {name: commit.digest for name, commit in self.commits().items()}
 
     def file(self, batch: str, suffix: str = ".parquet") -> Place:
         """Path of the batch's table, or of a file of a data set that has no tables."""
@@ -148,10 +150,14 @@ class BatchFolder:
 
     def scratch(self, batch: str, inputs: str) -> Path:
         """Local folder for unfinished work (checkpoints): kept when killed, removed when the stage has finished."""
-        name = f".{batch}.{inputs[:16]}.scratch"
+        return self.unfinished / f".{batch}.{inputs[:16]}{_SCRATCH}"
+
+    @property
+    def unfinished(self) -> Path:
+        """Local folder in which unfinished work lies: the data set's own, if it is local."""
         if isinstance(self.path, Path):
-            return self.path / name
-        return scratch_root() / hashlib.sha256(str(self.path).encode()).hexdigest()[:16] / name
+            return self.path
+        return scratch_root() / hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
 
     def table(self, batch: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """Read one batch's table, or all of them in order of batch name.
@@ -160,16 +166,29 @@ class BatchFolder:
             IncompleteError: see `names`.
             DamagedError: when a footer or a page does not match its checksum; the next run computes the batch again.
         """
-        names = self.names() if batch is None else [batch]
-        tables = [self._read(name, columns) for name in names if self.file(name).is_file()]
+        if batch is not None:
+            tables = [self._read(batch, columns)]
+        else:
+            names, there = self.names(), {entry.name for entry in entries(self.path)}
+            tables = [self._read(name, columns) for name in names if self.file(name).name in there]
         if not tables:
             raise IncompleteError(f"data set {self.name!r} holds no table in {self.path}")
         return pa.concat_tables(tables)
 
+    def dataset(self) -> pyarrow.dataset.Dataset:
+        """The tables of all batches as files that are read when they are asked; see `query`.
+
+        Raises:
+            IncompleteError: see `names`.
+        """
+        names, there = self.names(), {entry.name for entry in entries(self.path)}
+        return files_of([file for name in names if (file := self.file(name)).name in there])
+
     def rejects(self) -> pa.Table:
         """What did not become a row, and why (`records.REJECTS`), over all batches."""
-        files = [self.beside(name, _REJECTS) for name in self.names()]
-        return pa.concat_tables([REJECTS.empty_table(), *(read_parquet(file) for file in files if file.is_file())])
+        there = {entry.name for entry in entries(self.beside(WHOLE, REJECTS_FILE).parent)}
+        files = [file for name in self.names() if (file := self.beside(name, REJECTS_FILE)).name in there]
+        return pa.concat_tables([REJECTS.empty_table(), *map(read_parquet, files)])
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The whole table as a data frame, for notebooks and small reports."""
@@ -181,42 +200,51 @@ class BatchFolder:
         write_parquet(self.file(batch), table)
         return self.file(batch)
 
-    def write_rejects(self, batch: str, table: pa.Table) -> Place:
-        """Write a batch's rejects atomically; returns their path."""
-        write_parquet(self.beside(batch, _REJECTS), table)
-        return self.beside(batch, _REJECTS)
-
     def write_commit(
         self, batch: str, *, inputs: str, rows: int, rejects: dict[str, int], files: Iterable[Place], ran: str = ""
     ) -> Commit:
-        """Declare a batch finished: the last write of a batch."""
-        records = {str(path).removeprefix(f"{self.path}/"): _record(path) for path in sorted(files, key=str)}
+        """Declare a batch finished: the last write of a batch.
+
+        Args:
+            batch: its name.
+            inputs: see `Commit`.
+            rows: see `Commit`.
+            rejects: see `Commit`.
+            files: those of the batch; a mapping of files to their records saves reading them again.
+            ran: see `Commit`.
+        """
+        known = files if isinstance(files, Mapping) else {path: FileRecord.of(path) for path in files}
+        records = {str(path).removeprefix(f"{self.path}/"): known[path] for path in sorted(known, key=str)}
         commit = Commit(inputs=inputs, rows=rows, rejects=rejects, files=records, ran=ran)
         write_json(self.path / _COMMITS / f"{batch}.json", asdict(commit))
         return commit
 
     def withdraw(self, batch: str) -> None:
         """Remove a batch's commit record, before its files are written again."""
-        (self.path / _COMMITS / f"{batch}.json").unlink(missing_ok=True)
+        remove(self.path / _COMMITS / f"{batch}.json")
 
-    def finish(self, commits: dict[str, Commit]) -> None:
+    def finish(self, commits: Mapping[str, Commit]) -> None:
         """Declare the data set complete; remove what does not belong to it and what killed runs left."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        wanted = {f"{_COMMITS}/{name}.json" for name in commits}
+        if isinstance(self.path, Path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        wanted = {_COMPLETE, *(f"{_COMMITS}/{name}.json" for name in commits)}
         wanted |= {name for commit in commits.values() for name in commit.files}
-        for folder in [self.path, *self._parts()]:
-            for path in folder.iterdir():
-                _remove_unless(path, wanted, prefix="" if folder == self.path else f"{folder.name}/")
+        for name in self._sizes():
+            if name not in wanted and not name.startswith(".git"):
+                remove(self.path / name)
+        for entry in entries(self.unfinished):
+            if entry.n_bytes is None and entry.name.endswith(_SCRATCH):
+                shutil.rmtree(self.unfinished / entry.name, ignore_errors=True)
         if self._completed() != sorted(commits):
             write_json(self.path / _COMPLETE, {"batches": sorted(commits)})
 
     def reopen(self) -> None:
         """Withdraw the declaration that the data set is complete, before some of its batches are computed again."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / _COMPLETE).unlink(missing_ok=True)
+        remove(self.path / _COMPLETE)
 
     def _read(self, batch: str, columns: Sequence[str] | None) -> pa.Table:
-        file, commit = self.file(batch), self.commit(batch)
+        file = self.file(batch)
+        commit = self.commit(batch) if isinstance(file, Path) else None  # an object store checks what it gives
         record = commit.files.get(file.name) if commit else None
         try:
             if record is not None and record.footer is not None and footer_checksum(file) != record.footer:
@@ -235,33 +263,45 @@ class BatchFolder:
 
     def _completed(self) -> list[str] | None:
         try:
-            return list(orjson.loads((self.path / _COMPLETE).read_bytes())["batches"])
+            return list(orjson.loads(read_file(self.path / _COMPLETE))["batches"])
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
             return None
 
-    def _parts(self) -> list[Place]:
-        return [path for path in self.path.iterdir() if path.name.startswith("_") and path.is_dir()]
+    def _digest(self, batch: str, commit: Commit | None) -> str:
+        if commit is None:
+            raise IncompleteError(f"batch {batch!r} of data set {self.name!r} is not committed in {self.path}")
+        return commit.digest
+
+    def _size(self, name: str) -> int | None:
+        try:
+            return int((self.path / name).stat().st_size)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _sizes(self) -> dict[str, int]:
+        """Size of each file of the data set, by its name within the folder."""
+        sizes: dict[str, int] = {}
+        for name, n_bytes in entries(self.path):
+            if n_bytes is not None:
+                sizes[name] = n_bytes
+            elif name.startswith("_"):
+                found = entries(self.path / name)
+                sizes |= {f"{name}/{inner}": size for inner, size in found if size is not None}
+        return sizes
 
 
 def read_parquet(path: Place, columns: Sequence[str] | None = None) -> pa.Table:
     """A Parquet file as a table, page checksums verified."""
     if isinstance(path, Path):
         return pq.read_table(path, columns=columns, page_checksum_verification=True, partitioning=None)
-    with path.open("rb") as file:
-        return pq.read_table(file, columns=columns, page_checksum_verification=True)
+    with pa_fs.PyFileSystem(pa_fs.FSSpecHandler(path.fs)).open_input_file(path.path) as file:
+        return pq.read_table(file, columns=columns, page_checksum_verification=True, pre_buffer=True)
 
 
-def footer_checksum(path: Place) -> int | None:
-    """CRC-32 of a Parquet file's footer, which says what the columns are and where; None when there is none."""
+def count_rows(path: Place) -> int:
+    """Number of rows of a Parquet file."""
     with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _END_OF_PARQUET))
-        end = file.read()
-        length = int.from_bytes(end[:4], "little") if end[4:] == b"PAR1" else size
-        if length + _END_OF_PARQUET > size:
-            return None
-        file.seek(size - _END_OF_PARQUET - length)
-        return zlib.crc32(file.read(length + _END_OF_PARQUET))
+        return int(pq.read_metadata(file).num_rows)
 
 
 def read_rows(path: Place, start: int, n_rows: int) -> pa.Table:
@@ -274,27 +314,48 @@ def read_rows(path: Place, start: int, n_rows: int) -> pa.Table:
         return table.slice(start - int(ends[first - 1] if first else 0), n_rows)
 
 
-def write_parquet(path: Place, table: pa.Table) -> None:
-    """Write a table atomically, with page checksums so that rot is noticed on reading."""
+def write_parquet(path: Place, table: Rows) -> FileRecord:
+    """Write a table atomically, with page checksums so that rot is noticed on reading; gives its record.
+
+    The bytes do not depend on whether the rows come as a table or one piece after the other.
+    """
     # A dictionary of the numbers of vectors saves nothing and triples the time to read them.
     has_vectors = any(pa.types.is_fixed_size_list(field.type) for field in table.schema)
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True, use_dictionary=not has_vectors)
+        options = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": not has_vectors}
+        with pq.ParquetWriter(temporary, table.schema, **options) as writer:
+            for rows in _row_groups(table):
+                writer.write_table(rows, row_group_size=_ROWS_OF_GROUP)
+        return FileRecord.of(temporary)
+
+
+def _row_groups(table: Rows) -> Iterator[pa.Table]:
+    """Tables of a row group each."""
+    if isinstance(table, pa.Table):
+        yield table
+        return
+    waiting: list[pa.RecordBatch] = []
+    n_waiting = 0
+    for batch in table:
+        while n_waiting + batch.num_rows >= _ROWS_OF_GROUP:
+            n_rows = _ROWS_OF_GROUP - n_waiting
+            yield pa.Table.from_batches([*waiting, batch.slice(0, n_rows)], table.schema)
+            batch, waiting, n_waiting = batch.slice(n_rows), [], 0
+        waiting.append(batch)
+        n_waiting += batch.num_rows
+    yield pa.Table.from_batches(waiting, table.schema)
 
 
 def _is_reject(name: str) -> bool:
     return name.startswith("_rejects/")
 
 
-def _record(path: Place) -> FileRecord:
-    footer = footer_checksum(path) if path.suffix == ".parquet" else None
-    return FileRecord(path.stat().st_size, sha256_of(path), footer)
-
-
-def _remove_unless(path: Any, wanted: set[str], *, prefix: str) -> None:
-    """Remove a file, or the scratch folder of other inputs; what the data set's next update builds on stays."""
-    if path.is_dir():
-        if path.name.endswith(".scratch"):
-            shutil.rmtree(path, ignore_errors=True)
-    elif f"{prefix}{path.name}" not in wanted and path.name != _COMPLETE and not path.name.startswith(".git"):
-        path.unlink(missing_ok=True)
+def _commit_of(content: bytes | None, size_of: Callable[[str], int | None]) -> Commit | None:
+    """A commit record, if it is whole and the files are as large as it says."""
+    try:
+        raw = orjson.loads(content or b"")
+        files = {name: FileRecord(**record) for name, record in raw.pop("files").items()}
+        is_so = all(size_of(name) == record.n_bytes for name, record in files.items())
+        return Commit(files=files, **raw) if is_so else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from biomedica_kedro.records import DataError, Reject, RejectReason
+from biomedica_kedro.stages.place import Place
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def map_items(
     stage: str,
     source: Callable[[Item], str],
     quarantine: frozenset[str] = frozenset(),
-    flight_record: Path | None = None,
+    flight_record: Place | None = None,
 ) -> tuple[list[Result], list[Reject]]:
     """Apply `function` to every item; in = results + rejects, always.
 
@@ -61,10 +62,14 @@ def map_items(
 
 
 @contextmanager
-def _flight_recorder(path: Path | None) -> Iterator[Callable[[str], None]]:
+def _flight_recorder(path: Place | None) -> Iterator[Callable[[str], None]]:
     """Gives a function that writes an item's name where it survives the process; at the end no item is in flight."""
     if path is None:
         yield lambda name: None
+        return
+    if not isinstance(path, Path):
+        yield lambda name: path.fs.pipe_file(path.path, name.encode())
+        path.fs.pipe_file(path.path, b"")
         return
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
 

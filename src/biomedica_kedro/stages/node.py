@@ -65,7 +65,7 @@ def batch_node(
     each: Sequence[str] = (),
     whole: Sequence[str] = (),
     tools: Sequence[str] = (),
-    optional: Sequence[str] | Mapping[str, str] = (),
+    optional: Sequence[str] | Mapping[str, str | None] = (),
     cut: Callable[..., Mapping[str, Mapping[str, Any]]] | None = None,
     params: Sequence[str] | None = None,
     in_process: bool = False,
@@ -109,7 +109,7 @@ def report_node(
     inputs: Sequence[str],
     outputs: Sequence[str],
     tools: Sequence[str] = (),
-    optional: Sequence[str] | Mapping[str, str] = (),
+    optional: Sequence[str] | Mapping[str, str | None] = (),
 ) -> Node:
     """A node that draws reports, unless those that are there were drawn from the same inputs.
 
@@ -202,7 +202,7 @@ def _node(
     inputs: Mapping[str, Any],
     outputs: Sequence[str],
     tags: Sequence[str],
-    optional: Sequence[str] | Mapping[str, str],
+    optional: Sequence[str] | Mapping[str, str | None],
 ) -> Node:
     """The Kedro node: shows the stage's own source and docstring, and has Kedro check the parameter models."""
     update_wrapper(run, function)

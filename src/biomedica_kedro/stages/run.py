@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import psutil
 from pydantic import Field
@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 _MEMORY_OF_TABLES = 10  # bytes of Python objects that a byte of compressed Parquet becomes, at the least
 _SECONDS_BETWEEN_LOOKS = 1.0
+
+Records: TypeAlias = Mapping[str, Mapping[str, Commit]]
+"""Commit records, by data set and batch."""
 
 
 class BatchOptions(Options):
@@ -99,35 +102,43 @@ class Work:
             TaskError: when a batch fails; those before it stay committed.
         """
         name = self.function.__name__
-        batches = self._batches()
-        commits = {batch.name: _commits(batch) for batch in batches}
+        records = {name: folder.commits() for name, folder in self.each.items()}
+        batches = self._batches(records)
+        commits = self._committed(batches)
         todo = [batch for batch in batches if not _is_done(batch, commits[batch.name])]
         numbers = {batch.name: number for number, batch in enumerate(batches)}
         mine = [batch for batch in todo if numbers[batch.name] % self.spread.array_count == self.spread.array_index]
         if mine:
-            self._check_memory(mine)
+            self._check_memory(mine, records)
             for folder in self.outputs.values():
                 folder.reopen()
             run_tasks(name, _Worker(self.function, self.options), mine, self.spread)
-            commits |= {batch.name: _commits(batch) for batch in mine}
-        commits |= _wait_for_others(name, [batch for batch in todo if batch not in mine])
+            commits |= self._committed(mine)
+        commits |= self._wait_for_others(name, [batch for batch in todo if batch not in mine])
         for output, folder in self.outputs.items():
             if self.spread.array_index == 0:
                 folder.finish({name: records[output] for name, records in commits.items()})
             _wait_until(folder.is_complete)
         return [self._receipt(output, commits, len(mine)) for output in self.outputs]
 
-    def _batches(self) -> list[Batch]:
+    def _committed(self, batches: Sequence[Batch]) -> dict[str, dict[str, Commit]]:
+        """Records of the outputs of some batches, as far as they are there."""
+        found = {output: folder.commits() for output, folder in self.outputs.items()} if batches else {}
+        return {b.name: {output: c[b.name] for output, c in found.items() if b.name in c} for b in batches}
+
+    def _batches(self, records: Records) -> list[Batch]:
         names = self._names()
         shared = {"stage": self.function.__name__, "version": version_of(self.function)}
         if names:
             shared |= {"options": [digest_of(options) for options in self.options]}
             shared |= {"whole": {name: digest_of(value) for name, value in self.whole.items()}}
-        return [self._batch(name, combined(shared)) for name in names]
+        digests = {key: {name: commit.digest for name, commit in found.items()} for key, found in records.items()}
+        counted = combined(shared)
+        return [self._batch(name, counted, digests) for name in names]
 
-    def _batch(self, name: str, shared: str) -> Batch:
+    def _batch(self, name: str, shared: str, digests: Mapping[str, Mapping[str, str]]) -> Batch:
         cut = self.cut[name] if self.cut is not None else {}
-        each = {key: folder.digest(name) for key, folder in self.each.items()}
+        each = {key: digests[key].get(name) or folder.digest(name) for key, folder in self.each.items()}
         digest = combined(
             {"shared": shared, "each": each, "cut": {key: digest_of(value) for key, value in cut.items()}}
         )
@@ -146,20 +157,35 @@ class Work:
                 )
         return sorted(named[0]) if named else [WHOLE]
 
-    def _check_memory(self, batches: Sequence[Batch]) -> None:
+    def _check_memory(self, batches: Sequence[Batch], records: Records) -> None:
         """Refuse a batch whose tables cannot fit into the memory of this machine."""
         if self.spread.address is not None:
             return
         limit = psutil.virtual_memory().total / max(1, self.spread.workers)
         for batch in batches:
-            for name, folder in self.each.items():
-                commit = folder.commit(batch.name)
+            for name, commits in records.items():
+                commit = commits.get(batch.name)
                 table = commit.files.get(f"{batch.name}.parquet") if commit else None
                 if table is not None and table.n_bytes * _MEMORY_OF_TABLES > limit:
                     raise ValueError(
                         f"batch {batch.name!r} of {name!r} has {table.n_bytes / 1e9:.1f} GB of Parquet, too much for "
                         f"the {limit / 1e9:.0f} GB of memory a worker has: raise batches.count and run from ingestion"
                     )
+
+    def _wait_for_others(self, stage: str, batches: Sequence[Batch]) -> dict[str, dict[str, Commit]]:
+        """Records of the batches that other array jobs compute, once they are there."""
+        commits: dict[str, dict[str, Commit]] = {}
+
+        def are_there() -> bool:
+            missing = [batch for batch in batches if batch.name not in commits]
+            found = self._committed(missing)
+            commits.update({b.name: found[b.name] for b in missing if _is_done(b, found[b.name])})
+            return len(commits) == len(batches)
+
+        if not are_there():
+            logger.info("%s: waiting for %d batches of the other array jobs", stage, len(batches) - len(commits))
+            _wait_until(are_there)
+        return commits
 
     def _receipt(self, output: str, commits: Mapping[str, Mapping[str, Commit]], computed: int) -> Receipt:
         records = [by_output[output] for by_output in commits.values()]
@@ -185,33 +211,14 @@ class _Worker:
         batch.commit(tables)
 
 
-def _commits(batch: Batch) -> dict[str, Commit]:
-    """Records of the batch's outputs, as far as they are there."""
-    found = {output: folder.commit(batch.name) for output, folder in batch.outputs.items()}
-    return {output: commit for output, commit in found.items() if commit is not None}
-
-
 def _is_done(batch: Batch, commits: Mapping[str, Commit]) -> bool:
     return commits.keys() == batch.outputs.keys() and all(c.inputs == batch.digest for c in commits.values())
 
 
-def _wait_for_others(stage: str, batches: Sequence[Batch]) -> dict[str, dict[str, Commit]]:
-    """Records of the batches that other array jobs compute, once they are there."""
-    commits: dict[str, dict[str, Commit]] = {}
-
-    def are_there() -> bool:
-        for batch in batches:
-            found = {} if batch.name in commits else _commits(batch)
-            if found and _is_done(batch, found):
-                commits[batch.name] = found
-        return len(commits) == len(batches)
-
-    if not are_there():
-        logger.info("%s: waiting for %d batches of the other array jobs", stage, len(batches) - len(commits))
-        _wait_until(are_there)
-    return commits
-
-
 def _wait_until(is_so: Callable[[], bool]) -> None:
+    """Look now and then, and not so often that looking is all that is done."""
+    started = time.monotonic()
     while not is_so():
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        took = time.monotonic() - started
+        time.sleep(max(_SECONDS_BETWEEN_LOOKS, 5 * took))
+        started = time.monotonic()

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import islice
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 _RETRIES = 2
 _TASKS_IN_FLIGHT_PER_WORKER = 4
+_SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_PROGRESS_LINES = 10.0
 
 
@@ -35,6 +37,10 @@ class Task(Protocol):
 
     def without_last_item(self) -> Task | None:
         """The task less the item on which its worker died; None when no such item is known."""
+        ...
+
+    def watched(self) -> Task:
+        """The task, to be tried again so that the item on which a worker dies is known here."""
         ...
 
 
@@ -89,26 +95,33 @@ def _run_here(stage: str, function: Callable[[Any], None], tasks: Sequence[Task]
 def _run_spread(
     stage: str, function: Callable[[Any], None], tasks: Sequence[Task], options: Spreading
 ) -> Iterator[str]:
-    from distributed import KilledWorker, as_completed
+    from distributed import KilledWorker
 
     client = client_for(options.workers, options.address)
-    running: dict[str, Task] = {}
+    ended: Queue[Any] = Queue()
+    running: dict[str, tuple[Task, Any]] = {}
     blamed: Counter[str] = Counter()
     waiting = iter(tasks)
+    limit = _InFlight(client)
 
-    def submit(task: Task) -> Any:
+    def submit(task: Task) -> None:
         key = f"{stage}-{task.name}-{uuid4().hex[:8]}"
-        running[key] = task
-        return client.submit(function, task, key=key, retries=_RETRIES, pure=False)
+        future = client.submit(function, task, key=key, retries=_RETRIES, pure=False)
+        running[key] = task, future  # a future that nobody holds is forgotten by the scheduler
+        future.add_done_callback(ended.put)
 
-    limit = max(1, len(client.scheduler_info()["workers"])) * _TASKS_IN_FLIGHT_PER_WORKER
-    futures = as_completed([submit(task) for task in islice(waiting, limit)])
-    for future in futures:
-        task = running.pop(str(future.key))
+    while True:
+        for task in islice(waiting, max(0, limit() - len(running))):
+            submit(task)
+        if not running:
+            return
+        try:
+            future = ended.get(timeout=_SECONDS_BETWEEN_LOOKS)
+        except Empty:
+            continue  # workers may have joined
+        task, _ = running.pop(str(future.key))
         if future.status == "finished":
             yield task.name
-            for following in islice(waiting, 1):
-                futures.add(submit(following))
             continue
         error = future.exception()
         if not isinstance(error, KilledWorker):
@@ -119,7 +132,22 @@ def _run_spread(
             blamed[task.name] += 1
             if blamed[task.name] > _RETRIES:
                 raise _task_error(stage, task.name, error) from error
-        futures.add(submit(survivor or task))
+        submit(survivor or task.watched())
+
+
+class _InFlight:
+    """How many tasks may be in flight: so many for each worker there is now, asked once in a while."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._limit, self._asked = 0, -_SECONDS_BETWEEN_LOOKS
+
+    def __call__(self) -> int:
+        now = time.monotonic()
+        if now - self._asked >= _SECONDS_BETWEEN_LOOKS:
+            self._limit = max(1, len(self._client.nthreads())) * _TASKS_IN_FLIGHT_PER_WORKER
+            self._asked = time.monotonic()
+        return self._limit
 
 
 @cache

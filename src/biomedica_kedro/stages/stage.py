@@ -17,12 +17,12 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar
 import pyarrow as pa
 
 from biomedica_kedro.records import REJECTS, Reject, to_table
-from biomedica_kedro.stages.files import atomic_path
-from biomedica_kedro.stages.folder import BatchFolder
+from biomedica_kedro.stages.files import FileRecord, atomic_path, remove
+from biomedica_kedro.stages.folder import REJECTS_FILE, BatchFolder, Rows, count_rows, write_parquet
 from biomedica_kedro.stages.items import map_items
-from biomedica_kedro.stages.place import Place
+from biomedica_kedro.stages.place import Place, read_files
 
-Tables: TypeAlias = Mapping[str, pa.Table]
+Tables: TypeAlias = Mapping[str, Rows]
 Function = TypeVar("Function", bound=Callable[..., Any])
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -58,13 +58,13 @@ class Ledger:
     Attributes:
         n_items: items that went through `Batch.map`.
         rejects: those that did not come out.
-        files: by output.
+        files: by output, each with its record.
         ran: see `Commit`.
     """
 
     n_items: int = 0
     rejects: list[Reject] = field(default_factory=list)
-    files: dict[str, list[Place]] = field(default_factory=dict)
+    files: dict[str, dict[Place, FileRecord]] = field(default_factory=dict)
     ran: str = ""
 
 
@@ -79,6 +79,7 @@ class Batch:
         outputs: by name: the folder of each output.
         digest: identity of the work: of all that counts among the inputs.
         quarantine: items that killed a worker; `map` rejects them as `worker_killed`.
+        is_watched: whether workers died on it, none knows where: each item is then named where every machine sees it.
         ledger: filled while the batch is worked on.
     """
 
@@ -88,6 +89,7 @@ class Batch:
     outputs: Mapping[str, BatchFolder]
     digest: str
     quarantine: frozenset[str] = frozenset()
+    is_watched: bool = False
     ledger: Ledger = field(default_factory=Ledger)
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -147,7 +149,7 @@ class Batch:
 
     def adopt(self, output: str, files: Iterable[Place]) -> None:
         """Take over whole files that lie at their place already."""
-        self.ledger.files.setdefault(output, []).extend(files)
+        self.ledger.files.setdefault(output, {}).update((path, FileRecord.of(path)) for path in files)
 
     def scratch(self, output: str) -> Path:
         """Local folder for checkpoints of unfinished work: survives a kill, belongs to these inputs only."""
@@ -156,27 +158,34 @@ class Batch:
         return folder
 
     @property
-    def flight_record(self) -> Path:
-        """File that names the item being treated, so that an item that kills its worker is known afterwards."""
+    def flight_record(self) -> Place:
+        """File that names the item being treated, so that an item that kills its worker is known afterwards.
+
+        It is local: a request an item would cost more than the item. Only a batch that is watched has it in the store.
+        """
         first = next(iter(self.outputs.values()))
-        folder = first.scratch(self.name, self.digest).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f".{self.name}.flight"
+        if self.is_watched:
+            return first.beside(self.name, "flight.txt")
+        first.unfinished.mkdir(parents=True, exist_ok=True)
+        return first.unfinished / f".{self.name}.flight"
 
     @property
     def is_retry(self) -> bool:
         """Whether an earlier attempt died: items treated one by one then let the flight record name the guilty one."""
-        return self.flight_record.is_file()
+        return self.is_watched or self.flight_record.is_file()
 
     def without_last_item(self) -> Batch | None:
         """This batch with the item of the flight record in quarantine; None when no new item is named there."""
-        try:
-            item = self.flight_record.read_text()
-        except FileNotFoundError:
-            return None
+        (content,) = read_files([self.flight_record])
+        item = (content or b"").decode()
         if not item or item in self.quarantine:
             return None
         return replace(self, quarantine=self.quarantine | {item}, ledger=Ledger())
+
+    def watched(self) -> Batch:
+        """This batch, to be tried again where its flight record cannot be read from here: on a machine of its own."""
+        is_elsewhere = not isinstance(next(iter(self.outputs.values())).path, Path)
+        return replace(self, is_watched=is_elsewhere, ledger=Ledger())
 
     def commit(self, tables: Tables) -> None:
         """Write the tables and the rejects, then declare the batch finished.
@@ -184,28 +193,32 @@ class Batch:
         Raises:
             ValueError: when rows and rejects do not add up to the items that came in, or a table belongs to no output.
         """
-        self._check(tables)
-        first = next(iter(self.outputs))
-        for output, folder in self.outputs.items():
-            files = list(self.ledger.files.get(output, []))
-            if output in tables:
-                files.append(folder.write_table(self.name, tables[output]))
-            rejects = self.ledger.rejects if output == first else []
-            if rejects:
-                files.append(folder.write_rejects(self.name, to_table(rejects, REJECTS)))
-            rows = tables[output].num_rows if output in tables else 0
-            folder.write_commit(
-                self.name, inputs=self.digest, rows=rows, rejects=_by_reason(rejects), files=files, ran=self.ledger.ran
-            )
-        self.flight_record.unlink(missing_ok=True)
-
-    def _check(self, tables: Tables) -> None:
         unknown = tables.keys() - self.outputs.keys()
         if unknown:
             raise ValueError(f"{self.stage} gave tables {sorted(unknown)}, expected some of {list(self.outputs)}")
         first = next(iter(self.outputs))
-        n_out = (tables[first].num_rows if first in tables else 0) + len(self.ledger.rejects)
+        for output, folder in self.outputs.items():
+            files = dict(self.ledger.files.get(output, {}))
+            rejects = self.ledger.rejects if output == first else []
+            written = {folder.file(self.name): tables[output]} if output in tables else {}
+            if rejects:
+                written[folder.beside(self.name, REJECTS_FILE)] = to_table(rejects, REJECTS)
+            files |= {path: write_parquet(path, table) for path, table in written.items()}
+            rows = 0
+            if output in tables:
+                given = tables[output]
+                rows = given.num_rows if isinstance(given, pa.Table) else count_rows(folder.file(self.name))
+            if output == first:
+                self._check(rows)
+            folder.write_commit(
+                self.name, inputs=self.digest, rows=rows, rejects=_by_reason(rejects), files=files, ran=self.ledger.ran
+            )
+        remove(self.flight_record)
+
+    def _check(self, rows: int) -> None:
+        n_out = rows + len(self.ledger.rejects)
         if self.ledger.n_items and self.ledger.n_items != n_out:
+            first = next(iter(self.outputs))
             raise ValueError(
                 f"{self.stage} lost records of batch {self.name!r}: {self.ledger.n_items} came in, {n_out} rows of "
                 f"{first!r} and rejects came out"
@@ -215,7 +228,8 @@ class Batch:
     def _written(self, output: str, path: Place) -> Iterator[Path]:
         with atomic_path(path) as temporary:
             yield temporary
-        self.ledger.files.setdefault(output, []).append(path)
+            record = FileRecord.of(temporary)
+        self.ledger.files.setdefault(output, {})[path] = record
 
 
 def _by_reason(rejects: Sequence[Reject]) -> dict[str, int]:

@@ -172,7 +172,7 @@ def propagate_labels(batch: Batch, options: PropagateOptions) -> Tables:
     return {"image_labels": labels}
 
 
-@stage(version=1)
+@stage(version=2)
 def group_duplicates(batch: Batch, options: DuplicateOptions) -> Tables:
     """Find images that are the same, exactly or nearly."""
     pairs: BatchFolder = batch.inputs["image_caption_pairs"]

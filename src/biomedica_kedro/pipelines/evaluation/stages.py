@@ -58,12 +58,12 @@ def models_on_images(
         corrupted = sorted(set(tasks) & set(robustness.tasks))
         if corrupted:
             asked[images] |= {"corrupted": corrupted, "robustness": robustness.model_copy(update={"tasks": ()})}
-    found, left_out = find_models(models, clip_checkpoint)
+    handles, left_out = find_models(models, clip_checkpoint)
     for model_id, reason in left_out.items():
         logger.warning("%s is left out: %s", model_id, reason)
     return {
         batch_name(model_id, images): {"model": handle, **inputs}
-        for model_id, handle in found.items()
+        for model_id, handle in handles.items()
         for images, inputs in asked.items()
     }
 

@@ -16,7 +16,7 @@ from biomedica_kedro.archive.search import INDEX, lance_folder
 from biomedica_kedro.benchmark.monitor import MonitorOptions
 from biomedica_kedro.clip.config import TrainOptions
 from biomedica_kedro.clip.left_out import left_out
-from biomedica_kedro.clip.selection import MANIFEST, SelectionOptions, sampled_captions, select_samples
+from biomedica_kedro.clip.selection import MANIFEST, SelectionOptions, choose_samples
 from biomedica_kedro.clip.stream_selection import SOURCES, as_selected, select_streams
 from biomedica_kedro.clip.token_lengths import measure_tokens
 from biomedica_kedro.images.decode import Pixels, read_pixels
@@ -26,6 +26,7 @@ from biomedica_kedro.pmc.source import origin_of
 from biomedica_kedro.shards.card import described
 from biomedica_kedro.shards.sources import StreamOptions
 from biomedica_kedro.stages import WHOLE, BatchFolder
+from biomedica_kedro.stages.files import put
 from biomedica_kedro.stages.place import local
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 
@@ -44,16 +45,18 @@ def select_training_samples(batch: Batch, options: SelectionOptions, stream: Str
     """
     if stream.sources:
         found = select_streams(stream, options.chosen())
-        manifest, sources, counts = MANIFEST.empty_table(), found.sources, found.counts
-        captions = found.captions[: options.captions_measured]
-    else:
-        metadata, sources = batch.inputs["dataset_metadata"].table(), SOURCES.empty_table()
-        manifest, counts = select_samples(metadata, options)
-        captions = sampled_captions(metadata, manifest, options.captions_measured)
-        batch.expect(metadata.num_rows)
-        batch.reject(left_out(metadata, manifest, options, batch.stage))
+        return {
+            "training_manifest": MANIFEST.empty_table(), "training_sources": found.sources,
+            "training_counts": found.counts,
+            "caption_tokens": measure_tokens(found.captions[: options.captions_measured], options.context_lengths),
+        }  # fmt: skip
+    metadata = batch.inputs["dataset_metadata"].dataset()
+    chosen = choose_samples(metadata, options)
+    batch.expect(metadata.count_rows())
+    batch.reject(left_out(chosen, batch.stage))
+    counts, captions = chosen.counts(), chosen.captions(options.captions_measured)
     return {
-        "training_manifest": manifest, "training_sources": sources, "training_counts": counts,
+        "training_manifest": chosen.manifest(), "training_sources": SOURCES.empty_table(), "training_counts": counts,
         "caption_tokens": measure_tokens(captions, options.context_lengths),
     }  # fmt: skip
 
@@ -69,13 +72,18 @@ def train_clip(batch: Batch, options: TrainOptions, monitor: MonitorOptions) -> 
     from biomedica_kedro.clip.trainings import declare_finished, finished_history, make_latest, training_folder
 
     base: BaseModel = batch.inputs["base_clip_model"]
-    checkpoint = local(batch.outputs["clip_checkpoint"].path, "training")
+    output = batch.outputs["clip_checkpoint"]
+    checkpoint = output.path if isinstance(output.path, Path) else output.unfinished
     training = training_folder(checkpoint, base.architecture, batch.digest)
     history = finished_history(training)
     if history is None:
         history = _train(batch, options, monitor, training)
         declare_finished(training, history)
-    batch.adopt("clip_checkpoint", make_latest(checkpoint, training))
+    files = make_latest(checkpoint, training)
+    if checkpoint is not output.path:
+        for path in files:
+            put(path, output.path / path.name)
+    batch.adopt("clip_checkpoint", [output.path / path.name for path in files])
     return {"training_history": history}
 
 
@@ -89,7 +97,9 @@ def _train(batch: Batch, options: TrainOptions, monitor: MonitorOptions, trainin
         chosen = batch.inputs["training_sources"]
         options = options.model_copy(update={"stream": as_selected(options.stream, chosen.table())})
     else:
-        shards = local(batch.inputs["dataset_shards"].path, "reading shards by the metadata table")
+        shards = batch.inputs["dataset_shards"].path
+    if options.machine.nodes > 1:
+        local(batch.outputs["clip_checkpoint"].path, "training with several machines (train_clip.machine.nodes)")
     title, summary = described(origin_of(batch.inputs["article_source"]))
     job = TrainingJob(
         key=batch.digest,
@@ -141,7 +151,7 @@ def model_of_index(clip_checkpoint: BatchFolder, embed_archive: ArchiveModelOpti
 def index_archive(batch: Batch, options: IndexOptions) -> Tables:
     """Make every pair searchable by words, by looks and by what is known of it; only what changed is written anew."""
     if "image_caption_pairs" not in batch.inputs:
-        return {"search_index": count_facets([])}
+        return {"search_index": count_facets(iter(()))}
     tables = ArchiveTables(
         pairs=batch.inputs["image_caption_pairs"],
         articles=batch.inputs["articles"],

@@ -15,7 +15,7 @@ from biomedica_kedro.shards.embedded import SUFFIX as PARQUET
 from biomedica_kedro.shards.embedded import EmbeddedWriter
 from biomedica_kedro.shards.export import ExportOptions, SampleSources, write_shard
 from biomedica_kedro.shards.fields import Row, article_part
-from biomedica_kedro.shards.layout import ShardOptions, assign_samples, with_batch, written_shards
+from biomedica_kedro.shards.layout import ShardOptions, assign_samples
 from biomedica_kedro.shards.selection import (
     ARTICLE_TEXTS,
     KEPT_OUT,
@@ -29,6 +29,7 @@ from biomedica_kedro.shards.selection import (
 )
 from biomedica_kedro.shards.writer import SUFFIX
 from biomedica_kedro.stages.folder import write_parquet
+from biomedica_kedro.stages.place import as_local
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 
 
@@ -41,7 +42,7 @@ def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
     """
     articles = {row["article_id"]: row for row in batch.table("articles").to_pylist()}
     is_labeled = "image_labels" in batch.inputs
-    labels = {row["key"]: row for row in batch.table("image_labels").to_pylist()} if is_labeled else {}
+    labels: dict[str, Row] = {row["key"]: row for row in batch.table("image_labels").to_pylist()} if is_labeled else {}
     index = batch.table("article_archive").to_pylist()
     places = {(row["article_id"], row["member"]): (row["offset"], row["n_bytes"]) for row in index}
     seen: set[str] = set()
@@ -87,10 +88,8 @@ def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
 @stage(version=2)
 def assign_shards(batch: Batch, options: ShardOptions) -> Tables:
     """Shuffle the samples into shards, keeping the shards there are."""
-    prepared = batch.inputs["prepared_samples"]
-    written = batch.inputs.get("written_samples")
-    shards = {} if options.compact or written is None else written_shards(written, options.layout)
-    assignments, withdrawn = assign_samples(with_batch(prepared), prepared.rejects(), shards, options)
+    prepared, written = batch.inputs["prepared_samples"], batch.inputs.get("written_samples")
+    assignments, withdrawn = assign_samples(prepared, written, options)
     return {"shard_assignments": assignments, "withdrawn_samples": withdrawn}
 
 
@@ -123,7 +122,8 @@ def audit_shards(batch: Batch, options: SampleOptions) -> Tables:
     """Read every shard back and compare it with its index; one that is damaged stops the run."""
     path = batch.inputs["dataset_shards"].file(batch.name, SUFFIX)
     (entry,) = batch.table("shard_index").to_pylist()
-    row = audit_shard(path, entry, batch.table("shard_contents").to_pylist(), options.profile)
+    with as_local(path) as here:
+        row = audit_shard(here, entry, batch.table("shard_contents").to_pylist(), options.profile)
     if row["problems"]:  # it is not committed: once the shard is whole again, it is read again
         raise AuditError(damage_of(row, path))
     return {"shard_audit": to_table([row], SHARD_AUDIT)}
