@@ -154,7 +154,7 @@ def _samples(
     if stream.sources or job.shards is None:
         return open_training(job.options), stream.validation, None
     manifest = job.chosen.table()
-    training, validation = (Places.of(manifest, split, job.shards) for split in (Split.TRAIN, Split.VALIDATION))
+    training, validation = (Places.of(manifest, split, str(job.shards)) for split in (Split.TRAIN, Split.VALIDATION))
     lengths = manifest.filter(pc.equal(manifest["split"], Split.TRAIN.value))["caption_length"].to_numpy()
     return training, validation, lengths
 
