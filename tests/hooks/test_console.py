@@ -7,6 +7,7 @@ import pytest
 
 from biomedica_kedro.hooks.console import ConsoleHooks
 from biomedica_kedro.hooks.journal import Journal, entry_of
+from biomedica_kedro.images.pairs import PairOptions
 from biomedica_kedro.stages.node import Drawn
 from biomedica_kedro.stages.run import Receipt
 
@@ -15,7 +16,10 @@ COUNTS = pd.DataFrame(
     [("figures by kind", kind, n) for kind, n in KINDS] + [("total", "pairs", 49), ("total", "figures", 372)],
     columns=["measure", "name", "count"],
 )
-CATALOG = {"corpus_summary": COUNTS, "params:extraction.pair_images_with_captions": {"kinds": ["figure", "scheme"]}}
+CATALOG = {
+    "corpus_summary": COUNTS,
+    "params:extraction.pair_images_with_captions": PairOptions(kinds=("figure", "scheme")),
+}
 
 
 class Catalog:

@@ -87,7 +87,7 @@ class ConsoleHooks:
         rows = {name: n for entry in entries for name, n in entry.rows.items()}
         shown = {name: f"{rows[name]:,} {words}" for name, words in _SHOWN_ROWS.items() if name in rows}
         if "image_caption_pairs" in shown and any(entry.node == _COUNTING for entry in entries):
-            shown["image_caption_pairs"] = _funnel(catalog.load(_COUNTS), catalog.load(_PAIRING))
+            shown["image_caption_pairs"] = _funnel(catalog.load(_COUNTS), catalog.load(_PAIRING).kinds)
         counts = list(shown.values())
         if counts:
             table.add_row("data", "\n".join(counts))
@@ -176,13 +176,13 @@ def _line(entry: Entry) -> Text:
     return line.append(f"  ({rate:,.0f}/s)" if rate >= 1 else "", style="dim")
 
 
-def _funnel(counts: pd.DataFrame, pairing: Mapping[str, Any]) -> str:
+def _funnel(counts: pd.DataFrame, kinds: Collection[str]) -> str:
     """From figures to pairs: "55 figures -> 49 image-caption pairs; skipped: 310 equations, 7 tables"."""
     found = counts[counts["measure"] == "figures by kind"].set_index("name")["count"].sort_values(ascending=False)
     n_pairs = counts[(counts["measure"] == "total") & (counts["name"] == "pairs")]["count"].sum()
-    is_taken = found.index.isin(pairing["kinds"])
+    is_taken = found.index.isin(kinds)
     line = f"{found[is_taken].sum():,} figures -> {n_pairs:,} image-caption pairs"
-    skipped = [f"{n:,} {_words(str(kind))}s" for kind, n in found[~is_taken].items()]
+    skipped = [f"{n:,} {_words(str(kind))}{'s' * (n != 1)}" for kind, n in found[~is_taken].items()]
     return f"{line}; skipped: {', '.join(skipped)}" if skipped else line
 
 
