@@ -112,7 +112,7 @@ def kedro_run(root: Path, url: str, n_shards: int, steps: int) -> float:
     command = [sys.executable, "-m", "kedro", "run", "--env=published", "--pipelines=modeling,evaluation"]
     (root / "tmp").mkdir()
     environment = {
-        **os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db", "TMPDIR": str(root / "tmp"),
+        **os.environ, "TMPDIR": str(root / "tmp"),
         "XDG_CACHE_HOME": str(root / "cache"), "HF_HOME": str(root / "cache" / "hf"),
     }  # fmt: skip
     started = time.perf_counter()
@@ -120,12 +120,13 @@ def kedro_run(root: Path, url: str, n_shards: int, steps: int) -> float:
     return time.perf_counter() - started
 
 
-def told(root: Path) -> dict[str, str]:
-    """What MLflow says of the training."""
+def told() -> dict[str, str]:
+    """What the project's MLflow says of the training that began last."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
-    (run,) = client.search_runs([client.get_experiment_by_name("biomedica/train").experiment_id])
+    client = MlflowClient(f"sqlite:///{PROJECT}/data/mlflow.db")
+    experiment = client.get_experiment_by_name("biomedica/train").experiment_id
+    (run,) = client.search_runs([experiment], order_by=["attributes.start_time DESC"], max_results=1)
     waits = [metric.value for metric in client.get_metric_history(run.info.run_id, "feed/wait_fraction")]
     shown = {name: value for name, value in run.data.params.items() if name.startswith("source.")}
     counted = ("feed/read", "feed/left_out", "feed/rejected", "feed/seen")
@@ -161,7 +162,7 @@ def main() -> None:
         watch.stopped.set()
         watch.join()
         assert not watch.found, f"shards on the disk: {sorted(watch.found)[:5]}"
-        rows = {"shards on the disk": f"0 ({watch.looks} looks at every file)", **told(root)}
+        rows = {"shards on the disk": f"0 ({watch.looks} looks at every file)", **told()}
         rows["bytes on the disk at the end"] = f"{sum(p.stat().st_size for p in root.rglob('*') if p.is_file()):,}"
         rows["wall seconds of the command"] = f"{seconds:.0f}"
     finally:
