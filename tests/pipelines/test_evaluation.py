@@ -180,7 +180,7 @@ def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callab
     assert {"avg/synthetic_other/all/acc", "avg/synthetic_other/all/i2t_R_at_1"} <= metrics.keys()
     facts = {run.model_id: run.params for run in runs}
     assert (facts["trained"]["model.architecture"], facts["control"]["model.weights"]) == ("tiny", "random, seed 0")
-    assert "Figure type" in runs[0].description
+    assert "kind of figure" in runs[0].description
     assert runs[0].data_sets.keys() == {"embedded_figure_type", "embedded_panel_type", "embedded_retrieval"}
     draws = runs[0].draws
     assert sum(draws[at]["fs/embedded_panel_type/k1/acc"] for at in (0, 1)) / 2 == pytest.approx(
@@ -284,4 +284,4 @@ def test_optional_model_that_cannot_be_had_is_told_and_the_rest_runs(
     assert "hf://nobody/nothing/none.pt" in made["benchmark_summary"]["left_out"]["absent"]
     assert "absent" not in set(made["benchmark_table"]["model_id"])
     with pytest.raises(ModelError, match="neither fetched nor found"):
-        find_models(Models.model_validate([absent]), made["clip_checkpoint"])
+        find_models(Models.model_validate([absent]), made["clip_checkpoint"])[0]["absent"].digest()

@@ -93,7 +93,8 @@ class ConsoleHooks:
             table.add_row("data", "\n".join(counts))
         if any(entry.node == _SCORING for entry in entries):
             summary = catalog.load(_SUMMARY)
-            table.add_row("score", _scores(summary["scores"]))
+            if summary["scores"]:  # there are none of models that read no text
+                table.add_row("score", _scores(summary["scores"]))
             for model, reason in summary["left_out"].items():
                 table.add_row("left out", f"{model}: {reason}")
         for name, told in _pages({entry.node for entry in entries}, self._mlflow_port):
