@@ -186,9 +186,13 @@ def test_line_that_a_kill_cut_short_is_passed_over(client, tmp_path, monkeypatch
     killed._outbox._is_closed = True
     (file,) = (tmp_path / "outbox").iterdir()
     file.write_bytes(file.read_bytes() + b'{"event": "metr')
+    resumed = TrainingLogDataset(path=str(tmp_path / "outbox")).load()
+    resumed.start(RUN)
+    resumed.log({"loss": 1.0}, 1)
+    resumed._outbox._is_closed = True
     monkeypatch.setattr(tracking, "is_dead", lambda process: bool(process))
     send_waiting(tmp_path / "outbox")
-    assert steps(client) == [0]
+    assert steps(client) == [0, 1]
 
 
 def test_secret_parameters_are_not_shown(client):

@@ -22,6 +22,7 @@ Event: TypeAlias = Mapping[str, Any]
 SUFFIX = ".jsonl"
 _SECONDS_BETWEEN_CALLS = 2.0
 _EVENTS_A_CALL = 200
+_LONGEST_UPLOAD = 1800.0
 
 
 class Outbox:
@@ -55,7 +56,8 @@ class Outbox:
             if self.file is not None:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 with self.file.open("ab", buffering=0) as file:
-                    file.write(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY))
+                    # begins with a line feed, too: a kill may have cut the last line short
+                    file.write(b"\n" + orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
             self._waiting.append(event)
             self._condition.notify_all()
 
@@ -69,7 +71,15 @@ class Outbox:
             return done
 
     def close(self, seconds: float) -> int:
-        """Stop delivering after so many seconds at most; gives how many events still wait in the file."""
+        """Deliver what waits, as long as the store takes it, and stop; gives how many events still wait in the file.
+
+        Args:
+            seconds: how long to try on at a store that fails.
+        """
+        with self._condition:
+            self._is_urgent = True
+            self._condition.notify_all()
+            self._condition.wait_for(lambda: not self._waiting or self.failure, timeout=_LONGEST_UPLOAD)
         self.flush(seconds)
         with self._condition:
             self._is_closed = True
@@ -100,7 +110,9 @@ class Outbox:
         except self._errors() as error:
             if self.failure is None:
                 logger.debug("events wait: %s", error)
-            self.failure = error
+            with self._condition:
+                self.failure = error
+                self._condition.notify_all()
             return
         with self._condition:
             self.failure = None
@@ -130,7 +142,9 @@ def forget(file: Path) -> None:
 def read_events(file: Path) -> list[Event]:
     """Events that wait in a file; a line that a kill cut short is passed over."""
     found: list[Event] = []
-    for line in file.read_bytes().splitlines() if file.is_file() else []:
+    for line in file.read_bytes().split(b"\n") if file.is_file() else []:
+        if not line:
+            continue
         try:
             found.append(orjson.loads(line))
         except ValueError:
