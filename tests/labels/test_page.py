@@ -77,7 +77,7 @@ def test_keys_alone_label_skip_and_take_back(tmp_path: Path, browser: WebDriver,
     command = (sys.executable, "-m", "biomedica_kedro.labels", "--data-root", str(tmp_path), "--port", "{port}")
     url = serve(*command, cwd=tmp_path)
     browser.get(url)
-    wait = WebDriverWait(browser, 60)
+    wait = WebDriverWait(browser, 120)
     wait.until(lambda b: "Cluster 1: 30 images" in b.find_element(By.ID, "heading").text)
     browser.find_element(By.CSS_SELECTOR, "#expert input, #expert textarea").send_keys("Ada", Keys.TAB)
     wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, "#panel_type.asked"))

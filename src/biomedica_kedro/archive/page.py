@@ -24,7 +24,7 @@ from biomedica_kedro.pmc.identifiers import known_pmcid
 from biomedica_kedro.shards.attribution import link_of
 
 if TYPE_CHECKING:
-    import gradio as gr
+    from gradio import Blocks
 
 PAGE_SIZE = 24
 _THUMBNAIL, _LARGE = 320, 1400
@@ -35,7 +35,7 @@ _MOST_EXPORTED = 10_000
 _BLANK = (232, 232, 232)
 
 
-def build_page(archive: Archive, root: Path) -> gr.Blocks:
+def build_page(archive: Archive, root: Path) -> Blocks:
     """The page's widgets, wired to the archive.
 
     Args:
@@ -44,7 +44,7 @@ def build_page(archive: Archive, root: Path) -> gr.Blocks:
     """
     gr = load_gradio("python -c 'from biomedica_kedro.archive import search; print(search(\"x-ray\"))'")
     view = _View(archive, root)
-    page: gr.Blocks = gr.Blocks(title=_TITLE, analytics_enabled=False, fill_width=True)
+    page: Blocks = gr.Blocks(title=_TITLE, analytics_enabled=False, fill_width=True)
     with page:
         gr.Markdown(f"## {_TITLE}: {archive.count():,} images with their captions")
         with gr.Tab("Search"):
@@ -96,7 +96,7 @@ def _search_tab(gr: Any, view: _View, page: Any) -> None:
     back.click(view.back, [place, *asked], found, show_progress="minimal")
     export.click(view.export, asked, recipe, show_progress="hidden")
 
-    def select(rows: list[dict[str, Any]], event: gr.SelectData) -> Any:
+    def select(rows: list[dict[str, Any]], event: Any) -> Any:
         return view.show(rows, event.index)
 
     select.__annotations__["event"] = gr.SelectData  # Gradio looks at the annotation itself
@@ -124,7 +124,7 @@ def _rejects_tab(gr: Any, view: _View, page: Any) -> None:
     words.submit(view.first_rejects, [reason, words], found, show_progress="minimal")
     more.click(view.more_rejects, [place, reason, words], found, show_progress="minimal")
 
-    def select(rows: list[dict[str, Any]], event: gr.SelectData) -> Any:
+    def select(rows: list[dict[str, Any]], event: Any) -> Any:
         return view.show_reject(rows, event.index)
 
     select.__annotations__["event"] = gr.SelectData

@@ -152,11 +152,10 @@ class Archive:
         return lists
 
     def _by_words(self, words: str, where: str | None, n_rows: int) -> list[Mapping[str, Any]]:
-        from lancedb.query import MultiMatchQuery, Operator
+        from lancedb.query import FullTextOperator, MultiMatchQuery
 
-        query = self.table.search(
-            MultiMatchQuery(words, list(TEXTS), boosts=list(TEXTS.values()), operator=Operator.OR), query_type="fts"
-        )
+        asked = MultiMatchQuery(words, list(TEXTS), boosts=list(TEXTS.values()), operator=FullTextOperator.OR)
+        query = self.table.search(asked, query_type="fts")
         return self._ranked(query, where, n_rows, ["_score"])
 
     def by_vector(self, vector: npt.NDArray[np.float32], where: str | None, n_rows: int) -> list[Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from biomedica_kedro.labels.session import Answers, LabelingSession, Progress, S
 from biomedica_kedro.taxonomy import Question
 
 if TYPE_CHECKING:
-    import gradio as gr
+    from gradio import Blocks
 
 HOST = "127.0.0.1"
 KEYS = Path(__file__).with_name("keys.html")
@@ -40,7 +40,7 @@ class PageError(RuntimeError):
     """The labeling page cannot be shown."""
 
 
-def serve_page(page: gr.Blocks, port: int, folders: Sequence[str], told: Callable[[str], None], **extra: Any) -> None:
+def serve_page(page: Blocks, port: int, folders: Sequence[str], told: Callable[[str], None], **extra: Any) -> None:
     """Serve a page on loopback until interrupted.
 
     Args:
@@ -50,7 +50,7 @@ def serve_page(page: gr.Blocks, port: int, folders: Sequence[str], told: Callabl
         told: is given the address when the server answers.
         extra: of Gradio's `launch`.
     Raises:
-        PageError: when the port is taken.
+        PageError: when the port is taken, or the machine too busy to answer.
     """
     gr = load_gradio("")
     fonts = ["system-ui", "sans-serif"]  # the default theme would ask Google for its fonts
@@ -62,6 +62,9 @@ def serve_page(page: gr.Blocks, port: int, folders: Sequence[str], told: Callabl
         )  # fmt: skip
     except OSError as error:
         raise PageError(f"port {port} is taken: name another with --port ({error})") from error
+    except ValueError as error:  # Gradio gives itself three seconds to answer, whatever else the machine does
+        page.close()
+        raise PageError(f"the page did not answer on {HOST}:{port} in time, try again: {error}") from error
     told(address.rstrip("/"))
     page.block_thread()
 
@@ -84,9 +87,7 @@ def load_gradio(otherwise: str) -> Any:
     return gradio
 
 
-def build_page(
-    session: LabelingSession, pictures: SheetPictures | None = None, *, adjudicates: bool = False
-) -> gr.Blocks:
+def build_page(session: LabelingSession, pictures: SheetPictures | None = None, *, adjudicates: bool = False) -> Blocks:
     """The page's widgets, wired to the session.
 
     Args:
@@ -96,7 +97,7 @@ def build_page(
     """
     gr = load_gradio("python -m biomedica_kedro.labels --ballot FILE.csv, and a spreadsheet")
     view = _View(session, pictures, adjudicates=adjudicates)
-    page: gr.Blocks = gr.Blocks(title=_TITLE, analytics_enabled=False, fill_width=True)
+    page: Blocks = gr.Blocks(title=_TITLE, analytics_enabled=False, fill_width=True)
     with page:
         gr.Markdown(f"## {_TITLE}")
         name, skipped = gr.BrowserState("", storage_key="biomedica-expert", secret="on this machine"), gr.State([])
