@@ -122,8 +122,8 @@ def _samples(job: TrainingJob) -> tuple[Places | StreamedSamples, Places | Sourc
     stream = job.options.stream
     if stream.sources:
         return open_training(job.options), stream.validation
-    manifest = job.manifest.table()
-    return Places.of(manifest, Split.TRAIN, job.shards), Places.of(manifest, Split.VALIDATION, job.shards)
+    manifest, shards = job.manifest.table(), str(job.shards)
+    return Places.of(manifest, Split.TRAIN, shards), Places.of(manifest, Split.VALIDATION, shards)
 
 
 class EstimateOnlyError(Exception):

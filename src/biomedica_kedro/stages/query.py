@@ -28,10 +28,12 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
     """A database of its own in scratch, with bounded memory; one thread, so that equal input gives equal output."""
     import duckdb
 
-    with TemporaryDirectory(dir=scratch_root()) as folder:
-        with duckdb.connect(str(Path(folder, "tables.duckdb")), config={"threads": 1}) as connection:
-            connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}/spilled'")
-            yield connection
+    with (
+        TemporaryDirectory(dir=scratch_root()) as folder,
+        duckdb.connect(str(Path(folder, "tables.duckdb")), config={"threads": 1}) as connection,
+    ):
+        connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{folder}/spilled'")
+        yield connection
 
 
 def read_as(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table | pyarrow.dataset.Dataset) -> None:
