@@ -19,6 +19,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
     [
         "annotation.py components --rows 5000 --dimensions 32",
         "annotation.py k_means --rows 5000 --dimensions 16 --clusters 8",
+        "driver_memory.py --rows 3000",
+        "engine.py --batches 20 --stages 2",
         "extraction.py --rounds 1 --without-peers",
         "filtering.py --rows 20000 --folder scratch",
         "panels.py --figures 24",

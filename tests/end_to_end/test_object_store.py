@@ -174,7 +174,7 @@ def test_killed_runs_on_s3_end_with_the_bytes_of_a_run_in_a_folder(tmp_path, cor
     remote = project_of(tmp_path / "remote", corpus)
     environment = environment_of(remote, **settings)
     cluster = Cluster(environment, tmp_path / "workers")
-    options = ["--runner=ThreadRunner", f"--params=data_root=s3://{BUCKET}/root,batches.address={cluster.address}"]
+    options = [f"--params=data_root=s3://{BUCKET}/root,batches.address={cluster.address}"]
     events: list[int] = []
 
     def committed() -> int:

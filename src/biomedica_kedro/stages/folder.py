@@ -182,7 +182,10 @@ class BatchFolder:
             IncompleteError: see `names`.
         """
         names, there = self.names(), {entry.name for entry in entries(self.path)}
-        return files_of([file for name in names if (file := self.file(name)).name in there])
+        files = [file for name in names if (file := self.file(name)).name in there]
+        if not files:
+            raise IncompleteError(f"data set {self.name!r} holds no table in {self.path}")
+        return files_of(files)
 
     def rejects(self) -> pa.Table:
         """What did not become a row, and why (`records.REJECTS`), over all batches."""
