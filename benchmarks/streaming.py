@@ -31,7 +31,7 @@ WARM_BATCHES = 4
 TORCH = ["torch==2.15.0", "torchvision==0.29.2", "open_clip_torch==3.3.0"]
 PEERS = {
     "open_clip": ["webdataset==0.2.86", "braceexpand", "pandas", "scipy", "ftfy", *TORCH],
-    "hf_datasets": ["datasets==5.2.0", *TORCH],
+    "hf_datasets": ["datasets==5.2.0", "aiohttp", "requests", *TORCH],
     "mosaicml": ["mosaicml-streaming==0.13.0", "transformers<5", "numpy<2.2", *TORCH],
     "litdata": ["litdata==0.2.76", *TORCH],
 }
@@ -129,11 +129,15 @@ def open_clip_transform() -> object:
 
 
 def batches_open_clip(root: Path) -> Iterator[tuple[list[str], object]]:
+    """See `batches_open_clip_of`."""
+    yield from batches_open_clip_of(sorted(str(path) for path in (root / "shards").glob("*.tar")))
+
+
+def batches_open_clip_of(urls: list[str]) -> Iterator[tuple[list[str], object]]:
     """webdataset, with the decoder, the transform and the order of steps of open_clip's training loader."""
     import webdataset as wds
     from open_clip_train.data import log_and_continue, tarfile_to_samples_nothrow
 
-    urls = sorted(str(path) for path in (root / "shards").glob("*.tar"))
     pipeline = wds.DataPipeline(
         wds.SimpleShardList(urls), wds.split_by_worker, tarfile_to_samples_nothrow,
         wds.shuffle(bufsize=500, initial=100), wds.decode("pilrgb", handler=log_and_continue),
@@ -144,11 +148,15 @@ def batches_open_clip(root: Path) -> Iterator[tuple[list[str], object]]:
 
 
 def batches_hf_datasets(root: Path) -> Iterator[tuple[list[str], object]]:
+    """See `batches_hf_datasets_of`."""
+    yield from batches_hf_datasets_of(sorted(str(path) for path in (root / "shards").glob("*.tar")))
+
+
+def batches_hf_datasets_of(files: list[str]) -> Iterator[tuple[list[str], object]]:
     """HF datasets: the webdataset builder, streaming."""
     from datasets import load_dataset
     from torch.utils.data import DataLoader
 
-    files = sorted(str(path) for path in (root / "shards").glob("*.tar"))
     rows = load_dataset("webdataset", data_files=files, split="train", streaming=True).shuffle(seed=1, buffer_size=500)
     transform = open_clip_transform()
     rows = rows.map(
@@ -160,14 +168,26 @@ def batches_hf_datasets(root: Path) -> Iterator[tuple[list[str], object]]:
 
 def batches_mosaicml(root: Path) -> Iterator[tuple[list[str], object]]:
     """mosaicml-streaming: MDS shards."""
-    from streaming import MDSWriter, StreamingDataset
-    from torch.utils.data import DataLoader
+    write_mosaicml(root)
+    yield from batches_mosaicml_of(local=str(root / "mds"))
+
+
+def write_mosaicml(root: Path) -> None:
+    """The images in MDS shards, unless they are there."""
+    from streaming import MDSWriter
 
     folder = root / "mds"
     if not folder.exists():
         with MDSWriter(out=str(folder), columns={"key": "str", "jpg": "bytes"}) as writer:
             for path in sorted((root / "images").iterdir()):
                 writer.write({"key": path.stem, "jpg": path.read_bytes()})
+
+
+def batches_mosaicml_of(**place: str) -> Iterator[tuple[list[str], object]]:
+    """From a place as StreamingDataset is told it."""
+    from streaming import StreamingDataset
+    from torch.utils.data import DataLoader
+
     transform = open_clip_transform()
 
     class Decoded(StreamingDataset):
@@ -175,18 +195,30 @@ def batches_mosaicml(root: Path) -> Iterator[tuple[list[str], object]]:
             row = super().__getitem__(index)
             return row["key"], transform(_pillow(row["jpg"]))
 
-    rows = Decoded(local=str(folder), shuffle=True, shuffle_seed=1, batch_size=BATCH)
+    rows = Decoded(**place, shuffle=True, shuffle_seed=1, batch_size=BATCH)
     yield from DataLoader(rows, BATCH, num_workers=WORKERS)
 
 
 def batches_litdata(root: Path) -> Iterator[tuple[list[str], object]]:
     """litdata: its own chunks."""
-    from litdata import StreamingDataLoader, StreamingDataset, optimize
+    write_litdata(root)
+    yield from batches_litdata_of(str(root / "lit"))
+
+
+def write_litdata(root: Path) -> None:
+    """The images in litdata's chunks, unless they are there."""
+    from litdata import optimize
 
     folder = root / "lit"
     if not folder.exists():
         paths = [str(path) for path in sorted((root / "images").iterdir())]
         optimize(_lit_row, paths, output_dir=str(folder), chunk_bytes="64MB", num_workers=1)
+
+
+def batches_litdata_of(folder: str, **place: object) -> Iterator[tuple[list[str], object]]:
+    """From a place as StreamingDataset is told it."""
+    from litdata import StreamingDataLoader, StreamingDataset
+
     transform = open_clip_transform()
 
     class Decoded(StreamingDataset):
@@ -195,7 +227,7 @@ def batches_litdata(root: Path) -> Iterator[tuple[list[str], object]]:
             return row["key"], transform(_pillow(row["jpg"]))
 
     multiprocessing.set_start_method("fork", force=True)  # `optimize` leaves spawn, which cannot send a local class
-    rows = Decoded(str(folder), shuffle=True, seed=1)
+    rows = Decoded(folder, shuffle=True, seed=1, **place)
     yield from StreamingDataLoader(rows, batch_size=BATCH, num_workers=WORKERS)
 
 
@@ -361,9 +393,13 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="folder of JPEG files; synthetic ones otherwise")
     parser.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "biomedica-kedro" / "peers")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
+    parser.add_argument("--write", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, default=Path("/tmp/biomedica-streaming"), help="scratch folder")
     options = parser.parse_args()
     root = options.root
+    if options.write:
+        globals()[f"write_{options.write}"](root)
+        return
     if options.arm:
         run_arm(options.arm, root)
         return
