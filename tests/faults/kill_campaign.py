@@ -26,16 +26,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from small_project import import_what_is_slow, make_small_project, start_run, wait_for
+from small_project import draw_corpus, import_what_is_slow, make_small_project, start_run, wait_for
 
 from biomedica_kedro.datasets.tracking_store import database_url, prepare_store
 from biomedica_kedro.hooks.tracking import make_experiments
 
 # Changes of the file system: between two of them a kill finds the same files.
 CHANGES = ("replace", "rename", "unlink", "mkdir", "rmdir")
+MLFLOWS = ("mlflow.db", "mlartifacts", "08_reporting/benchmark_runs.json")  # the last names runs, by random numbers
 LEFT_TO_STAY = (".lock",)  # files that hold a lock's place and nothing else
 INTERRUPTED_AT = ("02_intermediate/articles/_complete.json", "06_models/clip_checkpoint")
-_AFRESH = 0.2  # share of random trials that draw the corpus and make MLflow's database, too: half of a run's time
+_AFRESH = 0.2  # share of random trials that make MLflow's database, too
 UNFINISHED = (".tmp", ".scratch", ".unfinished", ".replaced", ".flight", ".mlflow_outbox", "-journal", "-wal")
 
 
@@ -66,6 +67,8 @@ class Campaign:
     n_kills: int = 0
 
     def __post_init__(self) -> None:
+        self._keep_start()
+        self._begin(afresh=True)
         counter = self.project.parent / "changes"
         started = time.monotonic()
         status = wait_for(start_run(self.project, before=lambda: watch_changes(lambda n: _count(counter, n))))
@@ -73,7 +76,6 @@ class Campaign:
             raise RuntimeError(f"the run that nobody kills failed: see {self.project.parent / 'run.log'}")
         self.seconds, self.n_changes = time.monotonic() - started, int(counter.read_text())
         self.reference = outcome_of(self.project / "data")
-        self._keep_start()
 
     def random_trial(self, seed: int) -> list[str]:
         """Kill once or twice at a random time; gives what differs in the end."""
@@ -116,6 +118,7 @@ class Campaign:
         """The same work in a folder with an odd name, and once more after that folder was moved."""
         first, second = (self.project.parent / name for name in ("else where #1%25?", "moved"))
         make_small_project(first)
+        shutil.copytree(self.project.parent / "start/01_raw", first / "data/01_raw")
         found = []
         for project in (first, second):
             if project == second:
@@ -140,16 +143,15 @@ class Campaign:
         self.n_kills += 1
 
     def _begin(self, *, afresh: bool) -> None:
-        """Throw the data away; all of them, or all but the drawn corpus and an empty database of MLflow."""
+        """Throw all data away but the drawn corpus and, unless afresh, an empty database of MLflow."""
         shutil.rmtree(self.project / "data")
+        shutil.copytree(self.project.parent / "start", self.project / "data")
         if afresh:
-            (self.project / "data").mkdir()
-        else:
-            shutil.copytree(self.project.parent / "start", self.project / "data")
+            (self.project / "data/mlflow.db").unlink()
 
     def _keep_start(self) -> None:
         start, data = self.project.parent / "start", self.project / "data"
-        shutil.copytree(data / "01_raw/corpus", start / "01_raw/corpus")
+        draw_corpus(start)
         child = os.fork()
         if not child:
             artifacts = (data / "mlartifacts").as_uri()
@@ -193,7 +195,7 @@ def outcome_of(data: Path) -> Outcome:
         name = str(path.relative_to(data))
         if any(part.endswith(UNFINISHED) or part.startswith(UNFINISHED) for part in path.parts):
             left.append(name)
-        elif path.is_file() and not name.startswith(("mlflow.db", "mlartifacts")) and not name.endswith(LEFT_TO_STAY):
+        elif path.is_file() and not name.startswith(MLFLOWS) and not name.endswith(LEFT_TO_STAY):
             files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return Outcome(files, list(tracked_in(data / "mlflow.db")), left)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import shutil
 import signal
@@ -24,11 +25,14 @@ HEAVY = (
     "biomedica_kedro.datasets.training_log", "biomedica_corpus.write",
 )  # fmt: skip
 
-CATALOG = """
+CORPUS = {
+    "articles": 16, "held_out_articles": 12, "figures_per_article": 2, "held_out_figures": 3, "image_size": 64,
+}  # fmt: skip
+CATALOG = f"""
 article_source:
   type: biomedica_kedro.datasets.sources.EmbeddedCorpusSource
-  path: ${_root}/01_raw/corpus
-  options: {articles: 16, held_out_articles: 12, figures_per_article: 2, held_out_figures: 3, image_size: 64}
+  path: ${{_root}}/01_raw/corpus
+  options: {json.dumps(CORPUS)}
 """
 PARAMETERS = """
 batches: {count: 2}
@@ -65,6 +69,14 @@ def make_small_project(path: Path) -> Path:
     )
     (path / "conf/local/parameters.yml").write_text(PARAMETERS, encoding="utf-8")
     return path
+
+
+def draw_corpus(data: Path) -> None:
+    """Draw the corpus; a project without one would first draw a whole one for the benchmark, which comes first."""
+    from biomedica_corpus.options import CorpusOptions
+    from biomedica_corpus.write import write_corpus
+
+    write_corpus(data / "01_raw/corpus", CorpusOptions(**CORPUS))
 
 
 def import_what_is_slow() -> None:

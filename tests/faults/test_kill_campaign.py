@@ -12,7 +12,8 @@ import pytest
 CAMPAIGN = Path(__file__).with_name("kill_campaign.py")
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.skipif("BIOMEDICA_TRIALS" not in os.environ, reason="minutes long: set BIOMEDICA_TRIALS=20")
+@pytest.mark.timeout(3600)
 def test_runs_killed_at_random_end_as_if_nothing_had_happened(tmp_path):
     # A process of its own: forking needs one without threads
     command = [
@@ -27,9 +28,9 @@ def test_runs_killed_at_random_end_as_if_nothing_had_happened(tmp_path):
     environment = {**os.environ, "COLUMNS": "200"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
-    assert "22 trials" in done.stdout
+    assert f"{n_random + 2} trials" in done.stdout
     n_kills = int(done.stdout.rpartition(" trials, ")[2].partition(" ")[0])
-    assert n_kills >= 10, "most runs were over before they were killed"
+    assert n_kills >= n_random // 2, "most runs were over before they were killed"
 
 
 def test_difference_is_found(tmp_path):
