@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from biomedica_kedro.records import RejectReason
-from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages import BatchFolder, spread
 from biomedica_kedro.stages.run import BatchOptions, Work
 from biomedica_kedro.stages.spread import _InFlight, client_for
 
@@ -106,3 +107,53 @@ def test_tasks_in_flight_follow_the_workers_that_join(monkeypatch):
     assert limit() == 4, "not asked again at once"
     now[0] = 1.5
     assert limit() == 40
+
+
+class Told:
+    """A future that is done when it is made."""
+
+    def __init__(self, key: str, error: Exception | None) -> None:
+        self.key, self.error, self.status = key, error, "error" if error else "finished"
+
+    def exception(self):
+        return self.error
+
+    def add_done_callback(self, tell):
+        tell(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Deadly:
+    """A task of some items, the first of which kills its worker until it is left out; known only when watched."""
+
+    name: str
+    items: tuple[str, ...]
+    is_watched: bool = False
+
+    def without_last_item(self):
+        return dataclasses.replace(self, items=self.items[1:]) if self.is_watched else None
+
+    def watched(self):
+        return dataclasses.replace(self, is_watched=True)
+
+
+def test_task_whose_guilty_item_is_not_known_is_watched_and_goes_on_without_it(monkeypatch):
+    from distributed import KilledWorker
+
+    submitted = []
+
+    class Killing:
+        def nthreads(self):
+            return {"worker": 1}
+
+        def submit(self, function, task, *, key, **_):
+            submitted.append(task)
+            return Told(key, KilledWorker("task", None, 3) if "killer" in task.items else None)
+
+    monkeypatch.setattr(spread, "client_for", lambda *_: Killing())
+    tasks = [Deadly("0000", ("killer", "b")), *(Deadly(f"{n:04d}", ("c",)) for n in range(1, 9))]
+    done = list(spread._run_spread("stage", print, tasks, BatchOptions(address="tcp://somewhere")))
+    assert sorted(done) == [f"{n:04d}" for n in range(9)]
+    assert [task for task in submitted if task.name == "0000"] == [
+        Deadly("0000", ("killer", "b")), Deadly("0000", ("killer", "b"), True), Deadly("0000", ("b",), True),
+    ]  # fmt: skip
