@@ -9,7 +9,7 @@ import torch
 from biomedica_kedro.clip import mismatches
 from biomedica_kedro.clip.checkpoints import config_of, create, save_model
 from biomedica_kedro.clip.config import ModelOptions
-from biomedica_kedro.clip.mismatches import MismatchOptions, draw_mismatches, find_mismatches, find_unlike_copies
+from biomedica_kedro.clip.mismatches import MismatchOptions, draw_mismatches, find_unlike_copies, least_alike
 from biomedica_kedro.records import DATASET_METADATA, to_table
 from biomedica_kedro.shards.samples import Sample
 from biomedica_kedro.stages import BatchFolder
@@ -49,7 +49,7 @@ def samples(wrong: int | None = None) -> list[Sample]:
 
 def test_wrong_caption_comes_first_in_each_source(checkpoint):
     sources = {"one": samples(wrong=13), "two": samples(wrong=6)}
-    found, shown = find_mismatches(checkpoint, sources, MismatchOptions(shown=3))
+    found, shown = least_alike(checkpoint, sources, MismatchOptions(shown=3))
     rows = found.to_pylist()
     assert [(row["source"], row["key"]) for row in (rows[0], rows[3])] == [("one", "s13"), ("two", "s6")]
     assert rows[0]["score"] < rows[1]["score"] - 0.5
@@ -59,13 +59,13 @@ def test_wrong_caption_comes_first_in_each_source(checkpoint):
 
 def test_unreadable_images_and_tiny_sources_are_no_error(checkpoint):
     broken = Sample("broken", b"no image", "jpg", "A red field.", {})
-    found, _ = find_mismatches(checkpoint, {"a": [broken, *samples()], "b": samples()[:1]}, MismatchOptions(shown=2))
+    found, _ = least_alike(checkpoint, {"a": [broken, *samples()], "b": samples()[:1]}, MismatchOptions(shown=2))
     assert found["source"].to_pylist() == ["a", "a"]
     assert "broken" not in found["key"].to_pylist()
 
 
 def test_only_so_many_samples_are_looked_at(checkpoint):
-    found, _ = find_mismatches(checkpoint, {"a": samples(wrong=39)}, MismatchOptions(samples=20))
+    found, _ = least_alike(checkpoint, {"a": samples(wrong=39)}, MismatchOptions(samples=20))
     assert "s39" not in found["key"].to_pylist()
 
 
@@ -103,7 +103,7 @@ def test_data_set_without_copies_has_none_to_tell(tmp_path):
 
 
 def test_sheet_shows_every_candidate(checkpoint):
-    found, shown = find_mismatches(checkpoint, {"one": samples(wrong=13)}, MismatchOptions(shown=5))
+    found, shown = least_alike(checkpoint, {"one": samples(wrong=13)}, MismatchOptions(shown=5))
     axes = [ax for ax in draw_mismatches(found, shown).axes if ax.images]
     assert len(axes) == 5 and "s13" in axes[0].get_title()
     assert np.isfinite(axes[0].images[0].get_array()).all()

@@ -63,7 +63,7 @@ class MismatchOptions(Options):
     shared_words: float = Field(default=0.25, ge=0, le=1)
 
 
-def find_mismatches(
+def least_alike(
     checkpoint: Any, sources: Mapping[str, Iterable[Sample]], options: MismatchOptions
 ) -> tuple[pa.Table, list[Sample]]:
     """The pairs of each source that a model finds least alike.

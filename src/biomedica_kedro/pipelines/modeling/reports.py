@@ -52,7 +52,7 @@ def find_mismatches(
         return none.to_pandas(), mismatches.draw_mismatches(none, [])
     source = dataset_metadata.name
     copies, places = mismatches.find_unlike_copies(dataset_metadata, source, options)
-    found, shown = mismatches.find_mismatches(clip_checkpoint, {source: dataset_shards.stream(columns=[])}, options)
+    found, shown = mismatches.least_alike(clip_checkpoint, {source: dataset_shards.stream(columns=[])}, options)
     samples = [read_sample(str(dataset_shards.path / shard), offset, n_bytes) for shard, offset, n_bytes in places]
     table = pa.concat_tables([copies, found])
     return table.to_pandas(), mismatches.draw_mismatches(table, [*samples, *shown])
