@@ -159,9 +159,14 @@ class _View:
         return [expert, *self.show(expert, self._next(expert))]
 
     def named(self, expert: str, cluster_id: int | None) -> list[Any]:
-        """A name was given: go to its first open cluster, unless the answers here are the expert's own already."""
-        is_done = cluster_id is None or cluster_id in self._session.labeled_by(expert)
-        return [expert.strip(), *self.show(expert, self._next(expert) if is_done else cluster_id)]
+        """A name was given: go to its first open cluster; answers begun here stay unless the expert has own ones."""
+        import gradio as gr
+
+        if cluster_id is None or self._session.answers_of(expert, cluster_id):
+            return [expert.strip(), *self.show(expert, self._next(expert))]
+        told = gr.update(value=told_progress(self._session.progress(expert)))
+        kept = [gr.update()] * 6
+        return [expert.strip(), gr.update(), gr.update(), gr.update(choices=self._choices(expert)), told, *kept]
 
     def previous(self, expert: str, cluster_id: int | None) -> list[Any]:
         return self._beside(expert, cluster_id, -1)
