@@ -15,16 +15,10 @@ CAMPAIGN = Path(__file__).with_name("kill_campaign.py")
 @pytest.mark.skipif("BIOMEDICA_TRIALS" not in os.environ, reason="minutes long: set BIOMEDICA_TRIALS=20")
 @pytest.mark.timeout(3600)
 def test_runs_killed_at_random_end_as_if_nothing_had_happened(tmp_path):
+    n_random = int(os.environ["BIOMEDICA_TRIALS"])
+    trials = [f"--random={n_random}", "--interrupted=1", "--moved=1"]
     # A process of its own: forking needs one without threads
-    command = [
-        sys.executable,
-        str(CAMPAIGN),
-        "--random=20",
-        "--aimed=0",
-        "--interrupted=1",
-        "--moved=1",
-        f"--work={tmp_path}",
-    ]
+    command = [sys.executable, str(CAMPAIGN), *trials, f"--work={tmp_path}"]
     environment = {**os.environ, "COLUMNS": "200"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
