@@ -68,8 +68,6 @@ def batch_node(
     optional: Sequence[str] | Mapping[str, str | None] = (),
     cut: Callable[..., Mapping[str, Mapping[str, Any]]] | None = None,
     params: Sequence[str] | None = None,
-    in_process: bool = False,
-    tags: Sequence[str] = (),
 ) -> Node:
     """A node that maps a stage over batches.
 
@@ -84,8 +82,6 @@ def batch_node(
         cut: makes the batches by value. Its arguments are data sets by name, `batches` (the `BatchOptions`) and
             `params:<pipeline>.<name>` for those that are hinted as options; it gives, by batch, inputs by name.
         params: names of the parameters for the function's options, in their order; by default its own name.
-        in_process: keep the work in the process that drives the stages, whatever the workers.
-        tags: of the node.
     """
     version_of(function)
     hints = _options_of(function)
@@ -98,9 +94,10 @@ def batch_node(
     run = _StageRun(
         function=function, makes=tuple(makes), inputs=tuple(inputs), given=tuple(given), each=tuple(each),
         whole=tuple(whole), tools=tuple(tools), optional=tuple(optional), cut=cut, cutting=tuple(cutting),
-        in_process=in_process,
+        in_process=vars(function)["in_process"],
     )  # fmt: skip
-    return _node(run, function, inputs, makes, ("batches", *tags), optional)
+    tags = ("batches", "gpu") if vars(function)["gpu"] else ("batches",)
+    return _node(run, function, inputs, makes, tags, optional)
 
 
 def report_node(

@@ -28,11 +28,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def stage(*, version: int) -> Callable[[Function], Function]:
-    """Declare a function to be a stage, or a report; `version` is part of the identity of its results."""
+def stage(*, version: int, in_process: bool = False, gpu: bool = False) -> Callable[[Function], Function]:
+    """Declare a function to be a stage, or a report.
+
+    Args:
+        version: part of the identity of its results.
+        in_process: keep the work in the process that drives the stages, whatever the workers.
+        gpu: tag its node as one that gains by a graphics card.
+    """
 
     def declare(function: Function) -> Function:
-        function.__dict__["version"] = version
+        function.__dict__.update(version=version, in_process=in_process, gpu=gpu)
         return function
 
     return declare

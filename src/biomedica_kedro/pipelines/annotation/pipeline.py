@@ -19,9 +19,7 @@ def _clusters() -> list[Node]:
     """Images to clusters of what looks alike."""
     images = ["image_caption_pairs", "article_archive"]
     return [
-        batch_node(
-            stages.embed_images, each=images, whole=["vision_encoder"], makes=["image_embeddings"], tags=["gpu"]
-        ),
+        batch_node(stages.embed_images, each=images, whole=["vision_encoder"], makes=["image_embeddings"]),
         batch_node(stages.detect_panels, each=images, makes=["image_panels"]),
         batch_node(stages.fit_projection, whole=["image_embeddings"], makes=["projection"]),
         batch_node(stages.cluster_images, whole=["image_embeddings", "projection"], makes=["cluster_model"]),

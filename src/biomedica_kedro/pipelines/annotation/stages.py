@@ -37,7 +37,7 @@ from biomedica_kedro.stages.stage import Batch, Tables, stage
 _PLACE = ["key", "article_id", "file_name"]
 
 
-@stage(version=1)
+@stage(version=1, gpu=True)
 def embed_images(batch: Batch, options: EmbedOptions) -> Tables:
     """Turn each image into a vector; what cannot be decoded is rejected."""
     rows = batch.table("image_caption_pairs", _PLACE).to_pylist()

@@ -28,7 +28,6 @@ def _measures() -> list[Node]:
             cut=stages.models_on_images,
             optional=["clip_checkpoint"],
             makes=["benchmark_embeddings"],
-            tags=["gpu"],
         ),
         batch_node(stages.score_benchmark, cut=stages.models_on_tasks, makes=["benchmark_scores", "predictions"]),
         batch_node(

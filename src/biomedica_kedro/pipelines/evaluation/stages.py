@@ -68,7 +68,7 @@ def models_on_images(
     }
 
 
-@stage(version=2)
+@stage(version=2, gpu=True)
 def embed_benchmark(batch: Batch, options: EmbedOptions) -> Tables:
     """Embed the images and texts of a task, or of the tasks that share their images, under a model, once."""
     asked: AskedTasks = batch.inputs["asked"]

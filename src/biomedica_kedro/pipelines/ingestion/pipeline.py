@@ -51,7 +51,6 @@ def create_pipeline(**_: object) -> Pipeline:
                 cut=pmids_by_batch,
                 tools=["entrez"],
                 makes=["pubmed_records"],
-                in_process=True,  # which keeps to NCBI's rate
             ),
         ],
         namespace="ingestion",

@@ -91,7 +91,7 @@ def pmids_by_batch(selected_articles: BatchFolder, batches: BatchOptions) -> Cut
     return _selected_by_batch(selected_articles, ["article_id", "pmid"], batches)
 
 
-@stage(version=1)
+@stage(version=1, in_process=True)
 def fetch_pubmed_records(batch: Batch, options: PubmedOptions) -> Tables:
     """Ask PubMed for the indexing of the selected articles; none unless that is enabled."""
     if not options.enabled:

@@ -36,7 +36,6 @@ def create_pipeline(**_: object) -> Pipeline:
                 tools=["article_source", "training_log", "benchmark_tasks", "benchmark_samples"],
                 params=["train_clip", "score_in_training"],
                 makes=["clip_checkpoint", "training_history"],
-                tags=["gpu"],
             ),
             report_node(plot_training, inputs=["training_history"], outputs=["training_curves"]),
             report_node(
@@ -55,7 +54,6 @@ def create_pipeline(**_: object) -> Pipeline:
                     "article_archive": _STREAMED,
                 },
                 makes=["archive_vectors"],
-                tags=["gpu"],
             ),
             batch_node(
                 index_archive,
@@ -69,7 +67,6 @@ def create_pipeline(**_: object) -> Pipeline:
                     "articles": _STREAMED,
                 },
                 makes=["search_index"],
-                in_process=True,
             ),
         ],
         namespace="modeling",

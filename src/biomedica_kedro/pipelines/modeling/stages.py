@@ -61,7 +61,7 @@ def select_training_samples(batch: Batch, options: SelectionOptions, stream: Str
     }  # fmt: skip
 
 
-@stage(version=2)
+@stage(version=2, gpu=True)
 def train_clip(batch: Batch, options: TrainOptions, monitor: MonitorOptions) -> Tables:
     """Train CLIP on the manifest's samples, read one by one from the shards, or on the sources that are streamed.
 
@@ -126,7 +126,7 @@ def model_by_batch(
     return {batch: {"model": model} for batch in image_caption_pairs.names()}
 
 
-@stage(version=1)
+@stage(version=1, gpu=True)
 def embed_archive(batch: Batch, options: ArchiveModelOptions) -> Tables:
     """Turn each image into the vector that it is found by; what cannot be decoded is rejected."""
     handle = batch.inputs["model"].handle
@@ -147,7 +147,7 @@ def model_of_index(clip_checkpoint: BatchFolder, embed_archive: ArchiveModelOpti
     return {WHOLE: {"model": ArchiveModel.choose(embed_archive.model, clip_checkpoint)}}
 
 
-@stage(version=1)
+@stage(version=1, in_process=True)
 def index_archive(batch: Batch, options: IndexOptions) -> Tables:
     """Make every pair searchable by words, by looks and by what is known of it; only what changed is written anew."""
     if "image_caption_pairs" not in batch.inputs:
