@@ -159,7 +159,7 @@ def embed_tasks(
         map_images: as `map_items`; what it rejects, every row that needs the image is rejected for.
     """
     first = next(iter(asked.by_task.values()))[1]
-    images = embed_images(first.images(options.batch_size), encoder, options, map_images)
+    images = embed_each_image(first.images(options.batch_size), encoder, options, map_images)
     answers = {task_id: (task, samples.answers()) for task_id, (task, samples) in asked.by_task.items()}
     return embed_answers(answers, images, encoder, options, map_rows)
 
@@ -192,7 +192,7 @@ def embed_answers(
     return Embedded(pa.concat_tables(tables), images.table(anchors.schema.field("embedding").type.list_size), anchors)
 
 
-def embed_images(
+def embed_each_image(
     chunks: Iterable[Sequence[Row]],
     encoder: Encoder,
     options: EmbedOptions,

@@ -21,7 +21,7 @@ from biomedica_kedro.benchmark.bootstrap import Interval, interval_over_rows, me
 from biomedica_kedro.benchmark.classification import correct_answers
 from biomedica_kedro.benchmark.corruptions import SEVERITIES, corrupt, corruptions_of, sized
 from biomedica_kedro.benchmark.embeddings import TaskEmbeddings, matrix_of, vectors_table
-from biomedica_kedro.benchmark.encode import EmbedOptions, Encoder, embed_images
+from biomedica_kedro.benchmark.encode import EmbedOptions, Encoder, embed_each_image
 from biomedica_kedro.benchmark.metrics import Floats
 from biomedica_kedro.benchmark.samples import Pixels, TaskSamples
 from biomedica_kedro.benchmark.scores import Protocol, ScoreOptions, Subject
@@ -88,7 +88,7 @@ def embed_corrupted(
         def change(name: str, image: Pixels, kind: str = kind, strength: object = strength) -> Pixels:
             return corrupt(sized(image), kind, strength, name=name) if kind else sized(image)
 
-        found = embed_images(chunks, encoder, embed, change=change)
+        found = embed_each_image(chunks, encoder, embed, change=change)
         names += [variant] * len(found.names)
         hashes += found.hashes
         vectors.append(found.vectors)

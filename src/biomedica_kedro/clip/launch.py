@@ -91,7 +91,11 @@ def launch(job: TrainingJob, log: TrainingLog) -> pa.Table:
     messages.unlink(missing_ok=True)
     messages.touch()
     folders = {"manifest": job.manifest.path, "shards": job.shards, "scratch": job.scratch, "output": job.output}
-    record = {"key": job.key, "base": dataclasses.asdict(job.base), "options": options.model_dump(mode="json")}
+    record: dict[str, Any] = {
+        "key": job.key,
+        "base": dataclasses.asdict(job.base),
+        "options": options.model_dump(mode="json"),
+    }
     record["measurement"] = None if job.measurement is None else dataclasses.asdict(job.measurement)
     write_json(description, record | {name: str(folder) for name, folder in folders.items()})
     if options.machine.nodes > 1:

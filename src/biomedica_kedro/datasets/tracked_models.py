@@ -59,7 +59,7 @@ def _logged_id(client: MlflowClient, uri: str) -> str:
         version = client.get_model_version(*name.split("/", 1))
     else:
         return name
-    return str(version.model_id or version.source.removeprefix("models:/"))
+    return str(version.model_id or str(version.source).removeprefix("models:/"))
 
 
 def _kept(logged: LoggedModel) -> Path | None:

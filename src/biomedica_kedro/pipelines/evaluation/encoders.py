@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from biomedica_kedro.benchmark.encode import Encoder, Vectors
+from biomedica_kedro.benchmark.embeddings import Vectors
+from biomedica_kedro.benchmark.encode import Encoder
 from biomedica_kedro.benchmark.models import ModelChoice, Models, ModelSource, hub_file
 from biomedica_kedro.benchmark.promotion import UNTRAINED
 from biomedica_kedro.benchmark.samples import Pixels
