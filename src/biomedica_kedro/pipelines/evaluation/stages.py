@@ -52,9 +52,9 @@ def models_on_images(
     robustness.check(benchmark_tasks)
     asked: dict[str, dict[str, Any]] = {}
     for images, tasks in _ready_by_images(active_tasks).items():
-        found = {task: benchmark_samples.find(task) for task in tasks}
-        here = {task: (benchmark_tasks[task], samples) for task, samples in found.items() if samples is not None}
-        asked[images] = {"asked": AskedTasks(here)}
+        here = {task: (benchmark_tasks[task], benchmark_samples.find(task)) for task in tasks}
+        kept = {name: (task, samples) for name, (task, samples) in here.items() if samples is not None}
+        asked[images] = {"asked": AskedTasks(kept)}
         corrupted = sorted(set(tasks) & set(robustness.tasks))
         if corrupted:
             asked[images] |= {"corrupted": corrupted, "robustness": robustness.model_copy(update={"tasks": ()})}
