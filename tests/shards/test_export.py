@@ -121,6 +121,8 @@ def test_update_adds_shards_and_withdraws_samples_but_rewrites_no_shard(serializ
     }
     assert sorted(keys_in_order(after)) == sorted(f.key for f in figures(range(1, 30)) if f.article != 2)
     assert audit(after)["withdrawn"] == 6
+    rejects = after["dataset_metadata"].rejects().to_pylist()
+    assert {row["source"]: row["reason"] for row in rejects} == withdrawn
 
 
 def test_compacting_gives_what_a_fresh_run_gives(serialize, tmp_path):

@@ -13,7 +13,7 @@ from .hub_server import Hub, serve
 
 def push(f, options):
     folders = {"shards": f["dataset_shards"], "metadata": f["dataset_metadata"], "articles": f["article_texts"]}
-    reasons = {row["key"]: row["reason"] for row in f["withdrawn_samples"].table().to_pylist()}
+    reasons = {row["source"]: row["reason"] for row in f["dataset_metadata"].rejects().to_pylist()}
     return publish_folders(folders, "# Card", {"name": "x"}, options, reasons)
 
 

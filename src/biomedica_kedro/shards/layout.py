@@ -246,9 +246,11 @@ SELECT {", ".join(SHARD_ASSIGNMENTS.names)} FROM assigned ORDER BY shard, place
 """
 
 
-def withdrawn_by_shard(withdrawn_samples: BatchFolder, shard_contents: BatchFolder) -> dict[str, dict[str, list[str]]]:
-    """Keys withdrawn from each shard; an empty list for most."""
-    keys: dict[str, list[str]] = {shard: [] for shard in shard_contents.names()}
+def withdrawn_by_shard(
+    withdrawn_samples: BatchFolder, shard_contents: BatchFolder
+) -> dict[str, dict[str, dict[str, str]]]:
+    """What was withdrawn from each shard, and why, by key; nothing from most."""
+    withdrawn: dict[str, dict[str, str]] = {shard: {} for shard in shard_contents.names()}
     for row in withdrawn_samples.table().to_pylist():
-        keys[row["shard"].removesuffix(SUFFIX)].append(row["key"])
-    return {shard: {"withdrawn": withdrawn} for shard, withdrawn in keys.items()}
+        withdrawn[row["shard"].removesuffix(SUFFIX)][row["key"]] = row["reason"]
+    return {shard: {"withdrawn": reasons} for shard, reasons in withdrawn.items()}

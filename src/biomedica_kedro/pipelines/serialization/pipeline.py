@@ -106,7 +106,6 @@ def _description() -> list[Node]:
                 "dataset_metadata",
                 "shard_index",
                 "article_texts",
-                "withdrawn_samples",
                 "dataset_card",
                 "croissant_metadata",
                 "params:serialization.push_to_hub",

@@ -78,7 +78,6 @@ def push_to_hub(
     dataset_metadata: BatchFolder,
     shard_index: BatchFolder,
     article_texts: BatchFolder,
-    withdrawn_samples: BatchFolder,
     dataset_card: str,
     croissant_metadata: dict[str, Any],
     options: HubOptions,
@@ -91,5 +90,5 @@ def push_to_hub(
         "index": shard_index,
         "articles": article_texts,
     }
-    reasons = {row["key"]: row["reason"] for row in withdrawn_samples.table().to_pylist()}
+    reasons = {row["source"]: row["reason"] for row in dataset_metadata.rejects().to_pylist()}
     return hub.publish_folders(folders, dataset_card, croissant_metadata, options, reasons)

@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from biomedica_kedro.records import DATASET_METADATA, DataError, RejectReason, to_table
+from biomedica_kedro.records import DATASET_METADATA, DataError, Reject, RejectReason, to_table
 from biomedica_kedro.shards import refill
 from biomedica_kedro.shards.audit import SHARD_AUDIT, AuditError, audit_shard, damage_of
 from biomedica_kedro.shards.embedded import SUFFIX as PARQUET
@@ -111,9 +111,14 @@ def write_shards(batch: Batch, options: ExportOptions) -> Tables:
 
 @stage(version=3)
 def list_samples(batch: Batch) -> Tables:
-    """List every published sample with its place; what was withdrawn since its shard was written is left out."""
-    contents = batch.table("shard_contents", DATASET_METADATA.names)
-    gone = pc.is_in(contents["key"], pa.array(batch.inputs["withdrawn"], pa.string()))
+    """List every published sample with its place; what was withdrawn since its shard was written is rejected."""
+    contents, reasons = batch.table("shard_contents", DATASET_METADATA.names), batch.inputs["withdrawn"]
+    gone = pc.is_in(contents["key"], pa.array(list(reasons), pa.string()))
+    batch.expect(contents.num_rows)
+    batch.reject(
+        Reject(key, batch.stage, RejectReason(reasons[key]), f"withdrawn from {batch.name}{SUFFIX}")
+        for key in contents.filter(gone)["key"].to_pylist()
+    )
     return {"dataset_metadata": contents.filter(pc.invert(gone)).replace_schema_metadata(None)}
 
 
