@@ -143,7 +143,7 @@ def test_published_url_streams_by_itself_and_only_changed_files_are_copied_again
 @pytest.fixture
 def s3(monkeypatch):
     """An empty bucket of an S3 server on this machine."""
-    pytest.importorskip("s3fs", reason="the extra s3 brings s3fs")
+    import boto3
     import fsspec
     from moto.server import ThreadedMotoServer
 
@@ -155,7 +155,8 @@ def s3(monkeypatch):
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="bucket")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # an earlier server's
     yield "s3://bucket"
     server.stop()
 

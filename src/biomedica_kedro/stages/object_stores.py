@@ -7,13 +7,24 @@ process alike: nothing of them is sent to workers or written down.
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING, Any
+
 from obstore.fsspec import FsspecStore
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 
 
 class S3(FsspecStore):
-    """Amazon's S3, and what speaks its language."""
+    """Amazon's S3, and what speaks its language; an endpoint that is named with http:// is asked by http."""
 
     protocol = "s3"
+
+    def __init__(self, *args: Any, client_options: ClientConfig | None = None, **kwargs: Any) -> None:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+        named: ClientConfig = {"allow_http": True} if endpoint.startswith("http://") else {}
+        super().__init__(*args, client_options={**named, **(client_options or {})}, **kwargs)
 
 
 class GoogleStorage(FsspecStore):
