@@ -29,7 +29,7 @@ run: install  ## all six pipelines on the embedded corpus
 	kedro run
 
 test: install lint  ## lint, import contracts, types and the whole test suite
-	pytest --numprocesses=auto
+	pytest --numprocesses=auto --cov=biomedica_kedro --cov-report=term:skip-covered --cov-fail-under=92
 
 lint: install  ## style, import contracts and types
 	ruff check .
