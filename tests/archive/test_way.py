@@ -16,6 +16,7 @@ from biomedica_kedro.images.panels import IMAGE_PANELS
 from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
 from biomedica_kedro.records import FIGURE_IMAGES, REJECTS, to_table
 from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.folder import REJECTS_FILE, write_parquet
 from tests.archive.small_archive import key, write_archive
 from tests.pipelines.test_archive import picture
 
@@ -30,7 +31,9 @@ def root(tmp_path_factory) -> Path:
         (root / layer / name).symlink_to(root / "made" / name)
     samples = BatchFolder(root / "05_model_input" / "prepared_samples")
     reject = {"source": key(0), "stage": "prepare_samples", "reason": "no_license", "detail": "it states none"}
-    path = samples.write_rejects("0000", to_table([reject], REJECTS))
+    path = samples.beside("0000", REJECTS_FILE)
+    path.parent.mkdir(parents=True)
+    write_parquet(path, to_table([reject], REJECTS))
     samples.write_commit("0000", inputs="test", rows=0, rejects={"no_license": 1}, files=[path])
     image = {"article_id": "PMC1.1", "figure_id": "F1", "part": 0, "file_name": "f1.jpg", "width": 64, "height": 48,
              "mode": "RGB", "format": "jpg", "n_bytes": 1234}  # fmt: skip

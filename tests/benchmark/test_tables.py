@@ -159,10 +159,11 @@ def test_no_value_of_a_table_becomes_markup(tasks: dict[str, Task]) -> None:
     page = leaderboard_page(
         table,
         {
-            "averages": domain_averages(table, tasks), "recalls": recall_by_class(scores, "card"),
+            "averages": domain_averages(table, tasks), "recalls": recall_by_class(scores, table),
             "probes": probe_table(scores), "comparison": pd.DataFrame(), "published": PUBLISHED,
             "active": pd.DataFrame(columns=["task", "domain", "access", "license", "url", "status"]),
         },
+        left_out={},
     )  # fmt: skip
     assert "<td>&lt;script&gt;</td>" in page
     assert "<td><script>" not in page

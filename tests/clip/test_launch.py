@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from biomedica_kedro.benchmark.samples import SampleStore
@@ -30,7 +32,7 @@ def test_two_processes_learn_what_one_learns(small_corpus, run_node, tmp_path, m
         options = OPTIONS.model_copy(update={"machine": machine, "accumulate": accumulate})
         made = run_node(
             "train_clip", tmp_path / str(machine.processes), options={"train_clip": options}, training_log=log,
-            benchmark_tasks={}, benchmark_samples=SampleStore(()),
+            benchmark_tasks={}, benchmark_samples=SampleStore(()), article_source=SimpleNamespace(origin="packages"),
             **chosen, dataset_shards=small_corpus.shards, base_clip_model=small_vit(tmp_path),
         )  # fmt: skip
         history = made["training_history"].table()

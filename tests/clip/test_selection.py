@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pytest
 
 from biomedica_kedro.clip.left_out import left_out
-from biomedica_kedro.clip.selection import Recipe, SelectionError, SelectionOptions, select_samples
+from biomedica_kedro.clip.selection import Recipe, SelectionError, SelectionOptions, choose_samples, select_samples
 from biomedica_kedro.records import DATASET_METADATA, RejectReason, to_table
 
 CONCEPTS = ["Plots"] * 60 + ["Microscopy"] * 30 + ["Maps"] * 9 + [None]
@@ -102,8 +102,9 @@ def test_every_sample_is_selected_or_left_out_with_the_condition_that_left_it_ou
     )
     recipe = Recipe(license_groups=["commercial"], without_concepts=["Maps"], captions_from=1, where='"offset" > 1024')
     options = SelectionOptions(recipe="mine", recipes={"mine": recipe})
-    manifest, _ = select_samples(metadata, options)
-    found = {reject.source: reject for reject in left_out(metadata, manifest, options, "select_training_samples")}
+    chosen = choose_samples(metadata, options)
+    found = {reject.source: reject for reject in left_out(chosen, "select_training_samples")}
+    manifest = chosen.manifest().read_all()
     assert found.keys() | set(manifest["key"].to_pylist()) == set(metadata["key"].to_pylist())
     assert not found.keys() & set(manifest["key"].to_pylist())
     assert found["k090"].reason is RejectReason.HELD_OUT

@@ -77,7 +77,7 @@ def test_runs_of_killed_processes_are_closed(tmp_path, monkeypatch):
         (["kedro", "run", "--params", "password: abc"], "kedro run --params 'password: ***'"),
         (["kedro", "--token", "abc", "run"], "kedro --token '***' run"),
         (["kedro", "--hub-token=abc"], "kedro '--hub-token=***'"),
-        (["x", "s3://me:abc@host/b"], "x 's3://me:***@host/b'"),
+        (["x", "s3://me:abc@host/b"], "x 's3://***@host/b'"),
         (["kedro", "run", "--params=text.max_tokens=77,n=1"], "kedro run --params=text.max_tokens=77,n=1"),
     ],
 )

@@ -138,7 +138,7 @@ def compared(files: dict[str, str]) -> dict[str, str]:
     return {
         name: digest
         for name, digest in files.items()
-        if name[:2].isdigit() and "/.kept/" not in name and Path(name).name not in OF_THE_RUN
+        if name[:2].isdigit() and "/.kept/" not in name and "/_lance/" not in name and Path(name).name not in OF_THE_RUN
     }
 
 

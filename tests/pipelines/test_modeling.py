@@ -204,7 +204,10 @@ def test_configured_recipes_and_options_are_valid(environment):
     conf = Path(__file__).parents[2] / "conf"
     files = [conf / name / "parameters" / "modeling.yml" for name in dict.fromkeys(["base", environment])]
     merged = OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.load, files)))["modeling"]
-    assert set(merged) == {"select_training_samples", "train_clip", "score_in_training", "find_mismatches"}
+    assert set(merged) == {
+        "select_training_samples", "train_clip", "score_in_training", "find_mismatches", "embed_archive",
+        "index_archive",
+    }  # fmt: skip
     assert MonitorOptions(**merged["score_in_training"]).tasks
     assert {"full", "concept_filtered", "concept_balanced"} <= set(
         SelectionOptions(**merged["select_training_samples"]).recipes
@@ -218,6 +221,8 @@ def test_estimate_tells_hours_and_trains_nothing(trained):
     from biomedica_kedro.stages.spread import TaskError
 
     log = MemoryLog()
-    with pytest.raises(TaskError, match=r"192 samples seen \(4\.0 epochs\).*hours, cost.*Nothing was trained"):
+    with pytest.raises(
+        TaskError, match=r"192 samples seen \(4\.0 epochs\).*hours, price not asked.*Nothing was trained"
+    ):
         trained(OPTIONS.model_copy(update={"estimate_only": True}), log)
     assert log.run is None

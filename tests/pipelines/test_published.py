@@ -9,6 +9,7 @@ import orjson
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 
+from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.clip.card import model_card
 from biomedica_kedro.clip.config import CheckpointOptions, OptimizerOptions, TrainOptions
 from biomedica_kedro.clip.log import MemoryLog
@@ -102,6 +103,7 @@ def test_training_streams_what_was_selected_and_says_so(selected, address, run_n
         "train_clip", options={"train_clip": options_of(address)}, training_log=log,
         training_manifest=selected["training_manifest"], training_sources=selected["training_sources"],
         dataset_shards=BatchFolder(tmp_path / "none"), base_clip_model=small_vit(tmp_path),
+        article_source=SimpleNamespace(origin="packages"), benchmark_tasks={}, benchmark_samples=SampleStore(()),
     )  # fmt: skip
     last = log.metrics[-1][1]
     assert next(value for name, value in last.items() if name.startswith("feed/seen/")) == 6 * 16

@@ -11,15 +11,16 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Mapping
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from PIL import Image, ImageEnhance
+from pydantic import RootModel
 
 from biomedica_kedro.benchmark.samples import Pixels
+from biomedica_kedro.strict_yaml import read_yaml
 
 SEVERITIES = (1, 2, 3, 4, 5)
 SIDE = 224
@@ -31,9 +32,12 @@ Generator = np.random.Generator
 
 def corruptions_of(task_id: str) -> Mapping[str, tuple[Strength, ...]]:
     """The corruptions of a task, each with its strength at the five severities."""
-    text = (resources.files("biomedica_kedro.benchmark") / "corruptions.yml").read_text(encoding="utf-8")
-    known: dict[str, dict[str, list[Strength]]] = yaml.safe_load(text)
-    return {name: tuple(strengths) for name, strengths in known.get(task_id, known[_ANY_TASK]).items()}
+    known = read_yaml(Path(__file__).with_name("corruptions.yml"), _Strengths).root
+    return known.get(task_id, known[_ANY_TASK])
+
+
+class _Strengths(RootModel[dict[str, dict[str, tuple[Strength, ...]]]]):
+    """Strengths of each corruption by task."""
 
 
 def sized(image: Pixels) -> Pixels:

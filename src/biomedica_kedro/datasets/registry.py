@@ -72,9 +72,14 @@ def log_model(
             client.log_model_artifact(logged.model_id, str(path))
     if upload:
         _describe(client, logged.model_id, run_id)
-    last = [Metric(name, value, time, step, model_id=logged.model_id) for name, value in metrics.items()]
+    known = {name: _time_of(client, run_id, name, step) or time for name in metrics}  # told again, it counts once
+    last = [Metric(name, value, known[name], step, model_id=logged.model_id) for name, value in metrics.items()]
     client.log_batch(run_id, metrics=last)
     return client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+
+
+def _time_of(client: MlflowClient, run_id: str, metric: str, step: int) -> int | None:
+    return next((point.timestamp for point in client.get_metric_history(run_id, metric) if point.step == step), None)
 
 
 def _of_run(client: MlflowClient, experiment_id: str, run_id: str, sha256: str) -> LoggedModel | None:

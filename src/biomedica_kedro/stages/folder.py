@@ -167,7 +167,7 @@ class BatchFolder:
             DamagedError: when a footer or a page does not match its checksum; the next run computes the batch again.
         """
         if batch is not None:
-            tables = [self._read(batch, columns)]
+            tables = [self._read(batch, columns)] if self.file(batch).is_file() else []
         else:
             names, there = self.names(), {entry.name for entry in entries(self.path)}
             tables = [self._read(name, columns) for name in names if self.file(name).name in there]
