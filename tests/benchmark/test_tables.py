@@ -161,6 +161,7 @@ def test_no_value_of_a_table_becomes_markup(tasks: dict[str, Task]) -> None:
         {
             "averages": domain_averages(table, tasks), "recalls": recall_by_class(scores, table),
             "probes": probe_table(scores), "comparison": pd.DataFrame(), "published": PUBLISHED,
+            "robustness": pd.DataFrame(), "lengths": pd.DataFrame(),
             "active": pd.DataFrame(columns=["task", "domain", "access", "license", "url", "status"]),
         },
         left_out={},

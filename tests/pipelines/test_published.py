@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
+from types import SimpleNamespace
 
 import orjson
 import pytest
