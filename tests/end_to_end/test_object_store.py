@@ -133,12 +133,16 @@ def in_bucket(client: Any, prefix: str) -> dict[str, str]:
     return found
 
 
+# kept for updates and by later trainings in a folder only; LanceDB names its files at random
+NOT_COMPARED = {".kept", "_lance", "trainings", "latest"}
+
+
 def compared(files: dict[str, str]) -> dict[str, str]:
     """What must be the same wherever the data lie: all but what tells of the run, and what updates are spared by."""
     return {
         name: digest
         for name, digest in files.items()
-        if name[:2].isdigit() and "/.kept/" not in name and "/_lance/" not in name and Path(name).name not in OF_THE_RUN
+        if name[:2].isdigit() and not NOT_COMPARED & set(name.split("/")) and Path(name).name not in OF_THE_RUN
     }
 
 
