@@ -134,6 +134,7 @@ def in_bucket(client: Any, prefix: str) -> dict[str, str]:
 
 
 # kept for updates and by later trainings in a folder only; LanceDB names its files at random
+COMPARED = {"01", "02", "03", "04", "05"}  # layers; a training's last bits are not those of the folder's yet
 NOT_COMPARED = {".kept", "_lance", "trainings", "latest"}
 
 
@@ -142,7 +143,7 @@ def compared(files: dict[str, str]) -> dict[str, str]:
     return {
         name: digest
         for name, digest in files.items()
-        if name[:2].isdigit() and not NOT_COMPARED & set(name.split("/")) and Path(name).name not in OF_THE_RUN
+        if name[:2] in COMPARED and not NOT_COMPARED & set(name.split("/")) and Path(name).name not in OF_THE_RUN
     }
 
 
