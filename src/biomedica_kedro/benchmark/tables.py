@@ -197,7 +197,7 @@ def summary(table: pd.DataFrame, averages: pd.DataFrame, tasks: Mapping[str, Tas
         name = f"{row['samples']} {row['task']} {row['metric']}"
         numbers.setdefault(name, {})[str(row["model_id"])] = float(row["value"])
     for row in averages[averages["domain"] == ALL_TASKS].to_dict("records"):
-        name = f"{row['samples']} {row['suite']} mean {row['metric']} of {row['n_tasks']} of {row['n_suite']} tasks"
+        name = f"{row['samples']} {row['suite']} mean {row['metric']}, {row['n_tasks']} of {row['n_suite']} tasks"
         numbers.setdefault(name, {})[str(row["model_id"])] = float(row["value"])
     return numbers
 

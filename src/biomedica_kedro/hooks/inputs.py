@@ -33,7 +33,7 @@ class InputHooks:
         if missing:
             environment = run_params.get("env")
             command = "kedro run" + (f" --env={environment}" if environment else "")
-            time = "" if environment else ", in about 3 minutes on the embedded corpus"
+            time = "" if environment else ", in about 5 minutes on the embedded corpus"
             raise MissingDataError(
                 f"nothing was run: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there yet. "
                 f"One command makes everything{time}:\n\n  {command}"
