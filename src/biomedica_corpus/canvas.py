@@ -110,15 +110,6 @@ def blend(base: Array, paint: Color | Array | float, mask: Array) -> Array:
     return result
 
 
-def blur(gray: Array, pixels: float) -> Array:
-    """Cheap blur: shrink by `pixels` and enlarge again."""
-    height, width = gray.shape
-    small = Image.fromarray(gray).resize(
-        (max(2, round(width / pixels)), max(2, round(height / pixels))), Image.Resampling.BOX
-    )
-    return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), np.float32)
-
-
 def ramp(gray: Array, colors: Sequence[Color]) -> Array:
     """picture_HWC of gray values through evenly spaced colors."""
     table = np.asarray(colors, np.float32)

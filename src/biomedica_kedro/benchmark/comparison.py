@@ -80,27 +80,6 @@ def paired_difference(
     return float(difference_N.mean()), counts_RC @ distinct / counts_RC.sum(1)
 
 
-def win_tie_loss(comparison: pd.DataFrame) -> pd.DataFrame:
-    """How many tasks each model wins, ties and loses against each other one.
-
-    Returns:
-        Columns model, against, samples, win, tie, loss.
-    """
-    import pandas as pd
-
-    tasks = comparison[comparison["task"] != SUITE]
-    mirrored = tasks.assign(
-        model_a=tasks["model_b"],
-        model_b=tasks["model_a"],
-        verdict=tasks["verdict"].map({"win": "loss", "loss": "win", "tie": "tie"}),
-    )
-    counts = (
-        pd.concat([tasks, mirrored]).groupby(["model_a", "model_b", "samples", "verdict"]).size().unstack("verdict")
-    )
-    counts = counts.reindex(columns=["win", "tie", "loss"]).fillna(0).astype(int).reset_index()
-    return counts.rename(columns={"model_a": "model", "model_b": "against"}).rename_axis(columns=None)
-
-
 def _groups(part: pd.DataFrame) -> npt.NDArray[np.str_] | None:
     groups = part.index.get_level_values("group_id").to_numpy(dtype=str)
     if not (groups != "").any():

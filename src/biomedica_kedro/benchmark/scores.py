@@ -23,7 +23,6 @@ class Protocol(StrEnum):
     BLANK_IMAGE = "blank_image"
     MAJORITY = "majority_class"
     ROBUSTNESS = "robustness"
-    WITHOUT_CONTAMINATED = "without_contaminated"
 
 
 ROW_OPTIONS = "captions of each row"  # how a headline score was asked, in the words of published_scores.csv
