@@ -110,3 +110,8 @@ def test_misspelt_parameter_is_refused_before_anything_runs(project):
     assert done.returncode == 1
     assert "unknown parameter 'stepz': did you mean 'steps'?" in done.stderr
     assert not list(project.path.glob("data/01_raw/corpus"))
+
+
+def test_nothing_of_the_run_is_missing_in_mlflow(finished):
+    _, printed = finished
+    assert "not recorded in MLflow" not in printed

@@ -12,6 +12,7 @@ from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks_
 
 from biomedica_kedro.datasets.tracking_store import database_url
 from biomedica_kedro.hooks import Journal, TrackingHooks
+from biomedica_kedro.hooks.journal import Entry
 from biomedica_kedro.settings import DISABLE_HOOKS_FOR_PLUGINS
 
 
@@ -58,3 +59,19 @@ def test_first_run_makes_the_experiments_in_the_order_of_the_readme(context, tmp
     names = {one.experiment_id: one.name for one in mlflow.MlflowClient().search_experiments()}
     assert names == {"0": "Default", "1": "biomedica", "2": "biomedica/train", "3": "biomedica/benchmark"}
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".mlflow.db.lock", "mlflow.db"]
+
+
+def test_numbers_of_reports_are_recorded_whatever_their_names_hold(context, monkeypatch):
+    names = ["scores/mean accuracy, 3 of 3 tasks/model", "a//b", "licence/CC BY 4.0 (50 %)", "../up", "Größe µm/x:1"]
+    journal = Journal()
+    entry = Entry(node="evaluation.compare_models", seconds=1.0, computed=1, numbers=dict.fromkeys(names, 0.5))
+    monkeypatch.setattr(journal, "entries", lambda: [entry])
+    hooks = TrackingHooks(journal)
+    hooks.after_context_created(context)
+    hooks.record({}, SimpleNamespace(inputs=set), None, status="FINISHED")
+
+    (run,) = mlflow.MlflowClient().search_runs(["1"])
+    assert set(run.data.metrics) == {
+        "seconds/evaluation.compare_models", "scores/mean accuracy 3 of 3 tasks/model", "a/b",
+        "licence/CC BY 4.0 50", "up", "Gr e m/x:1",
+    }  # fmt: skip

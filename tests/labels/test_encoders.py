@@ -111,7 +111,7 @@ def test_timm_model_with_local_weights_encodes(tmp_path: Path):
     assert vectors.dtype == np.float16 and vectors.shape[0] == 2 and np.isfinite(vectors).all()
 
 
-def test_open_clip_model_with_local_weights_encodes(tmp_path: Path):
+def test_open_clip_model_with_local_weights_encodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import open_clip
     from safetensors.torch import save_file
 
@@ -119,6 +119,9 @@ def test_open_clip_model_with_local_weights_encodes(tmp_path: Path):
     text = {"context_length": 8, "vocab_size": 16, "width": 32, "heads": 1, "layers": 1}
     config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
     (tmp_path / "tiny-of-the-test.json").write_text(json.dumps(config))
+    # open_clip keeps what is added for the whole process: other tests would see it among its own architectures
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIG_PATHS", list(open_clip.factory._MODEL_CONFIG_PATHS))
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", dict(open_clip.factory._MODEL_CONFIGS))
     open_clip.add_model_config(tmp_path / "tiny-of-the-test.json")
     save_file(open_clip.create_model("tiny-of-the-test").state_dict(), tmp_path / "w.safetensors")
     choice = {"kind": "open_clip", "model": "tiny-of-the-test", "weights": str(tmp_path / "w.safetensors")}

@@ -42,6 +42,9 @@ PROCESS_TAG = "biomedica.process"
 _SESSION = "BIOMEDICA_SESSION_ID"
 _OFF = "BIOMEDICA_TRACKING_OFF"
 
+# Backslashes, commas, percent signs: MLflow refuses such a metric, and with it all that are sent together.
+_NOT_IN_METRIC = re.compile(r"\s*[^\w.: -]+\s*", re.ASCII)
+
 _SECRET = r"(?:token|key|secret|password|passphrase|credentials)"
 _ASSIGNED = re.compile(rf"(?i)([\w.-]*{_SECRET}\s*[=:]\s*)[^,\s]+")
 _OPTION = re.compile(rf"(?i)--?[\w.-]*{_SECRET}")
@@ -138,6 +141,12 @@ def make_experiment(client: MlflowClient, name: str, artifacts: str | None) -> s
         if known is None:
             raise
         return str(known.experiment_id)
+
+
+def metric_name(name: str) -> str:
+    """A metric's name as MLflow takes it: "scores/mean, 3 of 3" is "scores/mean 3 of 3"."""
+    parts = (_NOT_IN_METRIC.sub(" ", part).strip(" .") for part in name.split("/"))
+    return "/".join(part for part in parts if part)
 
 
 def close_dead_runs(client: MlflowClient) -> list[str]:

@@ -152,7 +152,7 @@ def _metrics(entries: Sequence[Entry]) -> Iterator[Metric]:
         values |= {f"rows/{name}": n for name, n in entry.rows.items()}
         values |= {f"rejects/{name}/{why}": n for name, reasons in entry.rejects.items() for why, n in reasons.items()}
         for key, value in values.items():
-            yield Metric(key, value, now, 0)
+            yield Metric(tracking.metric_name(key), value, now, 0)
 
 
 def _parameters(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> Iterator[tuple[str, str]]:
