@@ -57,4 +57,5 @@ lock:  ## resolve the dependencies again
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock
 
 clean:  ## forget every computed file
-	find data -type f ! -name .gitkeep ! -name README.md -delete
+	find data ! -type d ! -name .gitkeep ! -path data/README.md -delete
+	find data -mindepth 2 -type d -empty -delete

@@ -93,5 +93,5 @@ def _refuse_what_was_not_drawn(folder: Path, marker: str) -> None:
         return
     if not folder.is_dir():
         raise FileExistsError(f"{folder} is a file; give the name of a folder to draw into")
-    if any(path.name != ".gitkeep" for path in folder.iterdir()):
+    if any(path.name != ".gitkeep" and not path.is_dir() for path in folder.rglob("*")):
         raise FileExistsError(f"{folder} holds files but no {marker}: give an empty folder, or delete it")

@@ -102,6 +102,17 @@ def test_the_folder_behind_a_link_is_drawn(tmp_path: Path) -> None:
     assert files_in(tmp_path / "large_disk") == ["a/file", "b/file", MARKER]
 
 
+def test_a_folder_of_empty_folders_is_drawn_into_and_one_with_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "corpus/a/b").mkdir(parents=True)
+    draw_once(tmp_path / "corpus", MARKER, NEW, draw)
+    assert files_in(tmp_path / "corpus") == ["a/file", "b/file", MARKER]
+    (tmp_path / "other/a").mkdir(parents=True)
+    (tmp_path / "other/a/precious").touch()
+    with pytest.raises(FileExistsError, match="holds files but no"):
+        draw_once(tmp_path / "other", MARKER, NEW, draw)
+    assert files_in(tmp_path / "other") == ["a/precious"]
+
+
 def test_a_file_in_place_of_the_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "corpus").write_text("precious")
     with pytest.raises(FileExistsError, match="is a file"):
