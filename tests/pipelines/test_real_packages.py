@@ -15,11 +15,8 @@ from biomedica_kedro.pmc.inventory import ListOptions
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.packages import PackagesSource
 from biomedica_kedro.shards.export import ExportOptions
-from biomedica_kedro.shards.hub import HubOptions
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.run import BatchOptions
-from tests.shards.peers import peer, read_by
-from tests.shards.test_published import HUGGING_FACE
 
 BATCHES = BatchOptions(count=2)
 WHAT_FILES_CANNOT_GIVE = {"missing_file", "no_graphic", "unsupported_format", "excluded_kind", "image_too_small"}
@@ -93,23 +90,6 @@ def test_every_pair_is_published_or_excluded_for_a_reason(packages):
     summary = packages.summary
     assert summary["image_caption_pairs"] == summary["published"] + sum(summary["excluded"].values()) >= 40
     assert summary["published"] == packages.folders["dataset_metadata"].table().num_rows > 0
-
-
-@pytest.mark.parametrize("version", ["datasets_newest", "datasets_before"])
-def test_published_packages_load_in_hugging_face_datasets_with_every_image(packages, tmp_path, version):
-    source = PackagesSource(tmp_path)
-    folders = packages.folders | {"article_source": source, "article_inventory": packages.inventory}
-    folders["audit_summary"] = packages.summary
-    options = {"push_to_hub": HubOptions(url=str(tmp_path / "published"))}
-    folders |= run_node("write_dataset_card", tmp_path, **folders)
-    run_node("push_to_hub", tmp_path, options=options, **folders)
-    found, _ = read_by(peer(version), HUGGING_FACE, tmp_path / "published", HF_HOME=tmp_path / "cache")
-    rows = packages.rows("dataset_metadata")
-    images = {row["key"]: row["sha256"] for row in rows}
-    loaded = [told for name, told_rows in found.items() if "metadata" not in name for told in told_rows]
-    assert len(loaded) == 2 * len(rows)  # streaming and not
-    assert all(told[1] and told[3] == images[told[0]] for told in loaded)
-    assert sum(len(told) for name, told in found.items() if "metadata" in name) == 2 * len(rows)
 
 
 def test_mirror_of_the_same_articles_gives_the_same_data(packages, tmp_path):
