@@ -40,14 +40,14 @@ PEERS = {
 # ---- ours, in this environment
 
 
-def write_ours(images: list[Path], root: Path) -> None:
+def write_ours(images: list[Path], root: Path, n_shards: int = 4) -> None:
     """Shards of ours, from which the peers that read WebDataset tars read too."""
     from biomedica_kedro.shards.samples import Sample
     from biomedica_kedro.shards.writer import write_shard
 
     shard = root / "shards"
     shard.mkdir(parents=True)
-    per_shard = -(-len(images) // 4)
+    per_shard = -(-len(images) // n_shards)
     for number, start in enumerate(range(0, len(images), per_shard)):
         chunk = images[start : start + per_shard]
         write_shard(
