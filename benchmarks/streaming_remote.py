@@ -141,7 +141,7 @@ def start_arm(name: str, root: Path, peers: Path) -> subprocess.Popen:
     with (root / f"{name}.log").open("w") as log:
         arm = subprocess.Popen(
             [python, "-P", __file__, "--arm", name, "--root", root],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, process_group=0,
             env={**os.environ, "OMP_NUM_THREADS": "1", "WDS_SECURE": "0", **keys},
         )  # fmt: skip
     streaming.answer(arm, root / f"{name}.log", "ready")

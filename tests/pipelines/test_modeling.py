@@ -62,7 +62,7 @@ def test_training_learns_and_reports(trained):
     assert history["step"].to_pylist() == list(range(12))
     assert history["loss"][11].as_py() < history["loss"][0].as_py()
     assert log.status == "FINISHED" and len(log.metrics) == 12
-    assert not model.training and tokenizer(["a red field"]).shape == (1, 32)
+    assert not model.training and tokenizer(["a red field"]).shape == (1, 77)
     assert len(plot_training(outputs["training_history"]).data) == 6
 
 
