@@ -75,3 +75,16 @@ def test_numbers_of_reports_are_recorded_whatever_their_names_hold(context, monk
         "seconds/evaluation.compare_models", "scores/mean accuracy 3 of 3 tasks/model", "a/b",
         "licence/CC BY 4.0 50", "up", "Gr e m/x:1",
     }  # fmt: skip
+
+
+def test_page_of_the_run_is_kept_with_it(context, monkeypatch):
+    journal = Journal()
+    entry = Entry(node="evaluation.write_report", seconds=1.0, computed=1)
+    monkeypatch.setattr(journal, "entries", lambda: [entry])
+    hooks = TrackingHooks(journal)
+    hooks.after_context_created(context)
+    catalog = SimpleNamespace(load={"run_report": "<html>the run</html>"}.get)
+    hooks.record({}, SimpleNamespace(inputs=set), catalog, status="FINISHED")
+
+    (run,) = mlflow.MlflowClient().search_runs(["1"])
+    assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/report.html") == "<html>the run</html>"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 _LONGEST_VALUE = 500
+_REPORTING, _REPORT = "evaluation.write_report", "run_report"
 
 
 class TrackingHooks:
@@ -126,6 +127,8 @@ class TrackingHooks:
             metrics=list(_metrics(entries)),
             params=[Param(key, value) for key, value in dict(_parameters(pipeline, catalog)).items()],
         )
+        if any(entry.node == _REPORTING and not entry.error for entry in entries):
+            client.log_text(run.info.run_id, catalog.load(_REPORT), "report.html")
         client.set_terminated(run.info.run_id, status=status)
 
 
