@@ -52,9 +52,16 @@ def test_stage_that_runs_beside_another_has_a_bar_of_its_own(bars):
 def test_with_the_last_node_the_bars_go_and_nobody_listens(bars):
     bars.begin("a.b")
     bars.end("a.b")
-    assert bars not in progress.logger.handlers
-    assert not progress.logger.isEnabledFor(logging.DEBUG)
+    assert bars not in progress.advances.handlers
+    assert not progress.advances.isEnabledFor(logging.DEBUG)
     bars.stop()  # again, as when a run fails
+
+
+def test_advances_are_no_lines_of_the_log(bars, caplog):
+    caplog.set_level(logging.DEBUG)
+    bars.begin("a.b")
+    Progress("b", 3, "batches").advance()
+    assert caplog.records == []
 
 
 def test_without_a_terminal_nothing_is_drawn():
@@ -63,4 +70,4 @@ def test_without_a_terminal_nothing_is_drawn():
     Progress("b", 3, "batches").advance()
     quiet.end("a.b")
     assert quiet._console.file.getvalue() == ""
-    assert quiet not in progress.logger.handlers
+    assert quiet not in progress.advances.handlers

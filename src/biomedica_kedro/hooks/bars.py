@@ -67,8 +67,8 @@ class Bars(logging.Handler):
         self._drawn.stop()
         self._drawn = None
         self._nodes = {}
-        progress.logger.removeHandler(self)
-        progress.logger.setLevel(logging.NOTSET)
+        progress.advances.removeHandler(self)
+        progress.advances.setLevel(logging.NOTSET)
         for handler in self._redirected:
             handler.setStream(sys.stderr)
         self._redirected = []
@@ -85,8 +85,9 @@ class Bars(logging.Handler):
             console=self._console, transient=True,
         )  # fmt: skip
         drawn.start()
-        progress.logger.addHandler(self)
-        progress.logger.setLevel(logging.DEBUG)
+        progress.advances.addHandler(self)
+        progress.advances.setLevel(logging.DEBUG)
+        progress.advances.propagate = False  # they are no lines of the log; Kedro's configuration resets it
         # What is logged goes above the bars: rich has put its own stream in the place of this one
         for handler in logging.getLogger(_OURS).handlers:
             if isinstance(handler, logging.StreamHandler) and handler.stream is sys.__stderr__ and sys.stderr.isatty():

@@ -1,7 +1,7 @@
 """How far a long piece of work is: a line in the log now and then, or what a listener makes of it.
 
-Every advance is a record of the logger of this module at level DEBUG, with the work as its attribute `work`: the
-console's bars listen to it. Where nobody does it costs nothing.
+Every advance is a record of the logger `advances` at level DEBUG, with the work as its attribute `work`: the console's
+bars listen to it. Where nobody does it costs nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
+advances = logging.getLogger(f"{__name__}.advances")
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -34,8 +35,8 @@ class Work(NamedTuple):
 
 def tell(work: Work) -> None:
     """Tell whoever listens how far a stage is."""
-    if logger.isEnabledFor(logging.DEBUG):
-        logger.debug("%s: %d of %d %s", *work, extra={"work": work})
+    if advances.isEnabledFor(logging.DEBUG):
+        advances.debug("%s: %d of %d %s", *work, extra={"work": work})
 
 
 @dataclass(slots=True)
