@@ -57,11 +57,13 @@ def test_with_the_last_node_the_bars_go_and_nobody_listens(bars):
     bars.stop()  # again, as when a run fails
 
 
-def test_advances_are_no_lines_of_the_log(bars, caplog):
-    caplog.set_level(logging.DEBUG)
+def test_advances_are_no_lines_of_the_log(bars):
+    log = logging.StreamHandler(io.StringIO())
+    logging.getLogger("biomedica_kedro").addHandler(log)
     bars.begin("a.b")
     Progress("b", 3, "batches").advance()
-    assert caplog.records == []
+    logging.getLogger("biomedica_kedro").removeHandler(log)
+    assert log.stream.getvalue() == ""
 
 
 def test_without_a_terminal_nothing_is_drawn():
