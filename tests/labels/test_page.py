@@ -94,7 +94,7 @@ def test_keys_alone_label_skip_and_take_back(tmp_path: Path, browser: WebDriver,
     if browser.find_element(By.ID, "primary").get_attribute("class").find("asked") < 0:
         press(browser, Keys.ARROW_DOWN)
     press(browser, "1")
-    ActionChains(browser).key_down(Keys.SHIFT).send_keys("3").key_up(Keys.SHIFT).perform()  # the thirteenth
+    ActionChains(browser).key_down(Keys.SHIFT).send_keys("#").key_up(Keys.SHIFT).perform()  # the thirteenth
     wait.until(lambda b: len(b.find_elements(By.CSS_SELECTOR, "#primary input:checked")) == 2)
     press(browser, Keys.ENTER)
 
