@@ -41,7 +41,7 @@ viz: install  ## walk the pipelines in a browser
 	kedro viz run
 
 mlflow: install  ## compare models on the dashboard
-	kedro mlflow ui
+	python -m biomedica_kedro.dashboard
 
 browse: install  ## search the archive in a browser
 	python -m biomedica_kedro.archive

@@ -27,7 +27,7 @@ PORTS = range(20_000, 32_000)  # kedro-viz refuses ports above 49151
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real articles, figures and labelled images; tests that ask for them are skipped where they are absent."""
+    """Real articles, figures and labeled images; tests that ask for them are skipped where they are absent."""
     folder = Path(os.environ.get("BIOMEDICA_REAL_DATA", PROJECT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip("real data are not at hand (set BIOMEDICA_REAL_DATA)")

@@ -9,6 +9,8 @@ from kedro.pipeline import Pipeline
 
 from biomedica_kedro.close_match import close_match
 
+ORDER = ("ingestion", "extraction", "annotation", "serialization", "modeling", "evaluation")
+
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Find the pipelines under `biomedica_kedro.pipelines`.
@@ -27,5 +29,10 @@ def register_pipelines() -> dict[str, Pipeline]:
         name = str(error).split("'")[1].rpartition(".")[2]
         known = [folder.name for folder in files("biomedica_kedro.pipelines").iterdir() if folder.name.isalpha()]
         raise ValueError(f"there is no pipeline {name!r}: {close_match(name, known)}") from None
-    pipelines["__default__"] = sum(pipelines.values(), Pipeline([]))
-    return pipelines
+    ordered = {name: pipelines[name] for name in sorted(pipelines, key=_place)}
+    return {**ordered, "__default__": sum(ordered.values(), Pipeline([]))}
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Place of a pipeline in the order of the work; others come last."""
+    return (ORDER.index(name) if name in ORDER else len(ORDER), name)

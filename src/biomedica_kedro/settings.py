@@ -30,7 +30,7 @@ _LOGGING = PROJECT_PATH / "conf" / "logging.yml"
 if Path.cwd() != PROJECT_PATH and "KEDRO_LOGGING_CONFIG" not in os.environ and _LOGGING.is_file():
     LOGGING.configure(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(_LOGGING))))
 
-CONFIG_LOADER_ARGS = {
+CONFIG_LOADER_ARGS: dict[str, Any] = {
     "base_env": "base",
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "mlflow": "soft"},

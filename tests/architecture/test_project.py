@@ -226,6 +226,30 @@ def test_every_reject_reason_is_explained():
     assert [reason for reason in RejectReason if f"`{reason}`" not in text] == []
 
 
+def reject_rows() -> list[list[str]]:
+    lines = (PROJECT / "docs" / "rejects.md").read_text().splitlines()
+    return [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
+
+
+def test_rejects_are_documented_with_stages_and_parameters_that_there_are(registry, parameters):
+    stages = {node.name.rpartition(".")[2] for node in registry["__default__"].nodes} | {"any", "preparing a task"}
+    named = {stage for _, told, *_ in reject_rows() for stage in told.replace("`", "").split(", ")}
+    assert named - stages == set()
+    told = {path for row in reject_rows() for path in re.findall(rf"`((?:{'|'.join(STAGES)})\.[\w.]+)`", row[3])}
+    known = paths(parameters) | {name.partition(":")[2] for name in registry["__default__"].inputs()}
+    optional = {path for path in told if path.rpartition(".")[0] in known}  # options that are not written out
+    models = {
+        name.removeprefix("params:"): argument.annotation
+        for node in registry["__default__"].nodes
+        for name, argument in zip(
+            node.inputs, inspect.signature(node.func, eval_str=True).parameters.values(), strict=True
+        )
+    }
+    assert told - known - optional == set()
+    fields = {path: models[path.rpartition(".")[0]].model_fields for path in optional if path not in known}
+    assert [path for path, those in fields.items() if path.rpartition(".")[2] not in those] == []
+
+
 def test_start_up_imports_no_heavy_library():
     code = (
         "import sys; from pathlib import Path; from kedro.framework.startup import bootstrap_project;"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from biomedica_kedro.datasets.report import ReportDataset
+from biomedica_kedro.datasets.report import AbsentReport, ReportDataset
 from biomedica_kedro.stages.node import Drawn
 
 
@@ -46,3 +46,15 @@ def test_file_that_was_emptied_afterwards_is_not_there(report, tmp_path):
     report.save(Drawn({"n": 1}, "first"))
     (tmp_path / "table.json").write_bytes(b"")
     assert not report.exists()
+
+
+def test_picture_is_read_as_its_bytes(tmp_path):
+    from matplotlib.figure import Figure
+
+    picture = ReportDataset(filepath=str(tmp_path / "sheet.png"), dataset="matplotlib.MatplotlibDataset")
+    picture.save(Drawn(Figure(figsize=(1, 1)), "x"))
+    assert picture.load()[:4] == b"\x89PNG"
+
+
+def test_absent_report_is_none():
+    assert AbsentReport().load() is None

@@ -7,11 +7,13 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
 from biomedica_kedro.stages import BatchFolder
 
+PROJECT = Path(__file__).resolve().parents[2]
 STAGES = ["ingestion", "extraction", "annotation", "serialization", "modeling", "evaluation"]
 
 
@@ -41,6 +43,26 @@ def test_every_article_is_selected_or_counted_and_every_figure_paired_or_rejecte
     rejected = folder(project, "articles").rejects()["source"].to_pylist()
     assert sorted(archived) == sorted([*parsed, *rejected])
     assert len(parsed) >= 390
+
+
+def test_reasons_of_every_stage_are_documented_for_it(finished):
+    project, _ = finished
+    asked = f"select distinct stage, reason from read_parquet('{project.path}/data/*/*/_rejects/*.parquet')"
+    found = set(duckdb.sql(asked).fetchall())
+    lines = (PROJECT / "docs" / "rejects.md").read_text().splitlines()
+    rows = [line.replace("`", "").strip("| ").split(" | ") for line in lines if line.startswith("| `")]
+    told = {(stage, reason) for reason, stages, *_ in rows for stage in stages.split(", ")}
+    assert found
+    assert found - told == set()
+
+
+def test_one_page_tells_what_the_run_came_to(finished):
+    project, printed = finished
+    page = (project.path / "data/08_reporting/report.html").read_text()
+    assert "image-caption pairs" in page and "biomedica-clip" in page
+    assert page.count("data:image/jpeg;base64,") == 3
+    assert not printed or "data/08_reporting/report.html" in printed
+    assert list(project.path.glob("data/mlartifacts/**/report.html"))
 
 
 def test_trained_model_has_learned(finished):

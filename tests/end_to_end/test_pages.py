@@ -91,6 +91,18 @@ def test_leaderboard_shows_and_sorts_every_score(finished, browser):
     assert browser.execute_script(OVERFLOW) <= 0, "the page is wider than the window"
 
 
+def test_page_of_the_run_tells_of_every_stage_and_needs_nothing_beside_it(finished, browser):
+    project, _ = finished
+    browser.get((project.path / "data/08_reporting/report.html").as_uri())
+    assert texts(browser, "h2") == ["Funnel", "Licenses", "Rejects", "Clusters", "Samples", "Training", "Scores"]
+    assert "This stage has not run" not in shown(browser)
+    widths = browser.execute_script("return [...document.images].map(image => image.naturalWidth)")
+    assert len(widths) == 3
+    assert min(widths) > 300
+    assert "validation retrieval" in texts(browser, "svg text")
+    assert browser.execute_script(OVERFLOW) <= 0, "the page is wider than the window"
+
+
 def test_mlflow_compares_two_models_task_by_task(finished, mlflow, browser):
     project, _ = finished
     entries = json.loads((project.path / "data/08_reporting/benchmark_runs.json").read_text())

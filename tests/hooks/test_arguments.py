@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import click
 import pytest
 from kedro.config import OmegaConfigLoader
+from kedro.pipeline import Node, Pipeline
 
 from biomedica_kedro.hooks import ArgumentHooks
+from biomedica_kedro.records import Options
+
+
+class TrainOptions(Options):
+    steps: int = 1
+    sources: tuple[str, ...] = ()
+
+
+def train_clip(shards: str, options: TrainOptions) -> str:
+    return f"{shards}{options}"
 
 
 @pytest.fixture
@@ -25,6 +37,9 @@ def check(tmp_path, monkeypatch):
     arguments = {"base_env": "base", "default_run_env": "local"}
     fake = SimpleNamespace(CONFIG_LOADER_CLASS=OmegaConfigLoader, CONFIG_LOADER_ARGS=arguments)
     monkeypatch.setattr("biomedica_kedro.hooks.arguments.settings", fake)
+    inputs = ["shards", "params:modeling.train_clip"]
+    node = Node(train_clip, inputs, "model", name="modeling.train_clip", tags=["gpu", "report"])
+    monkeypatch.setattr("biomedica_kedro.hooks.arguments.pipelines", {"__default__": Pipeline([node])})
 
     def run(environment=None, **parameters):
         loader = OmegaConfigLoader(str(tmp_path), env=environment, runtime_params=parameters, **arguments)
@@ -52,3 +67,36 @@ def test_known_arguments_pass(check):
 def test_what_nothing_reads_is_refused_with_the_close_match(check, environment, parameters, message):
     with pytest.raises(ValueError, match=message):
         check(environment, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"steps": "many"}, r"^modeling\.train_clip\.steps: should be a whole number, found 'many'$"),
+        ({"sources": "a.tar"}, r"^modeling\.train_clip\.sources: should be a list of strings, found 'a\.tar'$"),
+        ({"stepz": 3}, r"^modeling\.train_clip: unknown parameter 'stepz': did you mean 'steps'\?$"),
+    ],
+)
+def test_value_that_is_none_is_refused_in_plain_words(check, value, message):
+    with pytest.raises(ValueError, match=message):
+        check(modeling={"train_clip": value})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"node_names": ["modeling.trian_clip"]}, "no node 'modeling.trian_clip': did you mean 'modeling.train_clip'"),
+        ({"from_nodes": ["train_clip"]}, "no node 'train_clip': did you mean 'modeling.train_clip'"),
+        ({"to_nodes": ["x"]}, "no node 'x': there are modeling.train_clip"),
+        ({"tags": ["repport"]}, "no tag 'repport': did you mean 'report'"),
+    ],
+)
+def test_misspelt_node_or_tag_is_refused_with_the_close_match(check, given, message):
+    options = {"node_names": [], "from_nodes": [], "to_nodes": [], "tags": ["gpu"]}
+    command = click.Context(click.Command("run"))
+    command.params = options | given
+    with command, pytest.raises(ValueError, match=message):
+        check()
+    command.params = options
+    with command:
+        check()

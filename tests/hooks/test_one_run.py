@@ -12,13 +12,18 @@ from biomedica_kedro.hooks.one_run import BusyError, OneRunHooks
 from biomedica_kedro.stages.run import BatchOptions
 
 
+class Loader(dict):
+    runtime_params = None
+
+
 @pytest.fixture
 def begin(tmp_path):
     """Begin a run of a project in tmp_path; what is given are batch options."""
 
-    def begin_run(data_root="data", **options):
+    def begin_run(data_root="data", runtime=None, **options):
         hooks = OneRunHooks()
-        loader = {"globals": {"data_root": data_root}}
+        loader = Loader(globals={"data_root": data_root})
+        loader.runtime_params = runtime
         hooks.after_context_created(SimpleNamespace(config_loader=loader, project_path=tmp_path))
         hooks.before_pipeline_run(SimpleNamespace(load=lambda name: BatchOptions(**options)))
         return hooks
@@ -74,3 +79,11 @@ def test_record_of_a_killed_run_stops_nobody(begin, tmp_path):
     (tmp_path / "data/.run.lock").touch()
     begin().after_pipeline_run()
     assert not (tmp_path / "data/.run.json").exists()
+
+
+def test_root_of_the_command_line_is_the_one_that_is_guarded(begin):
+    first = begin(runtime={"data_root": "elsewhere"})
+    with pytest.raises(BusyError):
+        begin(data_root="elsewhere")
+    first.after_pipeline_run()
+    begin().after_pipeline_run()

@@ -13,6 +13,7 @@ from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks_
 from biomedica_kedro.datasets.tracking_store import database_url
 from biomedica_kedro.hooks import Journal, TrackingHooks
 from biomedica_kedro.hooks.journal import Entry
+from biomedica_kedro.hooks.tracking import run_name
 from biomedica_kedro.settings import DISABLE_HOOKS_FOR_PLUGINS
 
 
@@ -75,3 +76,23 @@ def test_numbers_of_reports_are_recorded_whatever_their_names_hold(context, monk
         "seconds/evaluation.compare_models", "scores/mean accuracy 3 of 3 tasks/model", "a/b",
         "licence/CC BY 4.0 50", "up", "Gr e m/x:1",
     }  # fmt: skip
+
+
+def test_run_is_named_by_its_pipelines_in_the_order_of_the_work(monkeypatch):
+    monkeypatch.setattr("biomedica_kedro.hooks.tracking.pipelines", {"ingestion": 1, "modeling": 2, "__default__": 3})
+    assert run_name(["modeling", "ingestion"]) == "ingestion + modeling"
+    assert run_name([]) == run_name(["__default__"]) == "all pipelines"
+
+
+def test_page_of_the_run_is_kept_with_it(context, monkeypatch):
+    journal = Journal()
+    entry = Entry(node="evaluation.write_report", seconds=1.0, computed=1)
+    monkeypatch.setattr(journal, "entries", lambda: [entry])
+    hooks = TrackingHooks(journal)
+    hooks.after_context_created(context)
+    catalog = SimpleNamespace(load={"run_report": "<html>the run</html>"}.get)
+    hooks.record({}, SimpleNamespace(inputs=set), catalog, status="FINISHED")
+
+    (run,) = mlflow.MlflowClient().search_runs(["1"])
+    assert run.data.tags["mlflow.note.content"].startswith("finished: 1 of 1 stages and reports computed in 1 s")
+    assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/report.html") == "<html>the run</html>"

@@ -24,7 +24,7 @@ def labels(*primary: str, confidence: float = 0.95) -> pa.Table:
 
 
 def test_unlabeled_images_count_against_accuracy_but_not_among_the_labeled():
-    report = measure_annotation([labels("Clinical Imaging", "unlabelled", "Clinical Imaging", "Maps")], TRUTH, [])
+    report = measure_annotation([labels("Clinical Imaging", "unlabeled", "Clinical Imaging", "Maps")], TRUTH, [])
 
     single = report["single_panel"]
     assert (single["images"], single["cluster_purity"]) == (3, 0.6667)
@@ -55,7 +55,7 @@ def test_without_known_classes_only_counts_are_reported():
 
 
 def test_batches_and_images_of_unknown_class_are_counted():
-    unknown = labels("Maps", "unlabelled", "Maps", "Maps").set_column(0, "key", pa.array(list("wxyz")))
+    unknown = labels("Maps", "unlabeled", "Maps", "Maps").set_column(0, "key", pa.array(list("wxyz")))
 
     report = measure_annotation([labels(*["Maps"] * 4), unknown, unknown.slice(0, 0)], TRUTH, [])
 

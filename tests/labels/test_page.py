@@ -15,6 +15,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 from biomedica_kedro.datasets.expert_votes import ExpertVotesDataset
+from biomedica_kedro.taxonomy import BIOMEDICA, Question, load_taxonomy
 from tests.labels.small_sheets import write_sheets
 
 pytest.importorskip("gradio", reason='the labeling page needs Gradio: pip install -e ".[annotate]"')
@@ -92,12 +93,17 @@ def test_keys_alone_label_skip_and_take_back(tmp_path: Path, browser: WebDriver,
     wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, "#panel_type input:checked"))
     if browser.find_element(By.ID, "primary").get_attribute("class").find("asked") < 0:
         press(browser, Keys.ARROW_DOWN)
-    press(browser, "1", Keys.ENTER)
+    press(browser, "1")
+    ActionChains(browser).key_down(Keys.SHIFT).send_keys("#").key_up(Keys.SHIFT).perform()  # the thirteenth
+    wait.until(lambda b: len(b.find_elements(By.CSS_SELECTOR, "#primary input:checked")) == 2)
+    press(browser, Keys.ENTER)
 
     wait.until(lambda b: "Saved cluster 1" in b.find_element(By.ID, "status").text)
     assert "30 of 50 images (60%) so far" in browser.find_element(By.ID, "status").text
     assert "You: 1 of 2 clusters" in browser.find_element(By.ID, "progress").text
-    assert (tmp_path / "01_raw/expert_votes/ada.csv").read_text().count("\n") >= 3
+    votes = ExpertVotesDataset(path=str(tmp_path / "01_raw/expert_votes")).load().to_pylist()
+    first, *_, thirteenth = load_taxonomy(BIOMEDICA).answers(Question.PRIMARY_LABELS)[:13]
+    assert [vote["answers"] for vote in votes if vote["question"] == "primary_labels"] == [[first, thirteenth]]
 
     browser.execute_script("document.activeElement.blur()")
     press(browser, "u")

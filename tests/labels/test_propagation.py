@@ -45,7 +45,7 @@ def test_image_near_its_centroid_takes_the_clusters_labels():
 def test_image_between_two_concepts_is_unlabeled():
     row = label(0, 0.99, 1, 1.0, min_confidence=0.6)
 
-    assert row["primary_labels"] == ["unlabelled"] and row["secondary_labels"] == []
+    assert row["primary_labels"] == ["unlabeled"] and row["secondary_labels"] == []
     assert row["confidence"] < 0.6
 
 
@@ -59,13 +59,13 @@ def test_between_two_clusters_of_one_concept_there_is_no_doubt():
 
 
 def test_image_far_from_everything_is_unlabeled():
-    assert label(0, 4.0, 1, 40.0)["primary_labels"] == ["unlabelled"]
+    assert label(0, 4.0, 1, 40.0)["primary_labels"] == ["unlabeled"]
 
 
 def test_image_of_a_cluster_without_votes_is_unlabeled_with_no_confidence():
     row = label(2, 0.1, 0, 5.0)
 
-    assert row["primary_labels"] == ["unlabelled"] and row["confidence"] == 0.0 and row["panel_type"] is None
+    assert row["primary_labels"] == ["unlabeled"] and row["confidence"] == 0.0 and row["panel_type"] is None
 
 
 def panels(is_multiple: bool, score: float) -> pa.Table:
@@ -108,7 +108,7 @@ def test_unsure_probe_leaves_the_labels_of_the_cluster():
 
 
 def test_probe_counts_for_less_far_from_every_cluster():
-    assert probed(0, 4.0, 1, 40.0, score=0.99)["primary_labels"] == ["unlabelled"]
+    assert probed(0, 4.0, 1, 40.0, score=0.99)["primary_labels"] == ["unlabeled"]
 
 
 def test_probe_learns_from_so_many_confident_images_of_each_set_and_reads_no_further():

@@ -144,7 +144,7 @@ def test_probe_names_images_of_clusters_without_votes(annotated, upstream, tmp_p
     refined = annotation.node("propagate_labels", propagate_labels=options)["image_labels"]
 
     labeled = [
-        sum(labels != ["unlabelled"] for labels in folder.table()["primary_labels"].to_pylist())
+        sum(labels != ["unlabeled"] for labels in folder.table()["primary_labels"].to_pylist())
         for folder in (made["image_labels"], refined)
     ]
     assert labeled[0] < labeled[1] <= refined.table().num_rows
@@ -154,7 +154,7 @@ def test_probe_names_images_of_clusters_without_votes(annotated, upstream, tmp_p
 def test_without_votes_everything_is_unlabeled_and_the_stages_still_run(upstream, tmp_path, run_node):
     made = Annotation(*upstream, tmp_path, run_node).run(votes="absent.csv")
 
-    assert set(map(tuple, made["image_labels"].table()["primary_labels"].to_pylist())) == {("unlabelled",)}
+    assert set(map(tuple, made["image_labels"].table()["primary_labels"].to_pylist())) == {("unlabeled",)}
     assert set(made["cluster_labels"].table()["status"].to_pylist()) == {"no_votes"}
     assert made["annotator_agreement"].table(WHOLE)["clusters"].to_pylist() == [0] * 4
 

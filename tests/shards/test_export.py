@@ -79,7 +79,7 @@ def test_splits_and_licenses_have_shards_of_their_own(serialize, tmp_path):
     assert max(Counter(row["shard"] for row in rows).values()) == 8
 
 
-def test_unlabelled_figures_are_published_without_labels(serialize, tmp_path):
+def test_unlabeled_figures_are_published_without_labels(serialize, tmp_path):
     folders = serialize(Corpus([Figure(1, 1, label=None)]), tmp_path)
     sample, row = sample_of(folders, "PMC1_1-F1-0")
     assert (row["primary_label"], row["cluster_id"], sample.record["image_primary_label"]) == (None, None, [])

@@ -343,10 +343,10 @@ def test_full_disk_fails_loudly_and_leaves_no_half_file(tmp_path):
 
 def test_time_to_go_is_foretold_from_batches_after_the_first(monkeypatch, caplog):
     clock = iter([0.0, 300.0, 320.0, 340.0])  # the first batch waits for a model
-    monkeypatch.setattr("biomedica_kedro.stages.spread.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("biomedica_kedro.stages.progress.time.monotonic", lambda: next(clock))
     caplog.set_level("INFO", logger="biomedica_kedro")
     tasks = [SimpleNamespace(name=name) for name in ("0000", "0001", "0002")]
 
     run_tasks("embed", lambda task: None, tasks, BatchOptions())
 
-    assert [record.getMessage() for record in caplog.records] == ["embed: 2 of 3 batches, 20 s to go"]
+    assert [record.getMessage() for record in caplog.records] == ["embed: 2 of 3 batches, 0.05/s, 20 s to go"]

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 SAMPLES, BATCHES = "samples", "batches"
 _WRITING = ""
+_CANDIDATES_OF_A_LINK = 150  # LanceDB's 300 take 1.7 times as long to build, for 0.994 instead of 0.992 of recall
 _OLD = timedelta(hours=1)  # versions of a table that somebody may still be reading
 _BATCHES = pa.schema({"batch": pa.string(), "digest": pa.string()})
 
@@ -180,7 +181,9 @@ def _index(samples: Any, options: IndexOptions) -> None:
 def _vector_index(kind: VectorIndex) -> Any:
     from lancedb.index import IvfHnswSq, IvfPq
 
-    return IvfPq(distance_type="cosine") if kind is VectorIndex.PQ else IvfHnswSq(distance_type="cosine")
+    if kind is VectorIndex.PQ:
+        return IvfPq(distance_type="cosine")
+    return IvfHnswSq(distance_type="cosine", ef_construction=_CANDIDATES_OF_A_LINK)
 
 
 def quoted(text: str) -> str:

@@ -10,8 +10,10 @@ is in. Source: Cormack, Clarke and Buettcher, SIGIR 2009.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -142,14 +144,15 @@ class Archive:
             return None
         if image is not None and self.reader is None:
             raise ArchiveError("the archive has no vectors: name a model in modeling.embed_archive and run again")
-        lists: dict[str, list[Mapping[str, Any]]] = {}
+        asked: dict[str, Callable[[], list[Mapping[str, Any]]]] = {}
         if words:
-            lists["words"] = self._by_words(words, where, n_candidates)
+            asked["words"] = partial(self._by_words, words, where, n_candidates)
             if self.reader is not None and self.reader.reads_text:
-                lists["looks"] = self.by_vector(self.reader.of_words(words), where, n_candidates)
+                asked["looks"] = partial(self.by_vector, self.reader.of_words(words), where, n_candidates)
         if image is not None and self.reader is not None:
-            lists["image"] = self.by_vector(self.reader.of_image(image), where, n_candidates)
-        return lists
+            asked["image"] = partial(self.by_vector, self.reader.of_image(image), where, n_candidates)
+        with ThreadPoolExecutor(len(asked)) as pool:  # the index answers without Python's lock
+            return dict(zip(asked, pool.map(lambda ask: ask(), asked.values()), strict=True))
 
     def _by_words(self, words: str, where: str | None, n_rows: int) -> list[Mapping[str, Any]]:
         from lancedb.query import FullTextOperator, MultiMatchQuery

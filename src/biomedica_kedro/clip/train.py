@@ -55,6 +55,7 @@ from biomedica_kedro.clip.state import (
 from biomedica_kedro.clip.streamed import StreamedSamples, held_out
 from biomedica_kedro.clip.validation import encode, mean_recall, retrieval
 from biomedica_kedro.shards.sources import Source
+from biomedica_kedro.stages.progress import Work, duration, tell
 
 if TYPE_CHECKING:
     from biomedica_kedro.clip.checkpoints import ClipModel
@@ -329,14 +330,15 @@ class Trainer:
     def _report(self, row: dict[str, Any], meter: _Meter) -> None:
         if not self.world.is_main:
             return
-        speed = meter.tick()
-        streamed = self._streamed(row["step"] + 1, meter.stream)
+        done, steps, speed = row["step"] + 1, self.options.steps, meter.tick()
+        streamed = self._streamed(done, meter.stream)
         self.log.log({**{k: v for k, v in row.items() if k != "step"}, **speed, **streamed}, step=row["step"])
-        if meter.is_time_for_a_line() or row["step"] + 1 == self.options.steps:
+        tell(Work("train_clip", done, steps, "steps"))
+        if meter.is_time_for_a_line() or done == steps:
             logger.info(
-                "training: step %d of %d, loss %.3f, %.0f pairs/s, waiting for data %.0f %%",
-                row["step"] + 1, self.options.steps, row["loss"], speed["feed/pairs_per_second"],
-                100 * speed["feed/wait_fraction"],
+                "training: step %d of %d, loss %.3f, %.0f pairs/s, waiting for data %.0f %%, %s to go",
+                done, steps, row["loss"], speed["feed/pairs_per_second"], 100 * speed["feed/wait_fraction"],
+                duration((steps - done) * meter.batch_size / speed["feed/pairs_per_second"]),
             )  # fmt: skip
 
     def _streamed(self, steps: int, stream: Feed) -> dict[str, float]:

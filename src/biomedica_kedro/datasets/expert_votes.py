@@ -14,7 +14,7 @@ from biomedica_kedro.stages.place import entries, local_copy, place
 
 
 class ExpertVotesDataset(AbstractDataset[None, pa.Table]):
-    """Votes of people; without any file the table is empty, and everything stays unlabelled."""
+    """Votes of people; without any file the table is empty, and everything stays unlabeled."""
 
     def __init__(self, *, path: str, default: str | None = None, metadata: dict[str, Any] | None = None) -> None:
         """Args: path: folder of CSV files; default: file read while the folder has none; metadata: for kedro-viz."""

@@ -63,7 +63,9 @@ class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
             self.preview = self._preview_text
 
     def load(self) -> Any:
-        """What was drawn."""
+        """What was drawn; of a picture, which its own data set cannot read, the bytes."""
+        if type(self._inner).__name__ == "MatplotlibDataset":
+            return read_file(place(self._filepath))
         return self._inner.load()
 
     def save(self, data: Drawn | Unchanged) -> None:
@@ -107,3 +109,17 @@ class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "dataset": type(self._inner).__name__}
+
+
+class AbsentReport(AbstractDataset[Any, None]):
+    """Stands where a report that is optional has not been drawn: it is None."""
+
+    def load(self) -> None:
+        """Nothing."""
+
+    def save(self, data: Any) -> None:
+        """Refuse: what is drawn goes to its own place."""
+        raise NotImplementedError("a report that is absent is only read")
+
+    def _describe(self) -> dict[str, Any]:
+        return {}

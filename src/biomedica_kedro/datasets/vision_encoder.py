@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from biomedica_kedro.datasets.previews import SettingsPreview
 from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
+from biomedica_kedro.strict_yaml import problems_of
 
 
 class VisionEncoderDataset(SettingsPreview, AbstractDataset[None, EncoderHandle]):
@@ -28,7 +29,8 @@ class VisionEncoderDataset(SettingsPreview, AbstractDataset[None, EncoderHandle]
         try:
             self._handle = EncoderHandle(EncoderChoice.model_validate(choice))
         except ValidationError as error:
-            raise DatasetError(f"catalog entry of a vision encoder is not valid: {error}") from error
+            problems = "; ".join(problems_of(error, EncoderChoice))
+            raise DatasetError(f"catalog entry of a vision encoder is not valid: {problems}") from error
         self.metadata = metadata
 
     def load(self) -> EncoderHandle:

@@ -1,4 +1,4 @@
-"""The console: a line a stage with counts and rates, a closing panel, and errors that say what to do."""
+"""The console: bars and a line a stage with counts and rates, a closing panel, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from biomedica_kedro.hooks.bars import Bars
 from biomedica_kedro.hooks.journal import Entry, Journal
+from biomedica_kedro.hooks.places import data_root_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +40,9 @@ _COUNTS = "corpus_summary"
 _PAIRING = "params:extraction.pair_images_with_captions"
 _SUMMARY = "benchmark_summary"
 _SCORING = "evaluation.compare_models"
+_FLOW, _SUMMING_UP = "run_summary", "evaluation.summarize_run"
+_REPORTS = "08_reporting"
+_MOST_REASONS = 4
 
 
 class ConsoleHooks:
@@ -49,6 +55,7 @@ class ConsoleHooks:
         self._mlflow_port = "5001"
         self._data_root = "data"
         self._running: list[str] = []
+        self._bars = Bars(self._console)
         if Path(sys.argv[0]).name == "kedro" and not os.environ.get("BIOMEDICA_TRACEBACK"):
             # Replaces the long traceback of a failed command by its message.
             sys.excepthook = self._show_failure
@@ -60,50 +67,60 @@ class ConsoleHooks:
     def after_context_created(self, context: KedroContext) -> None:
         """Learn where the results will be."""
         self._mlflow_port = str(context.config_loader["mlflow"].get("ui", {}).get("port", self._mlflow_port))
-        self._data_root = str(context.config_loader["globals"].get("data_root", self._data_root))
+        self._data_root = data_root_of(context.config_loader)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Note what runs, for the command that resumes."""
+        """Note what runs, for the command that resumes, and show it."""
         self._running.append(node.name)
+        self._bars.begin(node.name)
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
         """Print the line of a node."""
         self._running.remove(node.name)
+        self._bars.end(node.name)
         entry = next((entry for entry in reversed(self._journal.entries()) if entry.node == node.name), None)
         if entry is not None:
             self._console.print(_line(entry))
 
+    @hook_impl
+    def on_node_error(self) -> None:
+        """Take the bars away before the failure is told."""
+        self._bars.stop()
+
     @hook_impl(trylast=True)
-    def after_pipeline_run(self, catalog: CatalogProtocol[Any, Any]) -> None:
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
         """Print the closing panel."""
-        self._console.print(self._closing_panel(self._journal.entries(), catalog))
+        self._bars.stop()
+        self._console.print(self._closing_panel(self._journal.entries(), pipeline, catalog))
         self._journal.close()
 
-    def _closing_panel(self, entries: Sequence[Entry], catalog: CatalogProtocol[Any, Any]) -> Panel:
+    def _closing_panel(self, entries: Sequence[Entry], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> Panel:
         table = Table.grid(padding=(0, 2))
         table.add_row("done", _told(entries), style="bold")
-        rows = {name: n for entry in entries for name, n in entry.rows.items()}
-        shown = {name: f"{rows[name]:,} {words}" for name, words in _SHOWN_ROWS.items() if name in rows}
-        if "image_caption_pairs" in shown and any(entry.node == _COUNTING for entry in entries):
-            shown["image_caption_pairs"] = _funnel(catalog.load(_COUNTS), catalog.load(_PAIRING).kinds)
-        counts = list(shown.values())
-        if counts:
-            table.add_row("data", "\n".join(counts))
-        if any(entry.node == _SCORING for entry in entries):
+        nodes = {entry.node for entry in entries}
+        counts = _steps(catalog.load(_FLOW)["flow"]) if _SUMMING_UP in nodes else _counts(entries, catalog)
+        if counts is not None:
+            table.add_row("data", counts)
+        if _SCORING in nodes:
             summary = catalog.load(_SUMMARY)
             if summary["scores"]:  # there are none of models that read no text
                 table.add_row("score", _scores(summary["scores"]))
             for model, reason in summary["left_out"].items():
                 table.add_row("left out", f"{model}: {reason}")
-        for name, told in _pages({entry.node for entry in entries}, self._mlflow_port):
+        for name, told in _pages(nodes, self._mlflow_port):
             table.add_row(name, told)
-        table.add_row("files", f"{self._data_root}/08_reporting")
+        if "evaluation.write_report" in nodes:
+            table.add_row("report", f"{self._data_root}/{_REPORTS}/report.html")
+        layers = sorted({layer for node in pipeline.nodes for name in node.outputs if (layer := _layer(name, catalog))})
+        if layers:
+            table.add_row("files", f"{self._data_root}/{layers[-1]}")
         return Panel(table, title="biomedica-kedro", title_align="left", expand=False)
 
     def tell_how_to_resume(self, why: str = "") -> None:
         """Print the command that goes on, outside of any box so that it can be copied; `why` comes before it."""
+        self._bars.stop()
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         if why:
             console.print(why, markup=False)
@@ -160,6 +177,32 @@ def _scores(numbers: Mapping[str, Mapping[str, float]]) -> Table:
         cells = [f"{values[model]:.3f}" if model in values else "–" for model in models]
         table.add_row(*cells, _words(name))
     return table
+
+
+def _steps(flow: Sequence[Mapping[str, Any]]) -> Table:
+    """The way from the listing of articles to the training, a line a step with what left there."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right")
+    for step in flow:
+        left = ", ".join(f"{n:,} {_words(reason)}" for reason, n in list(step["left"].items())[:_MOST_REASONS])
+        more = ", …" if len(step["left"]) > _MOST_REASONS else ""
+        table.add_row(f"{step['records']:,}", step["name"], Text(left and f"left: {left}{more}", style="dim"))
+    return table
+
+
+def _counts(entries: Sequence[Entry], catalog: CatalogProtocol[Any, Any]) -> str | None:
+    """What a part of the pipelines made; None when it made nothing of what is shown."""
+    rows = {name: n for entry in entries for name, n in entry.rows.items()}
+    shown = {name: f"{rows[name]:,} {words}" for name, words in _SHOWN_ROWS.items() if name in rows}
+    if "image_caption_pairs" in shown and any(entry.node == _COUNTING for entry in entries):
+        shown["image_caption_pairs"] = _funnel(catalog.load(_COUNTS), catalog.load(_PAIRING).kinds)
+    return "\n".join(shown.values()) or None
+
+
+def _layer(name: str, catalog: CatalogProtocol[Any, Any]) -> str:
+    """Layer of a data set that lies in the data root; empty for what does not."""
+    metadata = getattr(catalog.get(name), "metadata", None) or {}
+    return str(metadata.get("kedro-viz", {}).get("layer", ""))
 
 
 def _line(entry: Entry) -> Text:

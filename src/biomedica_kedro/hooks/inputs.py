@@ -10,7 +10,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from biomedica_kedro.datasets.batches import BatchDataset
-from biomedica_kedro.datasets.report import ReportDataset
+from biomedica_kedro.datasets.report import AbsentReport, ReportDataset
 
 
 class MissingDataError(Exception):
@@ -24,7 +24,7 @@ class InputHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
     ) -> None:
-        """Look at every input that an earlier stage makes.
+        """Look at every input that an earlier stage makes; an optional report that is not there is None to its nodes.
 
         Raises:
             MissingDataError: naming all that are missing, and the command that makes them.
@@ -38,6 +38,9 @@ class InputHooks:
                 f"nothing was run: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there yet. "
                 f"One command makes everything{time}:\n\n  {command}"
             )
+        for name in pipeline.inputs():
+            if isinstance(catalog.get(name), ReportDataset) and not catalog.exists(name):
+                catalog[name] = AbsentReport()
 
 
 def needed_inputs(pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> set[str]:

@@ -17,6 +17,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 
 from biomedica_kedro.datasets.tracking import command_line
+from biomedica_kedro.hooks.places import data_root_of
 from biomedica_kedro.stages.files import write_json
 from biomedica_kedro.stages.node import BATCHES
 from biomedica_kedro.stages.run import BatchOptions
@@ -38,7 +39,7 @@ class OneRunHooks:
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """Learn where the data lie; those in an object store are guarded against runs of this project folder."""
-        root = str(context.config_loader["globals"].get("data_root", "data"))
+        root = data_root_of(context.config_loader)
         self._folder = Path(context.project_path) / ("data" if "://" in root else root)
 
     @hook_impl(tryfirst=True)

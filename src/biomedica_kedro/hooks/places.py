@@ -1,14 +1,21 @@
-"""Tell a node where its outputs lie, which only the catalog knows."""
+"""Where data lie: the root that was asked for, and a node's outputs, which only the catalog knows."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from kedro.config import AbstractConfigLoader
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from kedro.pipeline.node import Node
 
 from biomedica_kedro.stages.node import BATCHES, Workplace
+
+
+def data_root_of(loader: AbstractConfigLoader) -> str:
+    """The folder or URL of all data: of the command line, else of the environment."""
+    given = loader.runtime_params or {}
+    return str(given.get("data_root") or loader["globals"].get("data_root", "data"))
 
 
 class PlaceHooks:

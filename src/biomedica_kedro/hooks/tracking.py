@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from pydantic import BaseModel
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 _LONGEST_VALUE = 500
+_REPORTING, _REPORT = "evaluation.write_report", "run_report"
 
 
 class TrackingHooks:
@@ -112,7 +114,6 @@ class TrackingHooks:
         from mlflow.entities import Param
 
         client, experiment_id = tracking.experiment(tracking.PIPELINE_EXPERIMENT)
-        name = "+".join(run_params.get("pipeline_names") or ["__default__"])
         entries = self._journal.entries()
         folders = {name: catalog.load(name) for entry in entries for name in entry.rows}
         tags = tracking.active_run_tags() | {
@@ -120,13 +121,32 @@ class TrackingHooks:
         }
         if error:
             tags["error"] = tracking.masked(error)
+        tags["mlflow.note.content"] = _description(entries, status)
+        name = run_name(run_params.get("pipeline_names") or [])
         run = client.create_run(experiment_id, start_time=self._started_ms, run_name=name, tags=tags)
         client.log_batch(
             run.info.run_id,
             metrics=list(_metrics(entries)),
             params=[Param(key, value) for key, value in dict(_parameters(pipeline, catalog)).items()],
         )
+        if any(entry.node == _REPORTING and not entry.error for entry in entries):
+            client.log_text(run.info.run_id, catalog.load(_REPORT), "report.html")
         client.set_terminated(run.info.run_id, status=status)
+
+
+def run_name(given: Sequence[str]) -> str:
+    """Name of a run: the pipelines it ran, in the order of the work, whatever order they were given in."""
+    if not given or "__default__" in given:
+        return "all pipelines"
+    return " + ".join(name for name in pipelines if name in given)
+
+
+def _description(entries: Sequence[Entry], status: str) -> str:
+    """What a run did, for the page of the run."""
+    rows = {name: n for entry in entries if entry.computed for name, n in entry.rows.items()}
+    made = "".join(f"\n- {n:,} {name.replace('_', ' ')}" for name, n in rows.items() if n)
+    n_computed, seconds = sum(entry.computed > 0 for entry in entries), sum(entry.seconds for entry in entries)
+    return f"{status.lower()}: {n_computed} of {len(entries)} stages and reports computed in {seconds:.0f} s{made}"
 
 
 def make_experiments(uri: str, artifacts: str | None) -> None:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 KEYS = Path(__file__).with_name("keys.html")
-"""Script of the page's keys: 1 to 9, 0, arrows, S, U, Enter."""
+"""Script of the page's keys: 1 to 9, 0, with shift for the answers after the tenth, arrows, S, U, Enter."""
 
 _TITLE = "Label image clusters"
 _SHOWN = 10
 _KEYS_TOLD = (
-    "Keys: **1-9, 0** answer the marked question, **↑ ↓** mark another, **Enter** saves, **S** skips, **U** takes the "
-    "last vote back, **← →** turn the pages."
+    "Keys: **1-9, 0** answer the marked question (with **⇧** from the eleventh answer on), **↑ ↓** mark another, "
+    "**Enter** saves, **S** skips, **U** takes the last vote back, **← →** turn the pages."
 )
 _FIRST_VOTE = (
     " **This is the first vote of a person: from the next `kedro run` on the simulated votes no longer count, and only "

@@ -1,4 +1,4 @@
-"""From cluster labels to image labels: each with a confidence; what is not confident is "unlabelled".
+"""From cluster labels to image labels: each with a confidence; what is not confident is "unlabeled".
 
 An image takes the labels of its cluster. The confidence is the experts' agreement, times how much nearer its cluster
 is than the next one that says something else, times how ordinary its distance is among the images of that cluster.
@@ -20,7 +20,7 @@ from pydantic import Field
 from biomedica_kedro.labels.probe import Floats, LabelProbe, LabelSet
 from biomedica_kedro.records import IMAGE_LABELS, Options
 
-UNLABELED = "unlabelled"
+UNLABELED = "unlabeled"
 """The one global concept of an image whose label is unknown."""
 
 Doubles = npt.NDArray[np.float64]

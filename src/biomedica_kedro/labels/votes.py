@@ -51,7 +51,7 @@ class VoteOptions(Options):
 class Status(StrEnum):
     """Whether a cluster got a global concept, and if not, why."""
 
-    LABELED = "labelled"
+    LABELED = "labeled"
     NO_VOTES = "no_votes"
     TIE = "tie"
     DISAGREEMENT = "disagreement"

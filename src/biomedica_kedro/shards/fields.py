@@ -111,7 +111,7 @@ def image_part(pair: Row, article: Row, label: Row, split: str) -> dict[str, Any
     Args:
         pair: a row of `image_caption_pairs`.
         article: its row of `articles`.
-        label: its row of `image_labels`; empty when the image is not labelled.
+        label: its row of `image_labels`; empty when the image is not labeled.
         split: "train", "validation" or "test".
     """
     cluster = label.get("cluster_id")

@@ -16,6 +16,8 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
+from biomedica_kedro.stages.progress import Progress
+
 if TYPE_CHECKING:
     from distributed import Client
 
@@ -24,7 +26,6 @@ logger = logging.getLogger(__name__)
 _RETRIES = 2
 _TASKS_IN_FLIGHT_PER_WORKER = 4
 _SECONDS_BETWEEN_LOOKS = 1.0
-_SECONDS_BETWEEN_PROGRESS_LINES = 10.0
 
 
 class Task(Protocol):
@@ -72,15 +73,9 @@ def run_tasks(stage: str, function: Callable[[Any], None], tasks: Sequence[Task]
         return
     in_process = options.workers == 0 and options.address is None
     finished = _run_here(stage, function, tasks) if in_process else _run_spread(stage, function, tasks, options)
-    first_done = last_line = time.monotonic()
-    for n_done, _ in enumerate(finished, start=1):
-        now = time.monotonic()
-        if n_done == 1:
-            first_done = now  # it took the start of workers and models, too, and foretells nothing
-        elif now - last_line >= _SECONDS_BETWEEN_PROGRESS_LINES and n_done < len(tasks):
-            last_line = now
-            remaining = (now - first_done) / (n_done - 1) * (len(tasks) - n_done)
-            logger.info("%s: %d of %d batches, %.0f s to go", stage, n_done, len(tasks), remaining)
+    progress = Progress(stage, len(tasks), "batches")
+    for _ in finished:
+        progress.advance()
 
 
 def _run_here(stage: str, function: Callable[[Any], None], tasks: Sequence[Task]) -> Iterator[str]:

@@ -127,7 +127,7 @@ def draw_annotation_sheets(batch: Batch, options: SheetOptions) -> Tables:
     return {"annotation_sheets": to_table(rows, sheets.SHEETS)}
 
 
-@stage(version=1)
+@stage(version=2)
 def resolve_expert_votes(batch: Batch, options: VoteOptions) -> Tables:
     """Name the clusters by majority, and measure how far the experts agree."""
     given, taxonomy = batch.inputs["expert_votes"], batch.inputs["taxonomy"]
@@ -153,7 +153,7 @@ def fit_probe(batch: Batch, options: PropagateOptions) -> Tables:
     return {"label_probe": propagation.learn_probe(batches, labels, radius, options).table()}
 
 
-@stage(version=1)
+@stage(version=2)
 def propagate_labels(batch: Batch, options: PropagateOptions) -> Tables:
     """Give each image the labels of its cluster with a confidence, refined by the probe, and its own panel type."""
     probe = LabelProbe.of(batch.inputs["label_probe"].table(WHOLE))

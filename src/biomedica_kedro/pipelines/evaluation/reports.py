@@ -1,4 +1,4 @@
-"""What the benchmark came to: tables, the leaderboard and its pages, runs for the tracker, the champion."""
+"""What the benchmark came to: tables, the leaderboard, runs for the tracker, the champion; and the page of a run."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from biomedica_kedro.benchmark.scores import SCORE_ROWS
 from biomedica_kedro.benchmark.scoring import ScoringOptions
 from biomedica_kedro.benchmark.task import Task
 from biomedica_kedro.pipelines.evaluation.models import find_models
+from biomedica_kedro.report import flow
 from biomedica_kedro.stages import BatchFolder, IncompleteError
 from biomedica_kedro.stages.stage import stage
 
@@ -141,6 +142,58 @@ def promote_champion(
     checkpoint = clip_checkpoint or _NO_CHECKPOINT
     weights = {model_id: handle.weights() for model_id, handle in find_models(models, checkpoint)[0].items()}
     return promotion_candidate(model_comparison, weights, model_id=models.leading.id)
+
+
+@stage(version=1)
+def summarize_run(
+    license_summary: BatchFolder | None,
+    article_archive: BatchFolder | None,
+    articles: BatchFolder | None,
+    figures: BatchFolder | None,
+    figure_images: BatchFolder | None,
+    image_caption_pairs: BatchFolder | None,
+    prepared_samples: BatchFolder | None,
+    training_manifest: BatchFolder | None,
+) -> dict[str, Any]:
+    """Count what went through the stages and what left on the way; None is what no stage of this project has made."""
+    folders = {
+        "article_archive": article_archive, "articles": articles, "figures": figures, "figure_images": figure_images,
+        "image_caption_pairs": image_caption_pairs, "prepared_samples": prepared_samples,
+        "training_manifest": training_manifest,
+    }  # fmt: skip
+    return flow.summary_of(license_summary, folders)
+
+
+@stage(version=1)
+def write_report(
+    run_summary: Mapping[str, Any],
+    cluster_labels: BatchFolder | None,
+    training_counts: BatchFolder | None,
+    training_history: BatchFolder | None,
+    benchmark_table: DataFrame,
+    contact_sheet: bytes | None,
+    sample_contact_sheet: bytes | None,
+    confusion_matrices: bytes,
+) -> str:
+    """Write the page of a run: funnel, licenses, rejects, clusters, samples, training and scores in one file."""
+    from biomedica_kedro.report import sections
+    from biomedica_kedro.report.page import report_page
+
+    clusters, counts, history = (
+        None if folder is None else folder.table() for folder in (cluster_labels, training_counts, training_history)
+    )
+    return report_page(
+        "Biomedica: what a run came to",
+        [
+            sections.flow_section(run_summary),
+            sections.license_section(run_summary),
+            sections.reject_section(run_summary),
+            sections.cluster_section(clusters, contact_sheet),
+            sections.sample_section(sample_contact_sheet),
+            sections.training_section(counts, history),
+            sections.score_section(benchmark_table, confusion_matrices),
+        ],
+    )
 
 
 def _frame(folder: BatchFolder, schema: pa.Schema) -> DataFrame:

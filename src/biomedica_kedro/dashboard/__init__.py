@@ -1,0 +1,1 @@
+"""MLflow on loopback, opened on the comparison that matters: `python -m biomedica_kedro.dashboard`."""

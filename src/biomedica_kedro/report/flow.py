@@ -1,0 +1,106 @@
+"""The way of a run's records from the listing of articles to the training, and what left it at each step.
+
+Everything is read from commit records and small tables, so that the size of the corpus does not matter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from biomedica_kedro.records import Split
+from biomedica_kedro.stages import BatchFolder
+
+SELECTED = "selected"
+_STEPS: Mapping[str, Sequence[str]] = {
+    "articles read": ("article_archive", "articles"),
+    "figures": ("figures",),
+    "images verified": ("figure_images",),
+    "image-caption pairs": ("image_caption_pairs",),
+    "samples": ("prepared_samples",),
+}
+"""By step: the data sets whose rejects are its own; the rows of the last one are its records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the way.
+
+    Attributes:
+        name: what is counted.
+        records: how many there are.
+        left: how many left here, by reason.
+    """
+
+    name: str
+    records: int
+    left: dict[str, int] = field(default_factory=dict)
+
+
+def summary_of(license_summary: BatchFolder | None, folders: Mapping[str, BatchFolder | None]) -> dict[str, Any]:
+    """The way of the records, and the licenses of the articles.
+
+    Args:
+        license_summary: articles by license and status; None where none were selected by this project.
+        folders: by name of the data set, those of the steps and `training_manifest`; None where it was not made.
+    Returns:
+        "flow": steps as dictionaries, "licenses": rows (license, group, selected, excluded), most articles first.
+    """
+    listed = None if license_summary is None else license_summary.table()
+    steps = [] if listed is None else _selection(listed)
+    for name, data_sets in _STEPS.items():
+        made = [folders.get(data_set) for data_set in data_sets]
+        if (last := made[-1]) is not None:
+            left = sum((_rejects(folder) for folder in made if folder is not None), Counter())
+            steps.append(Step(name, _rows(last), _by_count(left)))
+    n_trained = _n_trained(folders.get("training_manifest"))
+    if n_trained:
+        steps.append(Step("samples trained on", n_trained))
+    return {"flow": [asdict(step) for step in steps], "licenses": [] if listed is None else _licenses(listed)}
+
+
+def _selection(listed: pa.Table) -> list[Step]:
+    """Articles that the source lists, and those that were selected."""
+    by_status: Counter[str] = Counter()
+    for row in listed.to_pylist():
+        by_status[row["status"]] += row["articles"]
+    selected = by_status.pop(SELECTED, 0)
+    return [
+        Step("articles listed", selected + by_status.total()),
+        Step("articles selected", selected, _by_count(by_status)),
+    ]
+
+
+def _licenses(listed: pa.Table) -> list[dict[str, Any]]:
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for row in listed.to_pylist():
+        counts = found.setdefault((row["license_code"], row["license_group"]), {"selected": 0, "excluded": 0})
+        counts["selected" if row["status"] == SELECTED else "excluded"] += row["articles"]
+    rows = [{"license": code, "group": group, **counts} for (code, group), counts in found.items()]
+    return sorted(rows, key=lambda row: (-row["selected"] - row["excluded"], row["license"], row["group"]))
+
+
+def _rows(folder: BatchFolder) -> int:
+    return sum(commit.rows for commit in folder.commits().values())
+
+
+def _rejects(folder: BatchFolder) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for commit in folder.commits().values():
+        found.update(commit.rejects)
+    return found
+
+
+def _n_trained(manifest: BatchFolder | None) -> int:
+    if manifest is None or _rows(manifest) == 0:
+        return 0
+    return int(manifest.dataset().count_rows(filter=pc.field("split") == Split.TRAIN.value))
+
+
+def _by_count(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
