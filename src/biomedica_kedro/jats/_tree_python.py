@@ -41,6 +41,9 @@ _PREAMBLE = re.compile(r"(?:\s*\\(?:documentclass|usepackage|setlength)(?:\[[^\]
 # An XPath, because `itertext` takes three times as long.
 _texts = etree.XPath("descendant::text()", smart_strings=False)
 
+TextParagraph = tuple[int, int, str, int]
+"""Index of a `<p>` among all of the file, its scope, its text, and how often "fig" stands in it in any case."""
+
 CrossReference = tuple[etree._Element, str, str, int, int | None]
 """An `<xref>`, its `@rid`, its words, its scope, and the index of the nearest `<p>` around it."""
 
@@ -56,8 +59,6 @@ class Walk:
     Attributes:
         outer: of each scope, the scope around it; of the root, itself.
         sub_articles: scopes of `<sub-article>` and `<response>` elements.
-        text_paragraphs: index among all `<p>`, and scope, of each `<p>` whose scope is the root or one of
-            `tags.TEXT_SCOPES`.
         floats: each `<fig>`, `<fig-group>`, `<graphic>`, `<inline-graphic>` and `<media>`, in document order, with its
             scope, which is the element itself where it begins one.
     """
@@ -65,10 +66,9 @@ class Walk:
     def __init__(self, root: etree._Element) -> None:
         self.outer = [0]
         self.sub_articles: list[int] = []
-        self.text_paragraphs: list[tuple[int, int]] = []
         self.floats: list[tuple[etree._Element, int]] = []
         self._scopes = [root]
-        self._paragraphs: list[etree._Element] = []
+        self._paragraphs: list[tuple[etree._Element, int]] = []
         self._links: list[tuple[etree._Element, int, int | None]] = []
         self._refs: list[etree._Element] = []
         # Around the element, innermost last.
@@ -89,10 +89,8 @@ class Walk:
                 scopes.append(len(self._scopes))
                 self._scopes.append(element)
             if tag == "p":
-                if not scopes[-1] or self._scopes[scopes[-1]].tag in TEXT_SCOPES:
-                    self.text_paragraphs.append((len(self._paragraphs), scopes[-1]))
                 paragraphs.append(len(self._paragraphs))
-                self._paragraphs.append(element)
+                self._paragraphs.append((element, scopes[-1]))
             elif tag == "xref":
                 self._links.append((element, scopes[-1], paragraphs[-1]))
             elif tag == "ref":
@@ -106,7 +104,15 @@ class Walk:
 
     def paragraph_text(self, index: int) -> str:
         """Text of a `<p>` without what is told elsewhere: nested paragraphs, figures, tables, supplements."""
-        return _told(self._paragraphs[index], APART_FROM_PARAGRAPH)
+        return _told(self._paragraphs[index][0], APART_FROM_PARAGRAPH)
+
+    def text_paragraphs(self) -> list[TextParagraph]:
+        """Each `<p>` whose scope is the root or one of `tags.TEXT_SCOPES`, in document order."""
+        return [
+            (index, scope, text := self.paragraph_text(index), text.lower().count("fig"))
+            for index, (_, scope) in enumerate(self._paragraphs)
+            if not scope or self._scopes[scope].tag in TEXT_SCOPES
+        ]
 
     def xrefs(self, rids: Container[str], ref_types: Container[str]) -> list[CrossReference]:
         """Cross references to one of these ids, to several ids at once, or of one of these types.
@@ -134,9 +140,17 @@ def plain_text(element: etree._Element | None) -> str:
     return "" if element is None else clean(_all_text(element))
 
 
+def children_by_tag(element: etree._Element) -> dict[str, list[etree._Element]]:
+    """The children of an element by tag: one pass instead of a `find` for each of many tags."""
+    children: dict[str, list[etree._Element]] = {}
+    for child in element.iterchildren(etree.Element):
+        children.setdefault(child.tag, []).append(child)
+    return children
+
+
 def texts_by_tag(element: etree._Element) -> dict[str, str]:
     """All text of each child of an element, by tag; of children with one tag, the last one's."""
-    return {child.tag: plain_text(child) for child in element}
+    return {child.tag: plain_text(child) for child in element.iterchildren(etree.Element)}
 
 
 def clean(text: str) -> str:

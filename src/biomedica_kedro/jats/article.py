@@ -6,8 +6,7 @@ Source: JATS (NISO Z39.96) 1.0 to 1.4, NLM 2 and 3; markup as found in PubMed Ce
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -40,8 +39,15 @@ def parse_article(xml: bytes, *, article_id: str) -> ParsedArticle:
         >>> parsed.figures[0].figure_id
         'F1'
     """
-    with _collector_paused():
+    # Python's cycle collector would look, again and again, at the thousands of elements of one article. They hold no
+    # cycles, so nothing is kept longer without it, for milliseconds.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
         return _parse(xml, article_id)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _parse(xml: bytes, article_id: str) -> ParsedArticle:
@@ -56,22 +62,6 @@ def _parse(xml: bytes, article_id: str) -> ParsedArticle:
     article.references = read_references(scan.walk)
     _settle_redistribution(article, found.figures)
     return ParsedArticle(article, found.figures)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep Python's cycle collector from looking, again and again, at the thousands of elements of one article.
-
-    They hold no cycles, so nothing is kept longer for it; the pause lasts milliseconds.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def complement(parsed: ParsedArticle, metadata: bytes | None) -> ParsedArticle:
@@ -109,11 +99,11 @@ def complement(parsed: ParsedArticle, metadata: bytes | None) -> ParsedArticle:
 
 def _paragraphs(scan: Scan) -> list[Paragraph]:
     """The article's own text: body, appendices and acknowledgements, without floats, notes and sub-articles."""
-    paragraphs = []
-    for index, place in scan.paragraphs:
-        if place.sub_article is None and (text := scan.paragraph_text(index)):
-            paragraphs.append(Paragraph(index, place.section, text))
-    return paragraphs
+    return [
+        Paragraph(index, place.section, text)
+        for index, place, text, _ in scan.paragraphs
+        if text and place.sub_article is None
+    ]
 
 
 def _settle_license(article: Article, archived: str | None) -> None:

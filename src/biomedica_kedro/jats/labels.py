@@ -117,10 +117,9 @@ def figure_words(
         initials: what the numbers asked for begin with, in lower case.
     """
     for word, head in spelled.items():
-        match = _word(head).match
         at = text.find(word)
         while at >= 0:
-            found = match(text, at)
+            found = _word(head).match(text, at)
             if found is not None and found["initial"].lower() in initials and not text[at - 1 : at].isalpha():
                 yield found, head
             at = text.find(word, at + 1)

@@ -26,9 +26,12 @@ _OVERRIDE = re.compile(
     re.IGNORECASE,
 )
 # Words without which the costlier pattern cannot match; "(c)" alone is nearly always a panel.
-_HINTS = (
-    "permission", "©", "copyright", "rights reserved", "(c) 19", "(c) 20", "licens", "licenc", "printed from",
-    "published from", "produced from",
+_HINTS = tuple(
+    hint.encode()
+    for hint in (
+        "permission", "©", "copyright", "rights reserved", "(c) 19", "(c) 20", "licens", "licenc", "printed from",
+        "published from", "produced from",
+    )
 )  # fmt: skip
 # People who are shown, in lower case: not the journal "Patient Education".
 _PEOPLE = (
@@ -68,7 +71,7 @@ def license_override(permissions: etree._Element | None, *texts: str) -> str | N
         text, code = text_of(permissions), license_of([permissions]).code
         linked = (str(value) for part in permissions.iter() for value in part.values() if "://" in value)
         return " ".join(filter(None, (text, None if read_license(text).code == code else code))) or next(linked, None)
-    lowered = "\n".join(texts).lower()
+    lowered = "\n".join(texts).encode().lower()  # bytes, since letters beyond ASCII take long and are no part of hints
     if not any(map(lowered.__contains__, _HINTS)):
         return None
     for text in texts:

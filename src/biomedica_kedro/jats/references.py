@@ -13,7 +13,8 @@ _DOI = re.compile(r"10\.\d{4,9}/\S+")
 def read_references(walk: Walk) -> list[Reference]:
     """Records of the `<ref>` elements of an article, in their order."""
     return [
-        Reference(identifier, pmid, _doi_in(with_doi), text) for identifier, pmid, with_doi, text in walk.cited_works()
+        Reference(identifier, pmid, _doi_in(with_doi) if with_doi else None, text)
+        for identifier, pmid, with_doi, text in walk.cited_works()
     ]
 
 
