@@ -52,8 +52,8 @@ def parse_article(xml: bytes, *, article_id: str) -> ParsedArticle:
 
 def _parse(xml: bytes, article_id: str) -> ParsedArticle:
     source = read_article(xml, article_id)
-    scan = Scan(source.article)
-    article = read_front(source.article, article_id)
+    scan = Scan(source.root)
+    article = read_front(source.root, article_id)
     article.recovered = source.recovered
     article.warnings += source.warnings
     found = read_figures(scan, article_id)

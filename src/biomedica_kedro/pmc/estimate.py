@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 from pydantic import Field
 
-from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.http import run_bounded
 from biomedica_kedro.pmc.source import IMAGE_SUFFIXES, Source
 from biomedica_kedro.records import DataError, Options
 

@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.http import run_bounded
 from biomedica_kedro.pmc.fetched_files import ArticleStore, FetchedFiles, PreviousArchive, is_intact
 from biomedica_kedro.pmc.file_names import file_name_of
 from biomedica_kedro.pmc.media import check_article, check_image, cited_images

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 import pyarrow as pa
 from pydantic import Field
 
-from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.http import run_bounded
 from biomedica_kedro.pmc.fetched_files import FetchedFiles
 from biomedica_kedro.pmc.metadata import (
     ARTICLE_METADATA,
