@@ -44,7 +44,9 @@ _CONSENT = re.compile(
 # Bodies that allow a study; they own no pictures, unless one is said to be reproduced.
 _AUTHORITY = re.compile(
     r"permissions?\b[^;]{0,60}?\b(?:ethic|review board|irb\b|committee|ministr|authorit|government|department of|"
-    r"national park|forest|farmer|landowner|animal care)",
+    r"national park|forest|farmer|landowner|animal care"
+    r"|(?-i:\b(?:the|our|each|this|that|their|both)\s+(?:[a-z]+\s+){0,2}?"
+    r"(?:hospital|clinic|school|institution|health cent)))",
     re.IGNORECASE,
 )
 _REPRODUCTION = re.compile(_REPRODUCED, re.IGNORECASE)
