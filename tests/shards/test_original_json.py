@@ -6,7 +6,7 @@ import pytest
 from engine import commit
 
 from biomedica_kedro.jats import parse_article
-from biomedica_kedro.jats.rows import article_row
+from biomedica_kedro.jats.model import article_row
 from biomedica_kedro.shards.original_json import export_articles, original_article, unix_seconds
 from tests.jats.conftest import article_xml
 

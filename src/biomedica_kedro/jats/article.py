@@ -6,6 +6,7 @@ Source: JATS (NISO Z39.96) 1.0 to 1.4, NLM 2 and 3; markup as found in PubMed Ce
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +15,14 @@ import orjson
 from biomedica_kedro.jats.figures import read_figures
 from biomedica_kedro.jats.front import read_front
 from biomedica_kedro.jats.mentions import find_mentions
-from biomedica_kedro.jats.model import Article, Figure, Paragraph, ParsedArticle
+from biomedica_kedro.jats.model import Article, Figure, Paragraph, ParsedArticle, Reference
 from biomedica_kedro.jats.parser import read_article
 from biomedica_kedro.jats.permissions import is_redistributable
-from biomedica_kedro.jats.references import read_references
 from biomedica_kedro.jats.scan import Scan
 from biomedica_kedro.pmc.licenses import license_group, narrower
 from biomedica_kedro.records import DataError, RejectReason
+
+_DOI = re.compile(r"10\.\d{4,9}/\S+")
 
 
 def parse_article(xml: bytes, *, article_id: str) -> ParsedArticle:
@@ -59,7 +61,7 @@ def _parse(xml: bytes, article_id: str) -> ParsedArticle:
     found = read_figures(scan, article_id)
     article.paragraphs = _paragraphs(scan)
     find_mentions(scan, found)
-    article.references = read_references(scan.walk)
+    article.references = _references(scan)
     _settle_redistribution(article, found.figures)
     return ParsedArticle(article, found.figures)
 
@@ -104,6 +106,18 @@ def _paragraphs(scan: Scan) -> list[Paragraph]:
         for index, place, text, _ in scan.paragraphs
         if text and place.sub_article is None
     ]
+
+
+def _references(scan: Scan) -> list[Reference]:
+    return [
+        Reference(identifier, pmid, _doi_in(with_doi) if with_doi else None, text)
+        for identifier, pmid, with_doi, text in scan.walk.cited_works()
+    ]
+
+
+def _doi_in(texts: list[str]) -> str | None:
+    found = next(filter(None, map(_DOI.search, texts)), None)
+    return found[0].rstrip(".,;") if found else None
 
 
 def _settle_license(article: Article, archived: str | None) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from pydantic import Field
 
@@ -43,10 +43,6 @@ class DownloadEstimate:
     bytes_total: float
     bytes_low: float
     bytes_high: float
-
-    def as_dict(self) -> dict[str, float]:
-        """The numbers by name."""
-        return asdict(self)
 
 
 def estimate_bytes(source: Source, articles: Sequence[tuple[str, str]], options: EstimateOptions) -> DownloadEstimate:

@@ -20,8 +20,7 @@ from biomedica_kedro.pmc.metadata import (
     metadata_name,
     parse_metadata,
 )
-from biomedica_kedro.pmc.outage import Outage
-from biomedica_kedro.pmc.source import REMOVED, Source
+from biomedica_kedro.pmc.source import REMOVED, Outage, Source
 from biomedica_kedro.records import HOW, DataError, Options, RejectReason, to_table
 
 Row: TypeAlias = Mapping[str, Any]
