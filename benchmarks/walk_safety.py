@@ -63,10 +63,10 @@ def facts(implementation: ModuleType, root: etree._Element) -> list[object]:
     walk = implementation.Walk(root)
     told = list(root.iter("caption", "title", "article-title", "abstract", "label", "xref", "sup", "name"))[:400]
     return [
-        walk.outer, walk.sub_articles, walk.text_paragraphs(), walk.floats,
+        walk.outer, walk.sub_articles, walk.text_paragraphs, walk.floats,
         [walk.scope(number) for number in range(len(walk.outer))],
-        [walk.paragraph_text(number) for number, *_ in walk.text_paragraphs()],
-        walk.xrefs({"F1", ""}, {"fig"}), walk.cited_works(),
+        [walk.paragraph_text(number) for number, *_ in walk.text_paragraphs],
+        walk.xrefs({"F1", ""}, {"fig"}), walk.cited_works,
         [(implementation.text_of(e), implementation.plain_text(e), implementation.texts_by_tag(e)) for e in told],
         [implementation.children_by_tag(e) for e in told],
     ]  # fmt: skip

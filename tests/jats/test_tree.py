@@ -124,10 +124,10 @@ def facts(implementation, root):
         "sub_articles": walk.sub_articles,
         "floats": walk.floats,
         "paragraphs": [walk.paragraph_text(i) for i in range(paragraphs)],
-        "text_paragraphs": walk.text_paragraphs(),
+        "text_paragraphs": walk.text_paragraphs,
         "all xrefs": walk.xrefs({"F1", ""}, {"fig", ""}),
         "some xrefs": walk.xrefs({"F1"}, {"fig"}),
-        "cited works": walk.cited_works(),
+        "cited works": walk.cited_works,
     }
 
 

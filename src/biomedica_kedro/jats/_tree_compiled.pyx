@@ -558,6 +558,8 @@ cdef int keep(Nodes* nodes, xmlNode* node, int scope, int paragraph) except -1:
 @cython.final
 cdef class Walk:
     cdef readonly list floats
+    cdef readonly list text_paragraphs
+    cdef readonly list cited_works
     cdef _Element root  # holds the tree that the nodes are of
     cdef Nodes scopes
     cdef Nodes texts
@@ -567,8 +569,11 @@ cdef class Walk:
         cdef xmlNode* top = root._c_node
         cdef xmlNode* node = top
         cdef int facts, scope = 0, paragraph = -1
+        cdef Text text
         self.root = root
         self.floats = []
+        self.text_paragraphs = []
+        self.cited_works = []
         keep(&self.scopes, top, 0, -1)
         while True:
             if node.type == XML_ELEMENT_NODE:
@@ -579,10 +584,15 @@ cdef class Walk:
                 if facts & IS_PARAGRAPH:
                     keep(&self.texts, node, scope, paragraph)
                     paragraph = self.texts.length - 1
+                    if not scope or facts_of(self.scopes.kept[scope].node) & IS_TEXT_SCOPE:
+                        text = self.told(paragraph)  # now that it is at hand, as are the cited works
+                        self.text_paragraphs.append((paragraph, scope, text.cleaned(), text.count_figs()))
                 elif facts & IS_FLOAT:
                     self.floats.append((elementFactory(root._doc, node), scope))
-                elif facts & (IS_XREF | IS_REF):
+                elif facts & IS_XREF:
                     keep(&self.links, node, scope, paragraph)
+                elif facts & IS_REF:
+                    self.cited_works.append(cited_work(node))
                 if node.children != NULL:
                     node = node.children
                     continue
@@ -613,17 +623,6 @@ cdef class Walk:
         cdef int i
         return [i for i in range(self.scopes.length) if facts_of(self.scopes.kept[i].node) & IS_SUB_ARTICLE]
 
-    def text_paragraphs(self):
-        cdef int i, scope
-        cdef Text text
-        found = []
-        for i in range(self.texts.length):
-            scope = self.texts.kept[i].scope
-            if not scope or facts_of(self.scopes.kept[scope].node) & IS_TEXT_SCOPE:
-                text = self.told(i)
-                found.append((i, scope, text.cleaned(), text.count_figs()))
-        return found
-
     def scope(self, unsigned int index):
         if index >= <unsigned int> self.scopes.length:
             raise IndexError(index)
@@ -645,18 +644,10 @@ cdef class Walk:
         found = []
         for i in range(self.links.length):
             link = self.links.kept[i]
-            if facts_of(link.node) & IS_XREF:
-                rid = attribute(link.node, "rid", NULL) or ""
-                if rid in rids or " " in rid or (attribute(link.node, "ref-type", NULL) or "") in ref_types:
-                    element = elementFactory(self.root._doc, link.node)
-                    paragraph = None if link.paragraph < 0 else link.paragraph
-                    found.append((element, rid, plain(link.node), link.scope, paragraph))
+            rid = attribute(link.node, "rid", NULL) or ""
+            if rid in rids or " " in rid or (attribute(link.node, "ref-type", NULL) or "") in ref_types:
+                element = elementFactory(self.root._doc, link.node)
+                paragraph = None if link.paragraph < 0 else link.paragraph
+                found.append((element, rid, plain(link.node), link.scope, paragraph))
         return found
 
-    def cited_works(self):
-        cdef int i
-        return [
-            cited_work(self.links.kept[i].node)
-            for i in range(self.links.length)
-            if facts_of(self.links.kept[i].node) & IS_REF
-        ]

@@ -58,6 +58,8 @@ class Walk:
 
     Attributes:
         outer: of each scope, the scope around it; of the root, itself.
+        text_paragraphs: each `<p>` whose scope is the root or one of `tags.TEXT_SCOPES`, in document order.
+        cited_works: what each `<ref>` says, in document order.
         sub_articles: scopes of `<sub-article>` and `<response>` elements.
         floats: each `<fig>`, `<fig-group>`, `<graphic>`, `<inline-graphic>` and `<media>`, in document order, with its
             scope, which is the element itself where it begins one.
@@ -68,9 +70,10 @@ class Walk:
         self.sub_articles: list[int] = []
         self.floats: list[tuple[etree._Element, int]] = []
         self._scopes = [root]
-        self._paragraphs: list[tuple[etree._Element, int]] = []
+        self.text_paragraphs: list[TextParagraph] = []
+        self.cited_works: list[CitedWork] = []
+        self._paragraphs: list[etree._Element] = []
         self._links: list[tuple[etree._Element, int, int | None]] = []
-        self._refs: list[etree._Element] = []
         # Around the element, innermost last.
         scopes = [0]
         paragraphs: list[int | None] = [None]
@@ -89,12 +92,16 @@ class Walk:
                 scopes.append(len(self._scopes))
                 self._scopes.append(element)
             if tag == "p":
-                paragraphs.append(len(self._paragraphs))
-                self._paragraphs.append((element, scopes[-1]))
+                index, scope = len(self._paragraphs), scopes[-1]
+                paragraphs.append(index)
+                self._paragraphs.append(element)
+                if not scope or self._scopes[scope].tag in TEXT_SCOPES:
+                    text = self.paragraph_text(index)
+                    self.text_paragraphs.append((index, scope, text, text.lower().count("fig")))
             elif tag == "xref":
                 self._links.append((element, scopes[-1], paragraphs[-1]))
             elif tag == "ref":
-                self._refs.append(element)
+                self.cited_works.append(_cited_work(element))
             elif tag in FLOATS:
                 self.floats.append((element, scopes[-1]))
 
@@ -104,15 +111,7 @@ class Walk:
 
     def paragraph_text(self, index: int) -> str:
         """Text of a `<p>` without what is told elsewhere: nested paragraphs, figures, tables, supplements."""
-        return _told(self._paragraphs[index][0], APART_FROM_PARAGRAPH)
-
-    def text_paragraphs(self) -> list[TextParagraph]:
-        """Each `<p>` whose scope is the root or one of `tags.TEXT_SCOPES`, in document order."""
-        return [
-            (index, scope, text := self.paragraph_text(index), text.lower().count("fig"))
-            for index, (_, scope) in enumerate(self._paragraphs)
-            if not scope or self._scopes[scope].tag in TEXT_SCOPES
-        ]
+        return _told(self._paragraphs[index], APART_FROM_PARAGRAPH)
 
     def xrefs(self, rids: Container[str], ref_types: Container[str]) -> list[CrossReference]:
         """Cross references to one of these ids, to several ids at once, or of one of these types.
@@ -124,10 +123,6 @@ class Walk:
             for xref, scope, paragraph in self._links
             if (rid := xref.get("rid", "")) in rids or " " in rid or xref.get("ref-type", "") in ref_types
         ]
-
-    def cited_works(self) -> list[CitedWork]:
-        """What each `<ref>` says, in document order."""
-        return [_cited_work(ref) for ref in self._refs]
 
 
 def text_of(element: etree._Element | None) -> str:

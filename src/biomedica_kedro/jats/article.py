@@ -111,7 +111,7 @@ def _paragraphs(scan: Scan) -> list[Paragraph]:
 def _references(scan: Scan) -> list[Reference]:
     return [
         Reference(identifier, pmid, _doi_in(with_doi) if with_doi else None, text)
-        for identifier, pmid, with_doi, text in scan.walk.cited_works()
+        for identifier, pmid, with_doi, text in scan.walk.cited_works
     ]
 
 

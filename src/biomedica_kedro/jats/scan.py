@@ -42,7 +42,7 @@ class Scan:
         self.places = Places(self.walk)
         self.paragraphs = [
             (index, place, text, n_figs)
-            for index, scope, text, n_figs in self.walk.text_paragraphs()
+            for index, scope, text, n_figs in self.walk.text_paragraphs
             if (place := self.places[scope]).is_text
         ]
         self.carriers: dict[etree._Element, Carrier] = {}
