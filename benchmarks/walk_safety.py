@@ -65,15 +65,16 @@ def facts(implementation: ModuleType, root: etree._Element) -> list[object]:
     return [
         walk.outer, walk.sub_articles, walk.text_paragraphs, walk.floats,
         [walk.scope(number) for number in range(len(walk.outer))],
-        [walk.paragraph_text(number) for number, _ in walk.text_paragraphs],
-        walk.xrefs({"F1", ""}, {"fig"}), walk.cited_works(),
+        [walk.paragraph_text(number) for number, *_ in walk.text_paragraphs],
+        walk.xrefs({"F1", ""}, {"fig"}), walk.cited_works,
         [(implementation.text_of(e), implementation.plain_text(e), implementation.texts_by_tag(e)) for e in told],
+        [implementation.children_by_tag(e) for e in told],
     ]  # fmt: skip
 
 
 def damaged_articles(paths: list[Path], seed: int, count: int) -> Iterator[tuple[int, etree._Element]]:
     """Trees of damaged articles, each with the seed that makes it again."""
-    from biomedica_kedro.jats.parser import make_parser
+    from biomedica_kedro.xml_parser import make_parser
 
     kinds = list(mutations().values())
     for number in range(seed, seed + count):
@@ -91,7 +92,7 @@ def damaged_articles(paths: list[Path], seed: int, count: int) -> Iterator[tuple
 def random_trees(seed: int, count: int) -> Iterator[tuple[int, etree._Element]]:
     """Trees of the names that the walk knows, with texts that try its rules."""
     from biomedica_kedro.jats import tags
-    from biomedica_kedro.jats.parser import make_parser
+    from biomedica_kedro.xml_parser import make_parser
 
     known = (
         tags.SCOPES | tags.BLOCKS | tags.APART_FROM_PARAGRAPH | tags.FLOATS | tags.CITATIONS_IN_PARTS | tags.MATH_BOXES

@@ -1,4 +1,4 @@
-"""HTTP GET that does not give up at once.
+"""HTTP GET that does not give up at once, and many at once with a bound on how many are under way.
 
 Retries with jittered, growing pauses on 5xx, 429, timeouts, resets and short bodies; waits as long as `Retry-After`
 says, and lets nobody else ask meanwhile; goes on where a broken body stopped. Redirects are refused: only the
@@ -11,12 +11,13 @@ import asyncio
 import email.utils
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -25,6 +26,10 @@ from biomedica_kedro.records import DataError, RejectReason
 if TYPE_CHECKING:
     import aiohttp
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_MAX_THREADS = 64
 _LONGEST_RETRY_AFTER = 600.0
 _LONGEST_CONNECT = 10.0
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -206,6 +211,35 @@ async def get_with_retries(url: str, retry: RetryPolicy, *, max_bytes: int, data
             await asyncio.sleep(retry.pause(n_failed))
         else:
             return bytes(body.content)
+
+
+def run_bounded(function: Callable[[Item], Awaitable[Result]], items: Sequence[Item], *, limit: int) -> list[Result]:
+    """Results of `function` in the order of the items, at most `limit` items at once.
+
+    The event loop lives in a thread of its own, so this also works where one is running already (notebooks). Requests
+    share their connections. The first exception stops everything and is raised.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="bounded") as thread:
+        return thread.submit(asyncio.run, _run(function, items, limit)).result()
+
+
+async def _run(function: Callable[[Item], Awaitable[Result]], items: Sequence[Item], limit: int) -> list[Result]:
+    # asyncio's own pool has but a few threads on a small machine, and items may wait in theirs
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(min(limit, _MAX_THREADS)))
+    results: dict[int, Result] = {}
+    waiting = iter(enumerate(items))
+
+    async def work() -> None:
+        for position, item in waiting:
+            results[position] = await function(item)
+
+    try:
+        async with connections(), asyncio.TaskGroup() as group:
+            for _ in range(min(limit, len(items))):
+                group.create_task(work())
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [results[position] for position in range(len(items))]
 
 
 async def _attempt(

@@ -6,7 +6,7 @@ import pytest
 
 from biomedica_kedro.images.pairs import PairOptions, make_pair
 from biomedica_kedro.jats import parse_article
-from biomedica_kedro.jats.rows import article_row, figure_row
+from biomedica_kedro.jats.model import article_row, figure_row
 from tests.jats.conftest import article_xml
 
 IMAGE = {

@@ -58,6 +58,11 @@ def named(text, *labels):
         ("(Figures 1–1000)", "1 1000"),
         ("Fig. 12 and Fig. 3", "12 3"),
         ("FIGS. 1, 2", "1 2"),
+        ("Fig. 1 through 3 were drawn", "1 2 3"),
+        ("Figure 4 through Figure 6 show", "4 5 6 6"),
+        ("Fig. 1 thru 3 were", "1 2 3"),
+        ("Fig. 1-3 were", "1 2 3"),
+        ("Fig. 1 to 3 mice", "1"),
     ],
 )
 def test_every_number_of_a_list_is_named(text, numbers):
@@ -78,6 +83,8 @@ def test_letters_go_with_their_numbers():
         "their Figure 1", "Fig. 1.2", "Figure 1—figure supplement 2", "Box Figure 1", "Figure 1st",
         "Fig. 1 of another work", "Additional files 1 and 2: Figures 1 and 2", "Fig. 1 of the accompanying paper",
         "Figure 1 in the review by Wong", "Appendix A Fig. 1", "Configure 1", "Figure 1 in the Supplementary Material",
+        "Web Figure 1", "online Fig. 1", "On-line only Figure 1", "Web-only Fig. 1", "Online Resource Figure 1",
+        "Online Resource 2, Fig. 1", "Internet Fig. 1",
     ],
 )  # fmt: skip
 def test_other_series_and_works_are_no_figure_of_ours(text):

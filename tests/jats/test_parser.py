@@ -8,8 +8,9 @@ import tracemalloc
 import pytest
 
 from biomedica_kedro.jats import parse_article
-from biomedica_kedro.jats.parser import MAX_BYTES, read_article
+from biomedica_kedro.jats.parser import read_article
 from biomedica_kedro.records import DataError, RejectReason
+from biomedica_kedro.xml_parser import MAX_BYTES
 
 FIGURE = "<fig id='F1'><label>Figure 1</label><caption><p>Growth.</p></caption></fig>"
 NAMESPACE = "https://jats.nlm.nih.gov/ns/archiving/1.4/"
@@ -307,7 +308,7 @@ def test_namespaces_of_formulas_are_kept():
     source = read_article(
         f"<article xmlns='{NAMESPACE}' xmlns:m='http://www.w3.org/1998/Math/MathML'><p><m:math/></p></article>".encode()
     )
-    assert [child.tag for child in source.article.iter()] == [
+    assert [child.tag for child in source.root.iter()] == [
         "article",
         "p",
         "{http://www.w3.org/1998/Math/MathML}math",

@@ -15,7 +15,7 @@ import pytest
 from biomedica_kedro.images.fingerprints import read_facts
 from biomedica_kedro.images.pairs import PairOptions, caption_for
 from biomedica_kedro.jats import parse_article
-from biomedica_kedro.jats.rows import figure_row
+from biomedica_kedro.jats.model import figure_row
 from biomedica_kedro.pmc.file_index import FileIndex
 from biomedica_kedro.pmc.licenses import license_group, read_license
 from biomedica_kedro.pmc.metadata import parse_metadata

@@ -16,8 +16,8 @@ from biomedica_kedro.pmc.identifiers import ARTICLE_ID
 from biomedica_kedro.pmc.metadata import parse_metadata
 from biomedica_kedro.pmc.packages import PackagesSource
 from biomedica_kedro.pmc.source import SourceError
-from biomedica_kedro.pmc.unpack import UnpackLimits, read_members
 from biomedica_kedro.records import DataError, RejectReason
+from biomedica_kedro.unpack import UnpackLimits, read_members
 
 FRONT = b"""<front><journal-meta><journal-title>J Tests</journal-title></journal-meta><article-meta>
 <article-id pub-id-type="doi">10.1/x</article-id><article-id pub-id-type="pmc">77</article-id>

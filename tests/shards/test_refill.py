@@ -9,7 +9,7 @@ from biomedica_kedro.images.decode import ANY_SIZE
 from biomedica_kedro.images.fingerprints import read_facts
 from biomedica_kedro.images.pairs import PairOptions, make_pair
 from biomedica_kedro.jats.article import complement, parse_article
-from biomedica_kedro.jats.rows import article_row, figure_row
+from biomedica_kedro.jats.model import article_row, figure_row
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.records import to_table
 from biomedica_kedro.shards.__main__ import main

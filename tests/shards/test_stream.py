@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biomedica_kedro.pmc.tar import header_of
 from biomedica_kedro.shards.index import Places, locate, select_samples
 from biomedica_kedro.shards.order import Shuffle, deal, read_order
 from biomedica_kedro.shards.reader import ShardError, read_shard
 from biomedica_kedro.shards.stream import Deal, ResumeError, Stream, stream
 from biomedica_kedro.shards.writer import write_shard
+from biomedica_kedro.stages.tar import header_of
 
 from .conftest import Corpus, figures
 

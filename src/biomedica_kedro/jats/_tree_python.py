@@ -41,6 +41,9 @@ _PREAMBLE = re.compile(r"(?:\s*\\(?:documentclass|usepackage|setlength)(?:\[[^\]
 # An XPath, because `itertext` takes three times as long.
 _texts = etree.XPath("descendant::text()", smart_strings=False)
 
+TextParagraph = tuple[int, int, str, int]
+"""Index of a `<p>` among all of the file, its scope, its text, and how often "fig" stands in it in any case."""
+
 CrossReference = tuple[etree._Element, str, str, int, int | None]
 """An `<xref>`, its `@rid`, its words, its scope, and the index of the nearest `<p>` around it."""
 
@@ -55,9 +58,9 @@ class Walk:
 
     Attributes:
         outer: of each scope, the scope around it; of the root, itself.
+        text_paragraphs: each `<p>` whose scope is the root or one of `tags.TEXT_SCOPES`, in document order.
+        cited_works: what each `<ref>` says, in document order.
         sub_articles: scopes of `<sub-article>` and `<response>` elements.
-        text_paragraphs: index among all `<p>`, and scope, of each `<p>` whose scope is the root or one of
-            `tags.TEXT_SCOPES`.
         floats: each `<fig>`, `<fig-group>`, `<graphic>`, `<inline-graphic>` and `<media>`, in document order, with its
             scope, which is the element itself where it begins one.
     """
@@ -65,12 +68,12 @@ class Walk:
     def __init__(self, root: etree._Element) -> None:
         self.outer = [0]
         self.sub_articles: list[int] = []
-        self.text_paragraphs: list[tuple[int, int]] = []
         self.floats: list[tuple[etree._Element, int]] = []
         self._scopes = [root]
+        self.text_paragraphs: list[TextParagraph] = []
+        self.cited_works: list[CitedWork] = []
         self._paragraphs: list[etree._Element] = []
         self._links: list[tuple[etree._Element, int, int | None]] = []
-        self._refs: list[etree._Element] = []
         # Around the element, innermost last.
         scopes = [0]
         paragraphs: list[int | None] = [None]
@@ -89,14 +92,16 @@ class Walk:
                 scopes.append(len(self._scopes))
                 self._scopes.append(element)
             if tag == "p":
-                if not scopes[-1] or self._scopes[scopes[-1]].tag in TEXT_SCOPES:
-                    self.text_paragraphs.append((len(self._paragraphs), scopes[-1]))
-                paragraphs.append(len(self._paragraphs))
+                index, scope = len(self._paragraphs), scopes[-1]
+                paragraphs.append(index)
                 self._paragraphs.append(element)
+                if not scope or self._scopes[scope].tag in TEXT_SCOPES:
+                    text = self.paragraph_text(index)
+                    self.text_paragraphs.append((index, scope, text, text.lower().count("fig")))
             elif tag == "xref":
                 self._links.append((element, scopes[-1], paragraphs[-1]))
             elif tag == "ref":
-                self._refs.append(element)
+                self.cited_works.append(_cited_work(element))
             elif tag in FLOATS:
                 self.floats.append((element, scopes[-1]))
 
@@ -119,10 +124,6 @@ class Walk:
             if (rid := xref.get("rid", "")) in rids or " " in rid or xref.get("ref-type", "") in ref_types
         ]
 
-    def cited_works(self) -> list[CitedWork]:
-        """What each `<ref>` says, in document order."""
-        return [_cited_work(ref) for ref in self._refs]
-
 
 def text_of(element: etree._Element | None) -> str:
     """Text of an element as a reader sees it, without what `tags.APART` names; empty for None."""
@@ -134,9 +135,17 @@ def plain_text(element: etree._Element | None) -> str:
     return "" if element is None else clean(_all_text(element))
 
 
+def children_by_tag(element: etree._Element) -> dict[str, list[etree._Element]]:
+    """The children of an element by tag: one pass instead of a `find` for each of many tags."""
+    children: dict[str, list[etree._Element]] = {}
+    for child in element.iterchildren(etree.Element):
+        children.setdefault(child.tag, []).append(child)
+    return children
+
+
 def texts_by_tag(element: etree._Element) -> dict[str, str]:
     """All text of each child of an element, by tag; of children with one tag, the last one's."""
-    return {child.tag: plain_text(child) for child in element}
+    return {child.tag: plain_text(child) for child in element.iterchildren(etree.Element)}
 
 
 def clean(text: str) -> str:

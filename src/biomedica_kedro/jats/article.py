@@ -6,8 +6,8 @@ Source: JATS (NISO Z39.96) 1.0 to 1.4, NLM 2 and 3; markup as found in PubMed Ce
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -15,13 +15,14 @@ import orjson
 from biomedica_kedro.jats.figures import read_figures
 from biomedica_kedro.jats.front import read_front
 from biomedica_kedro.jats.mentions import find_mentions
-from biomedica_kedro.jats.model import Article, Figure, Paragraph, ParsedArticle
+from biomedica_kedro.jats.model import Article, Figure, Paragraph, ParsedArticle, Reference
 from biomedica_kedro.jats.parser import read_article
 from biomedica_kedro.jats.permissions import is_redistributable
-from biomedica_kedro.jats.references import read_references
 from biomedica_kedro.jats.scan import Scan
 from biomedica_kedro.pmc.licenses import license_group, narrower
 from biomedica_kedro.records import DataError, RejectReason
+
+_DOI = re.compile(r"10\.\d{4,9}/\S+")
 
 
 def parse_article(xml: bytes, *, article_id: str) -> ParsedArticle:
@@ -40,38 +41,29 @@ def parse_article(xml: bytes, *, article_id: str) -> ParsedArticle:
         >>> parsed.figures[0].figure_id
         'F1'
     """
-    with _collector_paused():
+    # Python's cycle collector would look, again and again, at the thousands of elements of one article. They hold no
+    # cycles, so nothing is kept longer without it, for milliseconds.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
         return _parse(xml, article_id)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _parse(xml: bytes, article_id: str) -> ParsedArticle:
     source = read_article(xml, article_id)
-    scan = Scan(source.article)
-    article = read_front(source.article, article_id)
+    scan = Scan(source.root)
+    article = read_front(source.root, article_id)
     article.recovered = source.recovered
     article.warnings += source.warnings
     found = read_figures(scan, article_id)
     article.paragraphs = _paragraphs(scan)
     find_mentions(scan, found)
-    article.references = read_references(scan.walk)
+    article.references = _references(scan)
     _settle_redistribution(article, found.figures)
     return ParsedArticle(article, found.figures)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep Python's cycle collector from looking, again and again, at the thousands of elements of one article.
-
-    They hold no cycles, so nothing is kept longer for it; the pause lasts milliseconds.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def complement(parsed: ParsedArticle, metadata: bytes | None) -> ParsedArticle:
@@ -109,11 +101,23 @@ def complement(parsed: ParsedArticle, metadata: bytes | None) -> ParsedArticle:
 
 def _paragraphs(scan: Scan) -> list[Paragraph]:
     """The article's own text: body, appendices and acknowledgements, without floats, notes and sub-articles."""
-    paragraphs = []
-    for index, place in scan.paragraphs:
-        if place.sub_article is None and (text := scan.paragraph_text(index)):
-            paragraphs.append(Paragraph(index, place.section, text))
-    return paragraphs
+    return [
+        Paragraph(index, place.section, text)
+        for index, place, text, _ in scan.paragraphs
+        if text and place.sub_article is None
+    ]
+
+
+def _references(scan: Scan) -> list[Reference]:
+    return [
+        Reference(identifier, pmid, _doi_in(with_doi) if with_doi else None, text)
+        for identifier, pmid, with_doi, text in scan.walk.cited_works
+    ]
+
+
+def _doi_in(texts: list[str]) -> str | None:
+    found = next(filter(None, map(_DOI.search, texts)), None)
+    return found[0].rstrip(".,;") if found else None
 
 
 def _settle_license(article: Article, archived: str | None) -> None:

@@ -19,10 +19,10 @@ from biomedica_kedro.jats.tree import children_by_tag, language_of, plain_text, 
 from biomedica_kedro.pmc.front import RETRACTED_TITLE
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID, known_pmcid
 from biomedica_kedro.pmc.licenses import license_group
+from biomedica_kedro.pmc.metadata import MONTHS
 
 Children = Mapping[str, Sequence[etree._Element]]
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 # Electronic publication first: it is when readers could read; `collection` is often the year of the volume only.
 _DATE_ORDER = ("epub", "electronic", "pub", "ppub", "print", "epub-ppub", "collection")
 # Not when readers could read it: PMC's own release, which may be a year later, and dates of the manuscript.
@@ -191,8 +191,8 @@ def _date(element: etree._Element) -> str | None:
         written = _iso(element) or _YEAR.search(parts.get("string-date", ""))
         return written[0] if written else None
     month = parts.get("month", "")[:3].lower()
-    number = _MONTHS.index(month) + 1 if month in _MONTHS else int(month) if month.isdecimal() else 0
-    if not 1 <= number <= len(_MONTHS):
+    number = MONTHS.get(month) or (int(month) if month.isdecimal() else 0)
+    if not 1 <= number <= len(MONTHS):
         iso = _iso(element)
         return iso[0] if iso and iso[0].startswith(year) else year
     day = parts.get("day", "")

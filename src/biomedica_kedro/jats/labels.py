@@ -1,7 +1,7 @@
 """Figure labels and how texts refer to them: "Figure 2", "Fig. S1", "Figs 1, 3 and 5-7", "Figura 3", "Image 1".
 
-Series are kept apart: "Extended Data Fig. 1" and "Supplementary Fig. 1" are not Figure 1, nor is a figure of another
-work ("Fig. 2 of ref. 12") or of an additional file, nor "Fig. 1.2".
+Series are kept apart: "Extended Data Fig. 1", "Supplementary Fig. 1" and "Web Fig. 1" are not Figure 1, nor is a figure
+of another work ("Fig. 2 of ref. 12") or of an additional file, nor "Fig. 1.2".
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ _ITEM = re.compile(
 )
 _ROMAN = re.compile(r"\s*([IVX]{1,5})(?![A-Za-z0-9])")
 _LINK = re.compile(
-    r"\s*(?:(?P<range>[–—‒−‐‑-]|(?:to|through|thru|a|até|al|à|bis)\s)|[,;/&]?\s*(?:(?:and|or|et|y|e|und)\s)?)\s*"
+    rf"\s*(?:(?P<range>(?P<plain>[–—‒−‐‑-]|(?:through|thru|até|bis)\s(?i:\s*(?:{_FIGURE_WORD})\.?\s)?)|(?:to|a|al|à)\s)"
+    r"|[,;/&]?\s*(?:(?:and|or|et|y|e|und)\s)?)\s*"
 )
-# What follows the last number of a list after a singular ("Fig. 1, 2"), unlike "Fig. 1, 2 mice".
+# What follows the last number of a list after a singular ("Fig. 1, 2"), unlike "Fig. 1, 2 mice" and "Fig. 1 to 2 mice".
 _LIST_END = re.compile(r"\s*(?:[).,;:\]]|$|(?:and|or)\s|[&–-])|\s(?:show|depict|demonstrat|illustrat|present|summari)")
 _SUPPLEMENT = re.compile(r"\s*[—–-]\s*((?:figure|table)\s+supplement|video|movie|source (?:data|code))s?\s+(\d+)", re.I)
 _NOT_A_FIGURE = re.compile(r"\s(?:Table|Text|File|Movie|Video|Data|Appendix)")
 # What is said directly before, in lower case: the series, or that the figure is of another work or file.
 _BEFORE = re.compile(
     r"(?P<series>e(?<!\we)-|supp\w*\.?(?: (?:information|materials?|data))?|extended[- ]data|author response"
-    r"|(?:appendix|box)(?: \w{1,2})?)[\s,:—–-]*$"
-    r"|(?P<other>additional files?\s*\w*(?:\s*(?:,|and|&)\s*\w?\d+)*\s*[:,;(–-]?|their|whose|h(?<!\wh)(?:is|er)"
+    r"|(?:appendix|box)(?: \w{1,2})?|\b(?:web|on-?line|internet|electronic)(?:[ -]only)?(?: resource)?(?=\s*$))"
+    r"[\s,:—–-]*$"
+    r"|(?P<other>(?:additional file|online resource)s?\s*\w*(?:\s*(?:,|and|&)\s*\w?\d+)*\s*[:,;(–-]?"
+    r"|their|whose|h(?<!\wh)(?:is|er)"
     r"|et al\.?,?\s*\(?\d{4}[a-z]?\)?\s*[,:;]|r(?<!\wr)ef(?:s|erences?)?\.?\s*\[?\d+\]?\s*[,:;]?|\[\d+\s*[,:;])\s*$"
     r"|\d\s*[—–-]\s*$"  # "Figure 1—video 2", unlike "1–Figure 2"
 )
@@ -117,10 +120,9 @@ def figure_words(
         initials: what the numbers asked for begin with, in lower case.
     """
     for word, head in spelled.items():
-        match = _word(head).match
         at = text.find(word)
         while at >= 0:
-            found = match(text, at)
+            found = _word(head).match(text, at)
             if found is not None and found["initial"].lower() in initials and not text[at - 1 : at].isalpha():
                 yield found, head
             at = text.find(word, at + 1)
@@ -154,13 +156,13 @@ def _word(head: str) -> re.Pattern[str]:
 def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Iterator[tuple[LabelKey, bool, int]]:
     """The numbers of a list, each with whether it lies in a range, and where it ends."""
     last: LabelKey | None = None
-    is_range = False
+    is_range, is_certain = False, True
     roman = _ROMAN.match(text, at)
     if roman is not None:
         yield (base, "roman", _roman(roman[1])), False, roman.end()
         return
     while (item := _ITEM.match(text, at)) is not None:
-        if last is not None and not is_plural and not item["panels"] and not _LIST_END.match(text, item.end()):
+        if not (is_certain or item["panels"] or _LIST_END.match(text, item.end())):
             return
         if item["prefix"] and _NOT_A_FIGURE.match(text, item.end()):
             return
@@ -179,6 +181,7 @@ def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Itera
         if link is None or not link[0].strip():
             return
         is_range, at = link["range"] is not None, link.end()
+        is_certain = is_plural or link["plain"] is not None
 
 
 def _said_before(text: str, at: int) -> re.Match[str] | None:

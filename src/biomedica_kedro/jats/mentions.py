@@ -8,11 +8,9 @@ it; these mentions come last.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 
 from lxml import etree
 
@@ -153,22 +151,17 @@ class _Finder:
 
     def _search_words(self) -> None:
         """Add the paragraphs that name a figure, and hold no reference to it."""
-        sub_articles = {sub_article for sub_article, _ in self.by_label}
-        paragraphs = [(index, place) for index, place in self.scan.paragraphs if place.sub_article in sub_articles]
-        texts = [self.scan.paragraph_text(index) for index, _ in paragraphs]
-        starts = list(accumulate((len(text) + 1 for text in texts), initial=0))
-        words_of: dict[int, list[tuple[re.Match[str], str]]] = {}
-        # All at once, since most paragraphs name none.
-        for word, head in figure_words("\0".join(texts), self.spelled, self.initials):
-            words_of.setdefault(bisect_right(starts, word.start()) - 1, []).append((word, head))
-        for number, words in words_of.items():
-            index, place = paragraphs[number]
+        others = {word: head for word, head in self.spelled.items() if "fig" not in word.lower()}
+        for index, place, text, n_figs in self.scan.paragraphs:
+            if not others and (n_figs <= self.told[index] and index not in self.listing):
+                continue  # as most paragraphs
+            words = list(figure_words(text, self.spelled if n_figs else others, self.initials))
             if len(words) <= self.told[index] and index not in self.listing:
                 continue
             for key, cited, _ in (label for word, head in words for label in labels_after(word, head)):
                 for figure in self.by_label.get((place.sub_article, key), ()):
                     if index not in [mention.paragraph_index for mention in figure.mentions]:
-                        figure.mentions.append(Mention(index, place.section, texts[number], cited, Via.TEXT))
+                        figure.mentions.append(Mention(index, place.section, text, cited, Via.TEXT))
 
 
 def _key_of(figure: Figure) -> LabelKey | None:

@@ -6,8 +6,13 @@ are plain dataclasses (slots, not frozen): an article makes hundreds of them, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from typing import Any
+
+_NESTED_IN_ARTICLE = ("paragraphs", "references")
+_NESTED_IN_FIGURE = ("graphics", "mentions", "caption_mentions")
 
 
 class Kind(StrEnum):
@@ -185,3 +190,22 @@ class ParsedArticle:
 
     article: Article
     figures: list[Figure]
+
+
+def article_row(article: Article) -> dict[str, Any]:
+    """An article as a row of `records.ARTICLES`."""
+    return _row(article, _NESTED_IN_ARTICLE)
+
+
+def figure_row(figure: Figure) -> dict[str, Any]:
+    """A figure as a row of `records.FIGURES`; Arrow takes a map as a list of pairs."""
+    row = _row(figure, _NESTED_IN_FIGURE)
+    row["captions_by_language"] = sorted(figure.captions_by_language.items())
+    return row
+
+
+def _row(record: Article | Figure, nested: Sequence[str]) -> dict[str, Any]:
+    row = {field.name: getattr(record, field.name) for field in fields(record)}
+    for name in nested:
+        row[name] = [asdict(item) for item in row[name]]
+    return row

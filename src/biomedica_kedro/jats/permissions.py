@@ -26,9 +26,12 @@ _OVERRIDE = re.compile(
     re.IGNORECASE,
 )
 # Words without which the costlier pattern cannot match; "(c)" alone is nearly always a panel.
-_HINTS = (
-    "permission", "©", "copyright", "rights reserved", "(c) 19", "(c) 20", "licens", "licenc", "printed from",
-    "published from", "produced from",
+_HINTS = tuple(
+    hint.encode()
+    for hint in (
+        "permission", "©", "copyright", "rights reserved", "(c) 19", "(c) 20", "licens", "licenc", "printed from",
+        "published from", "produced from",
+    )
 )  # fmt: skip
 # People who are shown, in lower case: not the journal "Patient Education".
 _PEOPLE = (
@@ -41,7 +44,9 @@ _CONSENT = re.compile(
 # Bodies that allow a study; they own no pictures, unless one is said to be reproduced.
 _AUTHORITY = re.compile(
     r"permissions?\b[^;]{0,60}?\b(?:ethic|review board|irb\b|committee|ministr|authorit|government|department of|"
-    r"national park|forest|farmer|landowner|animal care)",
+    r"national park|forest|farmer|landowner|animal care"
+    r"|(?-i:\b(?:the|our|each|this|that|their|both)\s+(?:[a-z]+\s+){0,2}?"
+    r"(?:hospital|clinic|school|institution|health cent)))",
     re.IGNORECASE,
 )
 _REPRODUCTION = re.compile(_REPRODUCED, re.IGNORECASE)
@@ -68,7 +73,7 @@ def license_override(permissions: etree._Element | None, *texts: str) -> str | N
         text, code = text_of(permissions), license_of([permissions]).code
         linked = (str(value) for part in permissions.iter() for value in part.values() if "://" in value)
         return " ".join(filter(None, (text, None if read_license(text).code == code else code))) or next(linked, None)
-    lowered = "\n".join(texts).lower()
+    lowered = "\n".join(texts).encode().lower()  # bytes, since letters beyond ASCII take long and are no part of hints
     if not any(map(lowered.__contains__, _HINTS)):
         return None
     for text in texts:

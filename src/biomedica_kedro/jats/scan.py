@@ -31,7 +31,8 @@ class Scan:
     Attributes:
         walk: the walk, which knows cross references and cited works.
         places: where in the article an element stands, by its scope.
-        paragraphs: index and place of each `<p>` of the text: not of abstracts, figures, tables, notes.
+        paragraphs: index, place and text of each `<p>` of the text (not of abstracts, figures, tables, notes), and
+            how often it says "fig".
         carriers: every `<fig>`, and every other element that stands for a figure because a graphic lies in it.
         groups: scope of each `<fig-group>`.
     """
@@ -40,11 +41,13 @@ class Scan:
         self.walk = Walk(root)
         self.places = Places(self.walk)
         self.paragraphs = [
-            (index, place) for index, scope in self.walk.text_paragraphs if (place := self.places[scope]).is_text
+            (index, place, text, n_figs)
+            for index, scope, text, n_figs in self.walk.text_paragraphs
+            if (place := self.places[scope]).is_text
         ]
         self.carriers: dict[etree._Element, Carrier] = {}
         self.groups: dict[etree._Element, int] = {}
-        self._texts: dict[int, str] = {}
+        self._texts = {index: text for index, _, text, _ in self.paragraphs}
         for element, scope in self.walk.floats:
             if element.tag == "fig":
                 self.carriers[element] = Carrier(scope)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from biomedica_kedro.jats._tree_python import Walk, plain_text, text_of, texts_by_tag
+from biomedica_kedro.jats._tree_python import Walk, children_by_tag, plain_text, text_of, texts_by_tag
 from biomedica_kedro.jats.tags import LANGUAGES, XML_LANG
 
 __all__ = [
@@ -45,7 +45,7 @@ if not TYPE_CHECKING and not os.environ.get("BIOMEDICA_NO_EXTENSIONS"):
 
         IS_COMPILED = getattr(_tree_compiled, "SOURCE_DIGEST", "") == _digest("_tree_compiled.pyx")
         if IS_COMPILED:
-            from biomedica_kedro.jats._tree_compiled import Walk, plain_text, text_of, texts_by_tag
+            from biomedica_kedro.jats._tree_compiled import Walk, children_by_tag, plain_text, text_of, texts_by_tag
         else:
             _logger.warning(
                 "%s was built from another source and is not used, extraction is slower: build it again (make install)",
@@ -58,14 +58,6 @@ if not TYPE_CHECKING and not os.environ.get("BIOMEDICA_NO_EXTENSIONS"):
 _SOURCES = ["_tree_compiled.pyx", "_tree_python.py", "tags.py"] if IS_COMPILED else ["_tree_python.py", "tags.py"]
 WALK_IDENTITY = f"{'compiled' if IS_COMPILED else 'python'}-{_digest(*_SOURCES)[:16]}"
 """Which walk runs, and a digest of what it was built from; the same on every machine with the same source and kind."""
-
-
-def children_by_tag(element: etree._Element) -> dict[str, list[etree._Element]]:
-    """The children of an element by tag: one pass instead of a `find` for each of many tags."""
-    children: dict[str, list[etree._Element]] = {}
-    for child in element:
-        children.setdefault(child.tag, []).append(child)
-    return children
 
 
 def language_of(element: etree._Element) -> str | None:

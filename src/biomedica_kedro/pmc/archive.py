@@ -16,10 +16,10 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from biomedica_kedro.pmc.tar import END, header_of, padding_of
 from biomedica_kedro.records import ARCHIVE_INDEX, DataError, RejectReason, to_table
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.ranges import RangeReader
+from biomedica_kedro.stages.tar import END, header_of, padding_of
 
 ARCHIVE = "archive.tar"
 _AHEAD = 64  # members that are read in one call of an object store, at most,

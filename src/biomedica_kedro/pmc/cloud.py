@@ -18,8 +18,7 @@ from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 
-from biomedica_kedro.http import RETRY_POLICY, RetryPolicy, get_with_retries
-from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.http import RETRY_POLICY, RetryPolicy, get_with_retries, run_bounded
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID
 from biomedica_kedro.pmc.inventory import REPORTS, newest_stamp, parse_manifest, read_inventory
 from biomedica_kedro.pmc.source import Origin, SourceError, checked_key, inventory_table

@@ -16,8 +16,7 @@ from urllib.parse import urlencode
 import orjson
 from lxml import etree
 
-from biomedica_kedro.http import RETRY_POLICY, RetryPolicy, get_with_retries
-from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.http import RETRY_POLICY, RetryPolicy, get_with_retries, run_bounded
 from biomedica_kedro.pmc.source import SourceError
 from biomedica_kedro.records import DataError
 from biomedica_kedro.xml_parser import make_parser

@@ -9,11 +9,11 @@ import hashlib
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from pydantic import Field
 
-from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.http import run_bounded
 from biomedica_kedro.pmc.source import IMAGE_SUFFIXES, Source
 from biomedica_kedro.records import DataError, Options
 
@@ -43,10 +43,6 @@ class DownloadEstimate:
     bytes_total: float
     bytes_low: float
     bytes_high: float
-
-    def as_dict(self) -> dict[str, float]:
-        """The numbers by name."""
-        return asdict(self)
 
 
 def estimate_bytes(source: Source, articles: Sequence[tuple[str, str]], options: EstimateOptions) -> DownloadEstimate:

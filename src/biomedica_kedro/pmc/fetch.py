@@ -20,13 +20,12 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.http import run_bounded
 from biomedica_kedro.pmc.fetched_files import ArticleStore, FetchedFiles, PreviousArchive, is_intact
 from biomedica_kedro.pmc.file_names import file_name_of
 from biomedica_kedro.pmc.media import check_article, check_image, cited_images
 from biomedica_kedro.pmc.metadata import MAX_METADATA_BYTES, ArticleMetadata, RemoteFile, metadata_name, parse_metadata
-from biomedica_kedro.pmc.outage import Outage
-from biomedica_kedro.pmc.source import ArticleFiles, Source
+from biomedica_kedro.pmc.source import ArticleFiles, Outage, Source
 from biomedica_kedro.records import HOW, DataError, Options, Reject, RejectReason
 from biomedica_kedro.stages.identity import digest_of
 

@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from biomedica_kedro.pmc.archive import ARCHIVE
 from biomedica_kedro.pmc.metadata import RemoteFile
-from biomedica_kedro.pmc.previous_batch import PreviousBatch
 from biomedica_kedro.pmc.source import checked_key
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.place import Place
+from biomedica_kedro.stages.previous_batch import PreviousBatch
 from biomedica_kedro.stages.ranges import RangeReader
 
 _PART = ".part"

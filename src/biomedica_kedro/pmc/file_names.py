@@ -12,9 +12,10 @@ IMAGE_EXTENSIONS = (*DECODABLE_EXTENSIONS, "svg", "eps", "pdf", "ps", "emf", "wm
 FILM_EXTENSIONS = ("mp4", "mov", "avi", "mpg", "mpeg", "wmv", "webm", "flv", "mkv", "m4v", "ogv", "swf", "mp3", "wav")
 
 _EXTENSIONS = frozenset((*IMAGE_EXTENSIONS, *FILM_EXTENSIONS))
-_SMALL = r"thumb(?:nail)?s?|small|tn"
+_SMALL_SIZES = ("thumb", "thumbs", "thumbnail", "thumbnails", "small", "tn")
+_SMALL = "|".join(_SMALL_SIZES)
 # After a dot only: "-medium" is as often one of cells.
-_THUMBNAIL = re.compile(rf"(?:[._-](?:{_SMALL})|\.(?:sml|medium))$", re.IGNORECASE)
+_THUMBNAIL = (".sml", ".medium", *(f"{mark}{size}" for size in _SMALL_SIZES for mark in "._-"))
 _SIZE = re.compile(rf"(?:[._-](?:{_SMALL}|lrg|large|hi-?res)|\.(?:sml|medium))$")
 _THUMBNAIL_FOLDER = re.compile(rf"(?:.*[._-])?(?:{_SMALL}|previews?)", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[._-]")
@@ -43,7 +44,7 @@ def extension_of(file_name: str) -> str:
 
 def is_thumbnail(file_name: str) -> bool:
     """Whether a name says that the file is a small copy: "fig1_small", "fig1.thumbnail.jpg"."""
-    return _THUMBNAIL.search(stem_of(file_name)) is not None
+    return stem_of(file_name).lower().endswith(_THUMBNAIL)
 
 
 def is_thumbnail_folder(folder: str) -> bool:

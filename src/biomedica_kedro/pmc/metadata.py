@@ -36,7 +36,7 @@ ARTICLE_METADATA = pa.schema(
     ]
 )  # fmt: skip
 
-_MONTHS = {month: number for number, month in enumerate(
+MONTHS = {month: number for number, month in enumerate(
     ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), start=1)}  # fmt: skip
 _CITED_DATE = re.compile(r"\b((?:1[89]|20)\d\d)(?:\s+([A-Z][a-z]{2})[a-z]*(?:\s+(\d{1,2})\b)?)?")
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -109,19 +109,15 @@ def parse_metadata(content: bytes, article_id: str) -> ArticleMetadata:
     if not raw.get("xml_url"):
         raise DataError(RejectReason.INVALID_METADATA, "no xml_url: the service offers no full text of this version")
     media, forbidden = _media_files(raw, article_id)
-    citation = _text(raw, "citation")
+    texts = {name: _text(raw, name) for name in ("pmid", "doi", "title", "citation", "license_code")}
     return ArticleMetadata(
         article_id=article_id,
         pmcid=known_pmcid(article_id),
         version=int(place["version"]),
-        pmid=_text(raw, "pmid"),
-        doi=_text(raw, "doi"),
-        title=_text(raw, "title"),
-        citation=citation,
-        journal=cited_journal(citation),
-        publication_date=cited_date(citation),
-        license_code=_text(raw, "license_code"),
-        license_group=license_group(_text(raw, "license_code")).value,
+        **texts,
+        journal=cited_journal(texts["citation"]),
+        publication_date=cited_date(texts["citation"]),
+        license_group=license_group(texts["license_code"]).value,
         is_open_access=bool(raw.get("is_pmc_openaccess")),
         is_manuscript=bool(raw.get("is_manuscript")),
         is_historical_ocr=bool(raw.get("is_historical_ocr")),
@@ -143,7 +139,7 @@ def cited_date(citation: str | None) -> str | None:
     if found is None:
         return None
     year, month, day = found.groups()
-    number = _MONTHS.get((month or "").lower())
+    number = MONTHS.get((month or "").lower())
     if number is None:
         return str(year)
     return f"{year}-{number:02d}" if day is None else f"{year}-{number:02d}-{int(day):02d}"

@@ -31,8 +31,8 @@ from biomedica_kedro.pmc.front import Front, articles_in, read_front
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID, pmcid_of
 from biomedica_kedro.pmc.metadata import metadata_name
 from biomedica_kedro.pmc.source import BUCKET, IMAGE_SUFFIXES, Origin, SourceError, checked_key, inventory_table
-from biomedica_kedro.pmc.unpack import ARCHIVE_SUFFIXES, read_members
 from biomedica_kedro.records import DataError, RejectReason
+from biomedica_kedro.unpack import ARCHIVE_SUFFIXES, read_members
 
 logger = logging.getLogger(__name__)
 

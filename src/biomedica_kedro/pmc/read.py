@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 import pyarrow as pa
 from pydantic import Field
 
-from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.http import run_bounded
 from biomedica_kedro.pmc.fetched_files import FetchedFiles
 from biomedica_kedro.pmc.metadata import (
     ARTICLE_METADATA,
@@ -20,8 +20,7 @@ from biomedica_kedro.pmc.metadata import (
     metadata_name,
     parse_metadata,
 )
-from biomedica_kedro.pmc.outage import Outage
-from biomedica_kedro.pmc.source import REMOVED, Source
+from biomedica_kedro.pmc.source import REMOVED, Outage, Source
 from biomedica_kedro.records import HOW, DataError, Options, RejectReason, to_table
 
 Row: TypeAlias = Mapping[str, Any]

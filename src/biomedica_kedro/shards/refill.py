@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
+from biomedica_kedro.http import run_bounded
 from biomedica_kedro.images.pairs import caption_for, mention_texts
 from biomedica_kedro.jats.article import complement, parse_article
-from biomedica_kedro.jats.rows import article_row, figure_row
-from biomedica_kedro.pmc.bounded import run_bounded
+from biomedica_kedro.jats.model import article_row, figure_row
 from biomedica_kedro.pmc.identifiers import known_pmcid
 from biomedica_kedro.pmc.metadata import MAX_METADATA_BYTES, metadata_name, parse_metadata
 from biomedica_kedro.pmc.source import Source

@@ -10,11 +10,11 @@ from typing import BinaryIO, Protocol, Self
 
 import orjson
 
-from biomedica_kedro.pmc.tar import END, header_of, padding_of
 from biomedica_kedro.shards.places import SUFFIX as SUFFIX
 from biomedica_kedro.shards.samples import Place as Place
 from biomedica_kedro.shards.samples import Sample, check_names
 from biomedica_kedro.shards.targets import atomic_target
+from biomedica_kedro.stages.tar import END, header_of, padding_of
 
 
 class Writable(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from biomedica_kedro.jats.summary import summarize
+from biomedica_kedro.quality.summary import summarize
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.stage import stage
 

@@ -15,8 +15,7 @@ from biomedica_kedro.images.decode import ImageLimits
 from biomedica_kedro.images.fingerprints import read_facts
 from biomedica_kedro.images.pairs import PairOptions, make_pair
 from biomedica_kedro.jats.article import complement, parse_article
-from biomedica_kedro.jats.model import ParsedArticle
-from biomedica_kedro.jats.rows import article_row, figure_row
+from biomedica_kedro.jats.model import ParsedArticle, article_row, figure_row
 from biomedica_kedro.jats.tree import WALK_IDENTITY
 from biomedica_kedro.pmc.archive import ArchiveReader
 from biomedica_kedro.pmc.file_index import FileIndex
@@ -39,7 +38,7 @@ _ARTICLE_COLUMNS = ["article_id", "license_code", "license_group", "is_retracted
 _NO_FILES = FileIndex({})
 
 
-@stage(version=2)
+@stage(version=3)
 def parse_articles(batch: Batch) -> Tables:
     """Read every archived article: front matter, text, references, figures, captions, mentions."""
     with ArchiveReader(batch.inputs["article_archive"], batch.name) as archive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from biomedica_kedro.pmc import estimate
@@ -24,7 +25,7 @@ def estimate_download(
     """
     table = selected_articles.table(columns=["article_id", "location"])
     articles = list(zip(table["article_id"].to_pylist(), table["location"].to_pylist(), strict=True))
-    estimated = estimate.estimate_bytes(article_source, articles, options).as_dict()
+    estimated = asdict(estimate.estimate_bytes(article_source, articles, options))
     return estimated, _plot_licenses(license_summary)
 
 

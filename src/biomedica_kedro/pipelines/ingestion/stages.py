@@ -13,13 +13,13 @@ from biomedica_kedro.pmc.fetch import Fetcher, FetchOptions
 from biomedica_kedro.pmc.fetched_files import FetchedFiles, PreviousArchive
 from biomedica_kedro.pmc.identifiers import batch_names, batch_of
 from biomedica_kedro.pmc.inventory import ListOptions, list_some
-from biomedica_kedro.pmc.previous_batch import PreviousBatch
 from biomedica_kedro.pmc.pubmed import PUBMED_RECORDS, PubmedOptions, complete_records
 from biomedica_kedro.pmc.read import MetadataOptions, read_articles
 from biomedica_kedro.pmc.selection import SelectOptions, choose_articles
 from biomedica_kedro.pmc.source import Source
 from biomedica_kedro.records import Reject
 from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.previous_batch import PreviousBatch
 from biomedica_kedro.stages.run import BatchOptions
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 

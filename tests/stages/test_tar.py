@@ -7,7 +7,7 @@ import tarfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biomedica_kedro.pmc.tar import header_of, padding_of
+from biomedica_kedro.stages.tar import header_of, padding_of
 
 
 @given(st.text("abcXYZ019_-./é🧬", min_size=1, max_size=120), st.integers(0, 2**40))

@@ -20,9 +20,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import write_json
-from biomedica_kedro.stages.folder import read_parquet, write_parquet
+from biomedica_kedro.stages.folder import BatchFolder, read_parquet, write_parquet
 from biomedica_kedro.stages.place import Place, read_file
 
 logger = logging.getLogger(__name__)

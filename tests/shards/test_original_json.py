@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from engine import commit
 
-from biomedica_kedro.jats.export import original_article, unix_seconds
-from biomedica_kedro.jats.rows import article_row
+from biomedica_kedro.jats import parse_article
+from biomedica_kedro.jats.model import article_row
+from biomedica_kedro.shards.original_json import export_articles, original_article, unix_seconds
 from tests.jats.conftest import article_xml
 
 PAIR = {
@@ -15,8 +16,8 @@ PAIR = {
 }  # fmt: skip
 
 
-def test_names_are_the_originals(parse):
-    article = article_row(parse("<p>One.</p><p>Two.</p>").article)
+def test_names_are_the_originals():
+    article = article_row(parse_article(article_xml("<p>One.</p><p>Two.</p>"), article_id="PMC1.1").article)
     exported = original_article(article, [PAIR])
     assert exported["accession_id"] == "PMC1"
     assert exported["nxml"] == "One.\nTwo."
@@ -44,8 +45,6 @@ def test_dates_are_utc_whatever_the_machines_zone(monkeypatch, date, seconds):
 def test_export_writes_one_list_a_batch(tmp_path):
     import orjson
 
-    from biomedica_kedro.jats import parse_article
-    from biomedica_kedro.jats.export import export_articles
     from biomedica_kedro.records import ARTICLES, IMAGE_CAPTION_PAIRS, to_table
     from biomedica_kedro.stages import BatchFolder
 
