@@ -6,7 +6,7 @@ from itertools import groupby
 
 import pytest
 from cloud_layout import article_xml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -135,6 +135,7 @@ IMAGES = NAMES.filter(lambda name: name.lower().endswith(IMAGE_SUFFIXES))
 
 
 @settings(max_examples=200, deadline=None)
+@example(hrefs=["f1", "x-f1.thumbnail.jpg"], files={"f1.jpg": 1, "f1.thumbnail.jpg": 1})
 @given(hrefs=st.lists(NAMES, min_size=1, max_size=3), files=st.dictionaries(IMAGES, st.integers(1, 9), max_size=6))
 def test_what_the_extraction_takes_has_been_fetched(hrefs, files):
     cited = cited_images(article_xml(*hrefs), list(files))

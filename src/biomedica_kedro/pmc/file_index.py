@@ -68,7 +68,10 @@ class FileIndex:
         same = [*self._by_stem.get(stem, []), *exact] or self._by_full_size.get(full_size_stem(name), [])
         if same or not stem:
             return same
-        # The only stem that ends in the other after a separator: "pone.0091296.g001" and "g001".
+        return self._by_only_ending(stem) or self._by_only_ending(full_size_stem(name))
+
+    def _by_only_ending(self, stem: str) -> Sequence[str]:
+        """The only stem that ends in the other after a separator: "pone.0091296.g001" and "g001"."""
         stems = [*self._by_ending.get(stem, ()), *(ending for ending in endings(stem) if ending in self._by_stem)]
         return self._by_stem[stems[0]] if len(stems) == 1 else []
 
