@@ -15,6 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 _MERGE = "tag:yaml.org,2002:merge"
 
+# libyaml where PyYAML has it: a run reads the task files several times, 0.2 s each in Python alone
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -48,7 +51,7 @@ def _told(place: tuple[int | str, ...], message: str) -> str:
     return f"{'.'.join(map(str, place))}: {words}" if place else words
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class _UniqueKeys(_Loader):
     """Safe YAML in which a key may not be given twice; `<<` may, and is overridden by what is written out."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -58,4 +61,5 @@ class _UniqueKeys(yaml.SafeLoader):
             if name in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {name!r} is given twice", key.start_mark)
             seen.append(name)
-        return super().construct_mapping(node, deep=deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
