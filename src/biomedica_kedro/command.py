@@ -12,7 +12,11 @@ COMMANDS = {
     "run": ("biomedica_kedro", "run the pipelines, as `kedro run` does", "--pipeline=extraction"),
     "browse": ("biomedica_kedro.archive", "search the archive, in a browser or by words", '"chest x-ray pneumonia"'),
     "label": ("biomedica_kedro.labels", "label image clusters in a browser or a spreadsheet", "--adjudicate"),
-    "shards": ("biomedica_kedro.shards", "inspect, check, index and convert shards of any origin", "inspect FOLDER"),
+    "shards": (
+        "biomedica_kedro.shards",
+        "inspect, check, index, convert and audit shards",
+        "inspect FOLDER",
+    ),
     "benchmark": ("biomedica_kedro.benchmark", "list, fetch and prepare the benchmark's tasks", "list"),
     "corpus": ("biomedica_corpus", "draw the embedded corpus anywhere", "FOLDER --contact-sheet sheet.png"),
 }

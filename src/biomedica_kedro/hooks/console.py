@@ -35,6 +35,7 @@ _SHOWN_ROWS = {
 _COUNTING = "extraction.report_extraction"
 _COUNTS = "corpus_summary"
 _PAIRING = "params:extraction.pair_images_with_captions"
+_AUDITING = "serialization.audit_shards"
 _SUMMARY = "benchmark_summary"
 _SCORING = "evaluation.compare_models"
 
@@ -91,6 +92,11 @@ class ConsoleHooks:
         counts = list(shown.values())
         if counts:
             table.add_row("data", "\n".join(counts))
+        if any(entry.node == _AUDITING for entry in entries):
+            from biomedica_kedro.shards.audited import LastAudit  # reads images: not for every command
+
+            last = LastAudit.of(catalog.load("dataset_shards"), catalog.load("shard_audit"))
+            table.add_row("audit", f"{last.told()}\nagain: biomedica shards audit {self._data_root}")
         if any(entry.node == _SCORING for entry in entries):
             summary = catalog.load(_SUMMARY)
             if summary["scores"]:  # there are none of models that read no text
