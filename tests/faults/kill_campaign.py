@@ -47,6 +47,7 @@ from biomedica_kedro.hooks.tracking import make_experiments
 CHANGES = ("replace", "rename", "unlink", "mkdir", "rmdir")
 INTERRUPTED_AT = ("02_intermediate/articles/_complete.json", "06_models/clip_checkpoint")
 N_MOMENTS = 8
+N_JOBS = 10
 _AFRESH = 0.1  # share of random trials that make MLflow's database, too
 
 
@@ -171,6 +172,28 @@ class Campaign:
         shutil.rmtree(second)
         return found
 
+    def spread_trial(self) -> list[str]:
+        """The whole run with two worker processes, which give the same bits as none."""
+        self._begin(self.moments[0])
+        return self._end("--params=batches.workers=2")
+
+    def array_trial(self) -> list[str]:
+        """Ten array jobs started at once where nothing is, MLflow's database included; a run does the rest."""
+        self._begin(self.moments[0], afresh=True)
+        jobs = [
+            start_run(
+                self.project,
+                "--pipelines=ingestion,extraction",
+                f"--params=batches.array_index={number},batches.array_count={N_JOBS}",
+            )
+            for number in range(N_JOBS)
+        ]
+        found = [
+            f"job {number} ended with status {status}" for number, job in enumerate(jobs) if (status := wait_for(job))
+        ]
+        done = self.project / "data/03_primary/image_caption_pairs/_complete.json"
+        return found + ([] if done.exists() else ["the jobs have not done the whole work"]) + self._end()
+
     def _kill_after(self, child: int, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -230,8 +253,8 @@ class Campaign:
         if wait_for(child):
             raise RuntimeError(f"the run that nobody kills failed: see {self.project.parent / 'run.log'}")
 
-    def _end(self) -> list[str]:
-        status = wait_for(start_run(self.project))
+    def _end(self, *arguments: str) -> list[str]:
+        status = wait_for(start_run(self.project, *arguments))
         if status:
             return [f"the run that goes on ended with status {status}"]
         return list(differences(self.reference, outcome_of(self.project / "data")))
@@ -270,7 +293,9 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--random", type=int, default=20)
     parser.add_argument("--aimed", type=int, default=0)
     parser.add_argument("--interrupted", type=int, default=0)
-    parser.add_argument("--moved", type=int, choices=[0, 1], default=0, help="also in folders of other names")
+    parser.add_argument("--moved", action="store_true", help="also in folders of other names")
+    parser.add_argument("--spread", action="store_true", help="also with two worker processes, which nobody kills")
+    parser.add_argument("--array", action="store_true", help="also as ten array jobs started at once")
     parser.add_argument("--seed", type=int, default=0, help="of the first trial")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no trial after so many")
     parser.add_argument("--work", type=Path, required=True, help="an empty folder, best in memory: /dev/shm/campaign")
@@ -284,8 +309,8 @@ def _trials(campaign: Campaign, asked: argparse.Namespace) -> dict[str, Callable
         trials[f"random {seed}"] = lambda seed=seed: campaign.random_trial(seed)
     for seed in range(asked.seed, asked.seed + asked.interrupted):
         trials[f"interrupted {seed}"] = lambda seed=seed: campaign.interrupted_trial(seed)
-    if asked.moved:
-        trials["moved"] = campaign.moved_trial
+    unkilled = {"moved": campaign.moved_trial, "spread": campaign.spread_trial, "array": campaign.array_trial}
+    trials |= {name: trial for name, trial in unkilled.items() if vars(asked)[name]}
     aims = campaign.aims()
     for seed in range(asked.seed, asked.seed + asked.aimed):
         number, change, after = random.Random(seed).choice(aims)
