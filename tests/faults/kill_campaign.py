@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from outcome import Outcome, differences, outcome_of
+from run_outcome import Outcome, differences, outcome_of
 from small_project import (
     draw_corpus,
     import_what_is_slow,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,9 +36,25 @@ def test_runs_killed_at_random_end_as_if_nothing_had_happened(tmp_path):
 
 def test_difference_is_found(tmp_path):
     sys.path.insert(0, str(CAMPAIGN.parent))
-    from outcome import Outcome, differences
+    from run_outcome import Outcome, differences
 
     sound = Outcome({"a": "1", "b": "2"}, [("run", [("loss", 0), ("loss", 1)])], [])
     assert list(differences(sound, sound)) == []
     broken = Outcome({"a": "1", "b": "3", "c": "4"}, [("run", [("loss", 0)])], [".x.tmp"])
     assert [text.split(" ")[0] for text in differences(sound, broken)] == ["b", "c", "MLflow", ".x.tmp"]
+
+
+def test_campaign_is_told_by_kind_and_on_the_page_what_to_do(tmp_path):
+    project = CAMPAIGN.parents[2]
+    for name in ("benchmarks/kill_campaign.py", "benchmarks/report.py", "docs/how-to/recover.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project / name, tmp_path / name)
+    log = tmp_path / "trials.jsonl"
+    trials = [("random 0", 2, []), ("random 1", 1, ["x.tmp was left"]), ("aimed 7, moment 1, before change 3", 2, [])]
+    log.write_text("\n".join(json.dumps({"trial": t, "kills": k, "different": d}) for t, k, d in trials))
+    subprocess.run([sys.executable, tmp_path / "benchmarks/kill_campaign.py", "--log", log], check=True)
+    rows = json.loads((tmp_path / "benchmarks/results/kill_campaign.json").read_text())["rows"]
+    assert [(row["number"], row["kills"], row["identical"]) for row in rows] == [(2, 3, 1), (1, 2, 1)]
+    page = (tmp_path / "docs/how-to/recover.md").read_text()
+    assert "(5 kills and interruptions): killed at a random time, once or twice: 1 of 2 trials identical" in page
+    assert page.endswith("<!-- end -->\n")
