@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -74,3 +77,17 @@ def test_record_of_a_killed_run_stops_nobody(begin, tmp_path):
     (tmp_path / "data/.run.lock").touch()
     begin().after_pipeline_run()
     assert not (tmp_path / "data/.run.json").exists()
+
+
+def test_temporary_files_of_killed_runs_are_removed_and_those_of_others_kept(begin, tmp_path):
+    killed = subprocess.Popen([sys.executable, "-c", "pass"])
+    killed.wait()
+    layer = tmp_path / "data/01_raw"
+    layer.mkdir(parents=True)
+    left, kept = (layer / f".article_inventory.parquet.{pid}.tmp" for pid in (killed.pid, os.getpid()))
+    for path in (left, kept, layer / ".votes.tmp", layer / "votes.tmp"):
+        path.write_bytes(b"half")
+    begin(array_index=1, array_count=2).after_pipeline_run()
+    assert left.exists(), "another machine's array job may be writing it"
+    begin().after_pipeline_run()
+    assert sorted(path.name for path in layer.iterdir()) == sorted([kept.name, ".votes.tmp", "votes.tmp"])
