@@ -32,7 +32,8 @@ def outcome_of(data: Path) -> Outcome:
     files, left = {}, []
     for path in sorted(data.rglob("*")):
         name = str(path.relative_to(data))
-        if any(part.endswith(UNFINISHED) or part.startswith(UNFINISHED) for part in path.parts):
+        parts = path.relative_to(data).parts
+        if any(part.endswith(UNFINISHED) or part.startswith((*UNFINISHED, ".latest.")) for part in parts):
             left.append(name)
         elif path.is_file() and not name.startswith((*MLFLOWS, LANCE)) and not name.endswith(LEFT_TO_STAY):
             files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
