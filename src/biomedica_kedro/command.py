@@ -13,7 +13,7 @@ COMMANDS = {
     "browse": ("biomedica_kedro.archive", "search the archive, in a browser or by words", '"chest x-ray pneumonia"'),
     "label": ("biomedica_kedro.labels", "label image clusters in a browser or a spreadsheet", "--adjudicate"),
     "dashboard": ("biomedica_kedro.dashboard", "compare models and trainings in MLflow", "--no-browser"),
-    "shards": ("biomedica_kedro.shards", "inspect, check, index and convert shards of any origin", "inspect FOLDER"),
+    "shards": ("biomedica_kedro.shards", "inspect, check, index, convert and audit shards", "inspect FOLDER"),
     "benchmark": ("biomedica_kedro.benchmark", "list, fetch and prepare the benchmark's tasks", "list"),
     "corpus": ("biomedica_corpus", "draw the embedded corpus anywhere", "FOLDER --contact-sheet sheet.png"),
 }

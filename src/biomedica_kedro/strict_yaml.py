@@ -21,6 +21,9 @@ _KINDS = {
     "object": "keys and values", "null": "null",
 }  # fmt: skip
 
+# libyaml where PyYAML has it: a run reads the task files several times, 0.2 s each in Python alone
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -109,7 +112,7 @@ def _short(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class _UniqueKeys(_Loader):
     """Safe YAML in which a key may not be given twice; `<<` may, and is overridden by what is written out."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -119,4 +122,5 @@ class _UniqueKeys(yaml.SafeLoader):
             if name in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {name!r} is given twice", key.start_mark)
             seen.append(name)
-        return super().construct_mapping(node, deep=deep)
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        return mapping

@@ -14,8 +14,10 @@ SECONDS = 240
 
 
 def run_logged(root: Path, log: Path, hang_at: str) -> None:
-    """Fill one batch a write; note what is read and marked, and hang before the one asked for."""
-    counts = {"rows": 0, "mark": 0}
+    """Fill one batch a write; note what is read, marked and indexed, and hang before the one asked for."""
+    from lancedb.table import LanceTable
+
+    counts = {"rows": 0, "mark": 0, "index": 0}
 
     def note(kind: str, told: str) -> None:
         counts[kind] += 1
@@ -29,6 +31,8 @@ def run_logged(root: Path, log: Path, hang_at: str) -> None:
     read, mark = ArchiveTables.rows, index._mark
     ArchiveTables.rows = lambda self, batch: note("rows", batch) or read(self, batch)
     index._mark = lambda table, digests: note("mark", " ".join(digests)) or mark(table, digests)
+    make = LanceTable.create_index
+    LanceTable.create_index = lambda self, column, **how: note("index", column) or make(self, column, **how)
     index.fill(root / "lance", tables_of(root), index.IndexOptions(rows_per_write=1))
 
 

@@ -59,10 +59,7 @@ def test_every_kind_of_vector_index_can_be_made(tmp_path, kind):
 
     fill(tmp_path / "lance", write_archive(tmp_path), options)
 
-    columns = {
-        name for index in connect(tmp_path / "lance").open_table(SAMPLES).list_indices() for name in index.columns
-    }
-    assert {"vector", "caption", "primary_labels", "license_group"} <= columns
+    assert {"vector", "caption", "primary_labels", "license_group"} <= indexed(tmp_path / "lance")
 
 
 def test_facets_count_every_pair_under_each_of_its_values(tmp_path):
@@ -76,21 +73,48 @@ def test_facets_count_every_pair_under_each_of_its_values(tmp_path):
     assert (found["split", "train"], found["split", ""]) == (8, 1)
 
 
-def test_killed_fill_goes_on_with_what_is_missing_and_repeats_nothing(tmp_path):
-    """Killed where the second batch's rows are written and nothing says so yet."""
-    write_archive(tmp_path)
-    log = tmp_path / "log"
-    process = subprocess.Popen([sys.executable, str(FILL), str(tmp_path), str(log), "mark 4"])
+def kill_at(root: Path, log: Path, moment: str) -> str:
+    """Fill in a process that is killed before what it should hang at; gives what it noted."""
+    process = subprocess.Popen([sys.executable, str(FILL), str(root), str(log), moment])
     deadline = time.monotonic() + SECONDS
     while (not log.exists() or "hang" not in log.read_text()) and time.monotonic() < deadline:
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    before = log.read_text()
+    return log.read_text()
+
+
+def test_killed_fill_goes_on_with_what_is_missing_and_repeats_nothing(tmp_path):
+    """Killed where the second batch's rows are written and nothing says so yet."""
+    write_archive(tmp_path)
+    log = tmp_path / "log"
+    before = kill_at(tmp_path, log, "mark 4")
 
     subprocess.run([sys.executable, str(FILL), str(tmp_path), str(log), "never"], check=True, timeout=SECONDS)
 
     again = [line for line in log.read_text()[len(before) :].splitlines() if line.startswith("rows")]
     assert again == ["rows 0001", "rows 0002"]
     assert rows(tmp_path / "lance") == {key(n): caption for n, caption in enumerate(CAPTIONS)}
+
+
+def test_fill_killed_between_its_indexes_makes_the_rest_and_leaves_no_rubbish(tmp_path):
+    tables = write_archive(tmp_path)
+    kill_at(tmp_path, tmp_path / "log", "index 3")
+    lance = tmp_path / "lance" / f"{SAMPLES}.lance"
+    assert len(indexed(tmp_path / "lance")) == 2
+    # What a kill in the middle of an index leaves: LanceDB writes it where no version names it
+    leftovers = [lance / "_indices" / "1650aee1-e9f6-42d4-bea6-fa16efeb4b2a" / ".tmpF1sU2R", lance / "data" / "x.lance"]
+    for path in leftovers:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+
+    assert fill(tmp_path / "lance", tables, IndexOptions()).written == 0
+
+    fill(tmp_path / "whole", tables, IndexOptions())
+    assert indexed(tmp_path / "lance") == indexed(tmp_path / "whole")
+    assert not [path for path in leftovers if path.exists()]
+
+
+def indexed(place: Path) -> set[str]:
+    return {name for index in connect(place).open_table(SAMPLES).list_indices() for name in index.columns}

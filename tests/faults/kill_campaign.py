@@ -1,16 +1,18 @@
 """Kill whole runs at any moment, run again, and look that everything is as if nothing had happened.
 
-    python tests/faults/kill_campaign.py --random 200 --aimed 100 --work /tmp/campaign
+    python tests/faults/kill_campaign.py --random 200 --aimed 100 --work /dev/shm/campaign --log trials.jsonl
 
-A random trial is killed once or twice at a random time; an aimed one at a chosen change of the file system (a rename, a
+A trial begins with nothing, or with what a run held at one of some moments, as a kill there leaves it. A random trial
+is then killed once or twice more at a random time; an aimed one at a chosen change of the file system (a rename, a
 removal, a new folder), just before or just after it. Then the run is started again and must end with the same bytes, no
-scratch or temporary file, and MLflow as after an uninterrupted run. Ends with status 1 when a trial did not.
+scratch or temporary file, and MLflow as after an uninterrupted run. Trials that the log holds are not made again. Ends
+with status 1 when a trial did not.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import json
 import os
 import random
 import shutil
@@ -21,32 +23,47 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from small_project import draw_corpus, import_what_is_slow, make_small_project, start_run, wait_for
+from run_outcome import Outcome, differences, outcome_of
+from small_project import (
+    draw_corpus,
+    import_what_is_slow,
+    import_what_was_imported,
+    make_small_project,
+    start_run,
+    wait_for,
+    write_what_was_imported,
+)
 
 from biomedica_kedro.datasets.tracking_store import database_url, prepare_store
 from biomedica_kedro.hooks.tracking import make_experiments
 
 # Changes of the file system: between two of them a kill finds the same files.
 CHANGES = ("replace", "rename", "unlink", "mkdir", "rmdir")
-MLFLOWS = ("mlflow.db", "mlartifacts", "08_reporting/benchmark_runs.json")  # the last names runs, by random numbers
-LEFT_TO_STAY = (".lock",)  # files that hold a lock's place and nothing else
 INTERRUPTED_AT = ("02_intermediate/articles/_complete.json", "06_models/clip_checkpoint")
-_AFRESH = 0.2  # share of random trials that make MLflow's database, too
-UNFINISHED = (".tmp", ".scratch", ".unfinished", ".replaced", ".flight", ".mlflow_outbox", "-journal", "-wal")
+N_MOMENTS = 8
+N_JOBS = 10
+_AFRESH = 0.1  # share of random trials that make MLflow's database, too
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run leaves: sha256 of each file, what MLflow holds, and what should not be there."""
+class Moment:
+    """A moment of the run that nobody kills: what was there then, and how far it was.
 
-    files: dict[str, str]
-    tracked: list[Any]
-    left: list[str]
+    Attributes:
+        data: copy of the data folder.
+        change: how often the file system had been changed.
+        seconds: how long the run had worked.
+    """
+
+    data: Path
+    change: int
+    seconds: float
 
 
 @dataclass
@@ -56,56 +73,79 @@ class Campaign:
     Attributes:
         project: the folder.
         reference: outcome of the run that nobody killed.
-        seconds: how long that took.
+        moments: its moments; the first is its start.
+        seconds: how long it took.
         n_changes: how often it changed the file system.
     """
 
     project: Path
     reference: Outcome = field(init=False)
+    moments: list[Moment] = field(init=False)
     seconds: float = field(init=False)
     n_changes: int = field(init=False)
     n_kills: int = 0
 
     def __post_init__(self) -> None:
-        self._keep_start()
-        self._begin(afresh=True)
-        counter = self.project.parent / "changes"
+        start = Moment(self.project.parent / "start", 0, 0.0)
+        self._keep_start(start.data)
+        self._warm_up(start)
+        first = outcome_of(self.project / "data")
+        self._begin(start)
+        stops = [self.n_changes * part // N_MOMENTS for part in range(1, N_MOMENTS)]
         started = time.monotonic()
-        status = wait_for(start_run(self.project, before=lambda: watch_changes(lambda n: _count(counter, n))))
-        if status:
-            raise RuntimeError(f"the run that nobody kills failed: see {self.project.parent / 'run.log'}")
-        self.seconds, self.n_changes = time.monotonic() - started, int(counter.read_text())
+        child = start_run(self.project, before=lambda: watch_changes(lambda n: _stop(n, stops)))
+        self.moments = [start, *self._stops_of(child, stops, started)]
+        self.seconds = self.moments[-1].seconds + time.monotonic() - self._went_on
         self.reference = outcome_of(self.project / "data")
+        if different := list(differences(first, self.reference)):
+            raise RuntimeError(f"two runs that nobody kills end differently: {different}")
 
     def random_trial(self, seed: int) -> list[str]:
         """Kill once or twice at a random time; gives what differs in the end."""
         draw = random.Random(seed)
-        self._begin(afresh=draw.random() < _AFRESH)
+        afresh = draw.random() < _AFRESH
+        moment = self.moments[0] if afresh else draw.choice(self.moments)
+        self._begin(moment, afresh=afresh)
+        self.n_kills += moment.change > 0
         for _ in range(draw.choice([1, 1, 2])):
             child = start_run(self.project)
-            self._kill_after(child, draw.uniform(0, self.seconds))
+            self._kill_after(child, draw.uniform(0, self.seconds - moment.seconds))
         return self._end()
 
-    def aimed_trial(self, change: int, *, after: bool) -> list[str]:
-        """Kill at one change of the file system; gives what differs in the end."""
-        self._begin(afresh=True)
+    def aims(self) -> list[tuple[int, int, bool]]:
+        """Numbers of a moment and of a change after it, and whether the kill comes after the change."""
+        changes = [moment.change for moment in self.moments] + [self.n_changes]
+        return [
+            (number, change, after)
+            for number, (first, last) in enumerate(pairwise(changes))
+            for change in range(last - first)
+            for after in (False, True)
+        ]
 
-        def kill_at(number: int) -> None:
-            if number == change + after:
+    def aimed_trial(self, number: int, change: int, *, after: bool) -> list[str]:
+        """Kill at one change of the file system; gives what differs in the end, or that it was not killed."""
+        moment = self.moments[number]
+        self._begin(moment, afresh=moment.change == 0)
+
+        def kill_at(n: int) -> None:
+            if n == change + after:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         status = wait_for(start_run(self.project, before=lambda: watch_changes(kill_at)))
-        self.n_kills += status == -signal.SIGKILL
+        if status != -signal.SIGKILL:
+            return [f"the run ended with status {status} before it was killed"]
+        self.n_kills += 1 + (moment.change > 0)
         return self._end()
 
     def interrupted_trial(self, seed: int) -> list[str]:
         """Interrupt once by SIGINT or SIGTERM; gives what differs in the end, or how the run ended."""
         draw = random.Random(seed)
-        self._begin(afresh=False)
+        self._begin(self.moments[0])
         log = self.project.parent / "run.log"
         n_told, number = log.stat().st_size, draw.choice([signal.SIGINT, signal.SIGTERM])
+        sign = self.project / "data" / draw.choice(INTERRUPTED_AT)
         child = start_run(self.project)
-        while not (self.project / "data" / draw.choice(INTERRUPTED_AT)).exists():
+        while not sign.exists():
             time.sleep(0.01)
         os.kill(child, number)
         status, told = wait_for(child), log.read_bytes()[n_told:].decode()
@@ -118,7 +158,7 @@ class Campaign:
         """The same work in a folder with an odd name, and once more after that folder was moved."""
         first, second = (self.project.parent / name for name in ("else where #1%25?", "moved"))
         make_small_project(first)
-        shutil.copytree(self.project.parent / "start/01_raw", first / "data/01_raw")
+        shutil.copytree(self.moments[0].data / "01_raw", first / "data/01_raw")
         found = []
         for project in (first, second):
             if project == second:
@@ -132,6 +172,28 @@ class Campaign:
         shutil.rmtree(second)
         return found
 
+    def spread_trial(self) -> list[str]:
+        """The whole run with two worker processes, which give the same bits as none."""
+        self._begin(self.moments[0])
+        return self._end("--params=batches.workers=2")
+
+    def array_trial(self) -> list[str]:
+        """Ten array jobs started at once where nothing is, MLflow's database included; a run does the rest."""
+        self._begin(self.moments[0], afresh=True)
+        jobs = [
+            start_run(
+                self.project,
+                "--pipelines=ingestion,extraction",
+                f"--params=batches.array_index={number},batches.array_count={N_JOBS}",
+            )
+            for number in range(N_JOBS)
+        ]
+        found = [
+            f"job {number} ended with status {status}" for number, job in enumerate(jobs) if (status := wait_for(job))
+        ]
+        done = self.project / "data/03_primary/image_caption_pairs/_complete.json"
+        return found + ([] if done.exists() else ["the jobs have not done the whole work"]) + self._end()
+
     def _kill_after(self, child: int, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -142,15 +204,16 @@ class Campaign:
         wait_for(child)
         self.n_kills += 1
 
-    def _begin(self, *, afresh: bool) -> None:
-        """Throw all data away but the drawn corpus and, unless afresh, an empty database of MLflow."""
+    def _begin(self, moment: Moment, *, afresh: bool = False) -> None:
+        """Throw all data away but what was there at a moment; afresh: without MLflow's empty database."""
         shutil.rmtree(self.project / "data")
-        shutil.copytree(self.project.parent / "start", self.project / "data")
+        shutil.copytree(moment.data, self.project / "data", symlinks=True)
         if afresh:
             (self.project / "data/mlflow.db").unlink()
 
-    def _keep_start(self) -> None:
-        start, data = self.project.parent / "start", self.project / "data"
+    def _keep_start(self, start: Path) -> None:
+        """Draw the corpus, and make MLflow's database in a process of its own."""
+        data = self.project / "data"
         draw_corpus(start)
         child = os.fork()
         if not child:
@@ -160,8 +223,38 @@ class Campaign:
         if wait_for(child):
             raise RuntimeError("MLflow's database could not be made")
 
-    def _end(self) -> list[str]:
-        status = wait_for(start_run(self.project))
+    def _warm_up(self, start: Moment) -> None:
+        """One run that tells what a run imports and how often it changes the file system."""
+        self._begin(start)
+        counter, imported = self.project.parent / "changes", self.project.parent / "imported"
+
+        def before() -> None:
+            write_what_was_imported(imported)
+            watch_changes(lambda number: counter.write_text(str(number + 1)) and None)
+
+        if wait_for(start_run(self.project, before=before)):
+            raise RuntimeError(f"the run that nobody kills failed: see {self.project.parent / 'run.log'}")
+        self.n_changes = int(counter.read_text())
+        import_what_was_imported(imported)
+
+    def _stops_of(self, child: int, stops: list[int], started: float) -> Iterator[Moment]:
+        """Moments at which the run stopped itself; when all are taken it has ended."""
+        self._went_on, worked = started, 0.0
+        for change in stops:
+            _, status = os.waitpid(child, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                raise RuntimeError(f"the run that nobody kills failed: see {self.project.parent / 'run.log'}")
+            worked += time.monotonic() - self._went_on
+            kept = self.project.parent / f"moment-{change}"
+            shutil.copytree(self.project / "data", kept, symlinks=True)
+            yield Moment(kept, change, worked)
+            self._went_on = time.monotonic()
+            os.kill(child, signal.SIGCONT)
+        if wait_for(child):
+            raise RuntimeError(f"the run that nobody kills failed: see {self.project.parent / 'run.log'}")
+
+    def _end(self, *arguments: str) -> list[str]:
+        status = wait_for(start_run(self.project, *arguments))
         if status:
             return [f"the run that goes on ended with status {status}"]
         return list(differences(self.reference, outcome_of(self.project / "data")))
@@ -184,62 +277,9 @@ def watch_changes(seen: Callable[[int], None]) -> None:
         setattr(os, name, counted(getattr(os, name)))
 
 
-def _count(counter: Path, number: int) -> None:
-    counter.write_text(str(number + 1))
-
-
-def outcome_of(data: Path) -> Outcome:
-    """What a run left in its data folder."""
-    files, left = {}, []
-    for path in sorted(data.rglob("*")):
-        name = str(path.relative_to(data))
-        if any(part.endswith(UNFINISHED) or part.startswith(UNFINISHED) for part in path.parts):
-            left.append(name)
-        elif path.is_file() and not name.startswith(MLFLOWS) and not name.endswith(LEFT_TO_STAY):
-            files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Outcome(files, list(tracked_in(data / "mlflow.db")), left)
-
-
-def tracked_in(database: Path) -> Iterator[Any]:
-    """Runs of trainings and benchmarks with their status, metrics and steps; versions; whether any run is open.
-
-    Not values of metrics (speeds differ), nor the load of the machine.
-    """
-    with closing(sqlite3.connect(database)) as connection:
-        runs = connection.execute(
-            "SELECT e.name, r.name, r.status, r.run_uuid FROM runs r JOIN experiments e USING (experiment_id) "
-            "WHERE r.lifecycle_stage = 'active' AND e.name LIKE 'biomedica/%' ORDER BY 1, 2"
-        ).fetchall()
-        for experiment, name, status, run_id in runs:
-            points = connection.execute(
-                "SELECT key, step FROM metrics WHERE run_uuid = ? AND key NOT LIKE 'system/%' ORDER BY 1, 2", [run_id]
-            ).fetchall()
-            (n_params,) = connection.execute("SELECT count(*) FROM params WHERE run_uuid = ?", [run_id]).fetchone()
-            (n_inputs,) = connection.execute(
-                "SELECT count(*) FROM inputs WHERE destination_id = ? AND source_type = 'DATASET'", [run_id]
-            ).fetchone()
-            yield experiment, name, status, n_params, n_inputs, points
-        yield "versions", connection.execute("SELECT name, version FROM model_versions ORDER BY 1, 2").fetchall()
-        yield "aliases", connection.execute("SELECT name, alias, version FROM registered_model_aliases").fetchall()
-        models = "SELECT name, status FROM logged_models WHERE lifecycle_stage = 'active' ORDER BY 1"
-        yield "models", connection.execute(models).fetchall()
-        yield "open", connection.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()[0]
-        pipeline = "SELECT count(*) > 0 FROM runs JOIN experiments e USING (experiment_id) WHERE e.name = 'biomedica'"
-        yield "pipeline run", connection.execute(pipeline).fetchone()[0]
-
-
-def differences(expected: Outcome, found: Outcome) -> Iterator[str]:
-    """What is not as expected, in words."""
-    for name in sorted(expected.files.keys() | found.files.keys()):
-        if expected.files.get(name) != found.files.get(name):
-            what = "differs" if name in expected.files and name in found.files else "is there once only"
-            yield f"{name} {what}"
-    for one, other in zip(expected.tracked, found.tracked, strict=False):
-        if one != other:
-            yield f"MLflow holds {other}, expected {one}"
-    if len(expected.tracked) != len(found.tracked):
-        yield f"MLflow holds {len(found.tracked)} things, expected {len(expected.tracked)}"
-    yield from (f"{name} was left" for name in found.left)
+def _stop(number: int, stops: list[int]) -> None:
+    if number in stops:
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def tell(text: str) -> None:
@@ -248,40 +288,72 @@ def tell(text: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> int:
-    """Run the trials that are asked for, and tell their outcome."""
+def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--random", type=int, default=20)
     parser.add_argument("--aimed", type=int, default=0)
     parser.add_argument("--interrupted", type=int, default=0)
-    parser.add_argument("--moved", type=int, choices=[0, 1], default=0, help="also in folders of other names")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--moved", action="store_true", help="also in folders of other names")
+    parser.add_argument("--spread", action="store_true", help="also with two worker processes, which nobody kills")
+    parser.add_argument("--array", action="store_true", help="also as ten array jobs started at once")
+    parser.add_argument("--seed", type=int, default=0, help="of the first trial")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no trial after so many")
-    parser.add_argument("--work", type=Path, required=True, help="an empty folder")
-    asked = parser.parse_args()
+    parser.add_argument("--work", type=Path, required=True, help="an empty folder, best in memory: /dev/shm/campaign")
+    parser.add_argument("--log", type=Path, help="file that trials are appended to, a line of JSON each")
+    return parser.parse_args()
+
+
+def _trials(campaign: Campaign, asked: argparse.Namespace) -> dict[str, Callable[[], list[str]]]:
+    trials: dict[str, Callable[[], list[str]]] = {}
+    for seed in range(asked.seed, asked.seed + asked.random):
+        trials[f"random {seed}"] = lambda seed=seed: campaign.random_trial(seed)
+    for seed in range(asked.seed, asked.seed + asked.interrupted):
+        trials[f"interrupted {seed}"] = lambda seed=seed: campaign.interrupted_trial(seed)
+    unkilled = {"moved": campaign.moved_trial, "spread": campaign.spread_trial, "array": campaign.array_trial}
+    trials |= {name: trial for name, trial in unkilled.items() if vars(asked)[name]}
+    aims = campaign.aims()
+    for seed in range(asked.seed, asked.seed + asked.aimed):
+        number, change, after = random.Random(seed).choice(aims)
+        name = f"aimed {seed}, moment {number}, {'after' if after else 'before'} change {change}"
+        trials[name] = lambda aim=(number, change), after=after: campaign.aimed_trial(*aim, after=after)
+    mixed = list(trials)
+    random.Random(asked.seed).shuffle(mixed)
+    return {name: trials[name] for name in mixed}
+
+
+def _kind(name: str) -> str:
+    """What tells one trial of a log from another: a change's number may differ in another process."""
+    return name.partition(",")[0]
+
+
+def main() -> int:
+    """Run the trials that are asked for, and tell their outcome."""
+    asked = _asked()
     import_what_is_slow()
     campaign = Campaign(make_small_project(asked.work / "project"))
     tell(f"one run: {campaign.seconds:.1f} s, {campaign.n_changes} changes of the file system")
-    seeds = range(asked.seed, asked.seed + asked.random)
-    trials = [(f"random {seed}", lambda seed=seed: campaign.random_trial(seed)) for seed in seeds]
-    seeds = range(asked.seed, asked.seed + asked.interrupted)
-    trials += [(f"interrupted {seed}", lambda seed=seed: campaign.interrupted_trial(seed)) for seed in seeds]
-    trials += [("moved", campaign.moved_trial)] * asked.moved
-    draw = random.Random(asked.seed)
-    for change in sorted(draw.sample(range(campaign.n_changes), min(asked.aimed, campaign.n_changes))):
-        after = draw.random() < 0.5
-        name = f"aimed {'after' if after else 'before'} {change}"
-        trials.append((name, lambda change=change, after=after: campaign.aimed_trial(change, after=after)))
-    draw.shuffle(trials)
+    logged = asked.log.read_text(encoding="utf-8").splitlines() if asked.log and asked.log.exists() else []
+    made = {_kind(json.loads(line)["trial"]) for line in logged}
     deadline, n_done, failed = time.monotonic() + 60 * asked.minutes, 0, []
-    for name, trial in trials:
-        if time.monotonic() > deadline:
-            break
+    for name, trial in _trials(campaign, asked).items():
+        if _kind(name) in made or time.monotonic() > deadline:
+            continue
+        before, n_before = os.times(), campaign.n_kills
         found, n_done = trial(), n_done + 1
+        after = os.times()
+        line = {
+            "trial": name, "kills": campaign.n_kills - n_before, "different": found,
+            "seconds": round(after.elapsed - before.elapsed, 1),
+            "cpu_seconds": round(sum(after[:4]) - sum(before[:4]), 1),
+        }  # fmt: skip
         tell(f"{name}: {found or 'identical'}")
+        if asked.log:
+            with asked.log.open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
         if found:
             failed.append(name)
-            shutil.copytree(campaign.project / "data", asked.work / f"failed {name}".replace(" ", "-"))
+            kept = asked.work / f"failed {_kind(name)}".replace(" ", "-")
+            shutil.copytree(campaign.project / "data", kept, symlinks=True)
     tell(f"{n_done} trials, {campaign.n_kills} kills, {n_done - len(failed)} identical; failed: {failed}")
     return 1 if failed else 0
 

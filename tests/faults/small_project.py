@@ -5,8 +5,11 @@ Forking pays the imports once. In the child the project's settings are imported 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import importlib
+import inspect
 import json
 import os
 import shutil
@@ -24,34 +27,52 @@ HEAVY = (
     "alembic.command", "mlflow.store.tracking.sqlalchemy_store", "biomedica_kedro.clip.train",
     "biomedica_kedro.datasets.training_log", "biomedica_corpus.write",
 )  # fmt: skip
+# The project's own settings are each run's; LanceDB starts a thread, and who has threads must not fork
+NOT_HERE = ("biomedica_kedro.settings", "biomedica_kedro.pipeline_registry", "lancedb")
 
 CORPUS = {
-    "articles": 16, "held_out_articles": 12, "figures_per_article": 2, "held_out_figures": 3, "image_size": 64,
+    "articles": 6, "held_out_articles": 8, "figures_per_article": 1, "held_out_figures": 2, "image_size": 64,
 }  # fmt: skip
+MODEL = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1, "mlp_ratio": 2},
+}
 CATALOG = f"""
 article_source:
   type: biomedica_kedro.datasets.sources.EmbeddedCorpusSource
   path: ${{_root}}/01_raw/corpus
   options: {json.dumps(CORPUS)}
+base_clip_model:
+  type: biomedica_kedro.datasets.base_models.BaseClipModelDataset
+  architecture: conf/local/smallest.json
+_root: ${{runtime_params:data_root,${{globals:data_root}}}}
 """
 PARAMETERS = """
 batches: {count: 2}
 annotation:
-  cluster_images: {clusters: 10}
+  cluster_images: {clusters: 4}
+  draw_annotation_sheets: {representative: 1, random: 1, boundary: 1}
 modeling:
+  select_training_samples: {context_lengths: [16]}
   train_clip:
-    steps: 12
-    batch_size: 8
+    steps: 6
+    batch_size: 4
     threads: 1
     optimizer: {warmup_steps: 2}
-    checkpoints: {every: 3, keep: 2, validate_every: 4}
+    checkpoints: {every: 2, keep: 2, validate_every: 3}
+  score_in_training: {tasks: [embedded_panel_type], samples: 8}
+  find_mismatches: {samples: 16, shown: 1}
 serialization:
   assign_shards: {samples_per_shard: 16}
-  draw_contact_sheet: {images: 4}
+  draw_contact_sheet: {images: 2}
 evaluation:
-  score_classification: {n_resamples: 100, n_resamples_ranked: 100}
-  score_probes: {repeats: 2, shots: [1], n_resamples: 100, n_resamples_ranked: 100}
-  score_retrieval: {n_resamples: 100}
+  list_active_tasks: {tasks: [embedded_panel_type, embedded_retrieval]}
+  embed_benchmark: {threads: 1}
+  score_benchmark:
+    zero_shot: {n_resamples: 100, n_resamples_ranked: 50}
+    probes: {folds: 2, shots: [1], repeats: 2, n_resamples: 100, n_resamples_ranked: 50}
+    retrieval: {n_resamples: 100}
 """
 
 
@@ -64,9 +85,8 @@ def make_small_project(path: Path) -> Path:
         shutil.copy(PROJECT / name, path / name)
     (path / "data").mkdir()
     (path / "conf/local").mkdir()
-    (path / "conf/local/catalog.yml").write_text(
-        CATALOG + "_root: ${runtime_params:data_root,${globals:data_root}}\n", encoding="utf-8"
-    )
+    (path / "conf/local/catalog.yml").write_text(CATALOG, encoding="utf-8")
+    (path / "conf/local/smallest.json").write_text(json.dumps(MODEL), encoding="utf-8")
     (path / "conf/local/parameters.yml").write_text(PARAMETERS, encoding="utf-8")
     return path
 
@@ -87,6 +107,23 @@ def import_what_is_slow() -> None:
     os.environ.setdefault("KEDRO_LOGGING_CONFIG", str(PROJECT / "conf/logging.yml"))
     for name in HEAVY:
         importlib.import_module(name)
+
+
+def write_what_was_imported(path: Path) -> None:
+    """Write at the end of this process which modules it has imported since now."""
+    before = set(sys.modules)
+    atexit.register(lambda: path.write_text("\n".join(sorted(sys.modules.keys() - before)), encoding="utf-8"))
+
+
+def import_what_was_imported(path: Path) -> None:
+    """Import in this process what a run has imported, so that the next are spared it."""
+    for name in path.read_text(encoding="utf-8").splitlines():
+        if not name.startswith(NOT_HERE):
+            with contextlib.suppress(ImportError):  # names that a package has put among the modules itself
+                importlib.import_module(name)
+    inspect.stack()  # the settings are found by it; what it reads of each module's file is kept
+    gc.collect()
+    gc.freeze()
 
 
 def start_run(
@@ -123,8 +160,6 @@ def start_run(
         status = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
     finally:
         with contextlib.suppress(BaseException):
-            import atexit
-
             atexit._run_exitfuncs()
             sys.stdout.flush()
             sys.stderr.flush()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -87,3 +90,17 @@ def test_root_of_the_command_line_is_the_one_that_is_guarded(begin):
         begin(data_root="elsewhere")
     first.after_pipeline_run()
     begin().after_pipeline_run()
+
+
+def test_temporary_files_of_killed_runs_are_removed_and_those_of_others_kept(begin, tmp_path):
+    killed = subprocess.Popen([sys.executable, "-c", "pass"])
+    killed.wait()
+    layer = tmp_path / "data/01_raw"
+    layer.mkdir(parents=True)
+    left, kept = (layer / f".article_inventory.parquet.{pid}.tmp" for pid in (killed.pid, os.getpid()))
+    for path in (left, kept, layer / ".votes.tmp", layer / "votes.tmp"):
+        path.write_bytes(b"half")
+    begin(array_index=1, array_count=2).after_pipeline_run()
+    assert left.exists(), "another machine's array job may be writing it"
+    begin().after_pipeline_run()
+    assert sorted(path.name for path in layer.iterdir()) == sorted([kept.name, ".votes.tmp", "votes.tmp"])

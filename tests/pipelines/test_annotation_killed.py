@@ -88,13 +88,14 @@ def survives(batch: Batch, options: EmbedOptions) -> bool:
     return False
 
 
+@pytest.mark.parametrize("first", [0, 2])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_image_that_kills_its_worker_becomes_a_reject_and_no_other_does(tmp_path, monkeypatch, threads):
+def test_image_that_kills_its_worker_becomes_a_reject_and_no_other_does(tmp_path, monkeypatch, threads, first):
     from tests.labels.small_upstream import write_upstream
 
     whole, _ = write_upstream(tmp_path / "whole")
     keys = whole.table("0000")["key"].to_pylist()
-    deadly = [keys[2], keys[9]]
+    deadly = [keys[first], keys[9]]
     write_upstream(tmp_path / "deadly", dict.fromkeys(deadly, b"DEADLY"))
     monkeypatch.setattr(stages, "open_image", open_or_die)
     work = embedding(tmp_path / "deadly", tmp_path / "made", threads)

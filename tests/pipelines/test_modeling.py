@@ -66,6 +66,25 @@ def test_training_learns_and_reports(trained):
     assert len(plot_training(outputs["training_history"]).data) == 6
 
 
+def test_threads_of_a_training_are_its_own(trained):
+    """What runs after it in the same process sums in another order otherwise: its last bits differ."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    seen = []
+
+    class Watching(MemoryLog):
+        def log(self, *arguments, **options):
+            seen.append(torch.get_num_threads())
+            super().log(*arguments, **options)
+
+    try:
+        trained(OPTIONS.model_copy(update={"steps": 2, "threads": 2}), Watching())
+        assert set(seen) == {2}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_mixture_with_the_base_that_retrieves_best_is_kept(trained, tmp_path):
     from biomedica_kedro.clip.checkpoints import load_model
     from biomedica_kedro.clip.config import WiseFtOptions

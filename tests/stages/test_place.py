@@ -94,7 +94,7 @@ def test_watched_batch_names_its_items_where_every_machine_sees_them(root):
 
     batch.map(look, [4, 6], source=str)
     assert seen == [{"4"}, {"6"}]
-    assert batch.is_retry
+    assert batch.note_try()
     assert batch.without_last_item() is None
 
 

@@ -98,9 +98,8 @@ def fill(place: Place, tables: ArchiveTables, options: IndexOptions) -> Filled:
         _remove(batches, gone)
     for group, rows in _groups(tables, todo, options.rows_per_write):
         _write(samples, batches, {batch: wanted[batch] for batch in group}, rows, set(there))
-    if gone or todo or not samples.list_indices():
-        _index(samples, options)
-        batches.optimize(cleanup_older_than=_OLD)
+    _index(samples, options)
+    _tidy(batches)
     return Filled(len(todo), len(wanted) - len(todo), len(gone))
 
 
@@ -172,10 +171,15 @@ def _index(samples: Any, options: IndexOptions) -> None:
     wanted |= {column: LabelList() for column in ("primary_labels", "secondary_labels")}
     if samples.count_rows(f"{VECTOR} IS NOT NULL") >= max(options.exact_below, 1):
         wanted[VECTOR] = _vector_index(options.vector_index)
-    samples.optimize(cleanup_older_than=_OLD)
+    _tidy(samples)
     for column, config in wanted.items():
         if column not in there:
             samples.create_index(column, config=config)
+
+
+def _tidy(table: Any) -> None:
+    """Merge small files; remove old versions, and what a killed write left: nobody else writes to the table."""
+    table.optimize(cleanup_older_than=_OLD, delete_unverified=True)
 
 
 def _vector_index(kind: VectorIndex) -> Any:

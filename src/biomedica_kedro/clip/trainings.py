@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from biomedica_kedro.clip.sources import FOLDER
-from biomedica_kedro.stages.files import atomic_path, link_or_copy
+from biomedica_kedro.stages.files import atomic_path, link_or_copy, remove_leftovers
 from biomedica_kedro.stages.folder import read_parquet, write_parquet
 
 TRAININGS, LATEST = "trainings", "latest"
@@ -45,8 +45,9 @@ def finished_history(training: Path) -> pa.Table | None:
 
 
 def declare_finished(training: Path, history: pa.Table) -> None:
-    """Write the history, which says that all other files are there."""
+    """Write the history, which says that all other files are there; what killed processes left goes."""
     write_parquet(training / _HISTORY, history)
+    remove_leftovers(training)
 
 
 def make_latest(checkpoint: Path, training: Path) -> list[Path]:
@@ -61,8 +62,9 @@ def make_latest(checkpoint: Path, training: Path) -> list[Path]:
             files.append(checkpoint / source.name)
             with atomic_path(files[-1]) as temporary:
                 link_or_copy(source, temporary)
+    for left in checkpoint.glob(f".{LATEST}.*"):
+        left.unlink()
     link = checkpoint / f".{LATEST}.{os.getpid()}"
-    link.unlink(missing_ok=True)
     link.symlink_to(Path(TRAININGS) / training.name)
     link.replace(checkpoint / LATEST)
     return files

@@ -38,6 +38,7 @@ _SHOWN_ROWS = {
 _COUNTING = "extraction.report_extraction"
 _COUNTS = "corpus_summary"
 _PAIRING = "params:extraction.pair_images_with_captions"
+_AUDITING = "serialization.audit_shards"
 _SUMMARY = "benchmark_summary"
 _SCORING = "evaluation.compare_models"
 _FLOW, _SUMMING_UP = "run_summary", "evaluation.summarize_run"
@@ -103,6 +104,11 @@ class ConsoleHooks:
         counts = _steps(catalog.load(_FLOW)["flow"]) if _SUMMING_UP in nodes else _counts(entries, catalog)
         if counts is not None:
             table.add_row("data", counts)
+        if _AUDITING in nodes:
+            from biomedica_kedro.shards.audited import LastAudit  # reads images: not for every command
+
+            last = LastAudit.of(catalog.load("dataset_shards"), catalog.load("shard_audit"))
+            table.add_row("audit", f"{last.told()}\nagain: biomedica shards audit {self._data_root}")
         if _SCORING in nodes:
             summary = catalog.load(_SUMMARY)
             if summary["scores"]:  # there are none of models that read no text

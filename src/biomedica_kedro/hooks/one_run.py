@@ -18,7 +18,7 @@ from kedro.io import CatalogProtocol
 
 from biomedica_kedro.datasets.tracking import command_line
 from biomedica_kedro.hooks.places import data_root_of
-from biomedica_kedro.stages.files import write_json
+from biomedica_kedro.stages.files import remove_leftovers, write_json
 from biomedica_kedro.stages.node import BATCHES
 from biomedica_kedro.stages.run import BatchOptions
 
@@ -64,6 +64,8 @@ class OneRunHooks:
             logger.warning("waiting: %s", _told(record))
             lock.acquire()
         self._lock = lock
+        if options.array_count == 1:  # array jobs may work on other machines, beside each other
+            self._remove_leftovers()
         command = command_line([Path(sys.argv[0]).name, *sys.argv[1:]])
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         write_json(record, {"process": os.getpid(), "host": socket.gethostname(), "since": since, "command": command})
@@ -77,6 +79,12 @@ class OneRunHooks:
     def on_pipeline_error(self) -> None:
         """Give the lock back."""
         self._release()
+
+    def _remove_leftovers(self) -> None:
+        """Remove what killed runs left beside the files of the layers; batches tidy their own folders."""
+        for folder in (self._folder, *self._folder.iterdir()):
+            if folder.is_dir():
+                remove_leftovers(folder)
 
     def _release(self) -> None:
         if self._lock is not None:

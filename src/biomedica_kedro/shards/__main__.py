@@ -5,6 +5,7 @@ python -m biomedica_kedro.shards lint URL                   what is wrong, with 
 python -m biomedica_kedro.shards index URL --to FOLDER      one pass; then any order and SQL: stream(URL, metadata=...)
 python -m biomedica_kedro.shards convert URL --to FOLDER    shards of ours with the original bytes, and their index
 python -m biomedica_kedro.shards refill URL --to FOLDER     what licenses keep out of a published folder, from PMC
+python -m biomedica_kedro.shards audit [DATA]               read our own shards back now; --age: when that was done last
 
 URL is a folder, a shard, or a pattern such as data-{000000..000123}.tar; local, http(s), s3, gs, az or hf.
 """
@@ -30,6 +31,8 @@ from biomedica_kedro.shards.members import KeySplit, ShardError
 from biomedica_kedro.shards.places import Access, list_shards
 from biomedica_kedro.shards.reader import Entry, Reading
 from biomedica_kedro.shards.sources import Source, StreamOptions, first_entries, open_source
+from biomedica_kedro.stages.folder import DamagedError, IncompleteError
+from biomedica_kedro.stages.place import place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     source = Source(url=given.url, caption=given.caption, split=given.split)
     try:
         status: int = given.command(given, source, console)
-    except (OSError, ValueError, ShardError, ArticleSourceError) as error:
+    except (OSError, ValueError, ShardError, ArticleSourceError, IncompleteError, DamagedError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"{given.name}: {error}", style="red", markup=False)
         return 2
     return status
@@ -66,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     place.add_argument("--mirror", help="a mirror of PubMed Central's bucket instead of the bucket itself")
     place.add_argument("--packages", type=Path, help="a folder of article packages instead")
     filling.add_argument("--per-shard", type=int, default=10_000)
+    auditing = commands.add_parser("audit")
+    auditing.set_defaults(command=_audit, url=[], caption="txt", split=KeySplit.FIRST)
+    auditing.add_argument("data", nargs="?", default="data", help="the data root, a folder or a URL")
+    auditing.add_argument("--age", action="store_true", help="read nothing, tell when it was done last")
     commands.choices["inspect"].add_argument("--samples", type=int, default=12)
     commands.choices["inspect"].add_argument("--sheet", type=Path, help="write a picture of them (.png)")
     commands.choices["index"].add_argument("--columns", nargs="*", default=[], help="fields of the records to keep")
@@ -155,6 +162,22 @@ def _refill(given: argparse.Namespace, source: Source, console: Console) -> int:
     for example in done.examples:
         console.print(f"  {example}", markup=False)
     return 1 if done.missing else 0
+
+
+def _audit(given: argparse.Namespace, source: Source, console: Console) -> int:
+    from biomedica_kedro.shards.audited import LastAudit, audited_folders, read_again
+
+    root = place(given.data)
+    last = LastAudit.of(*audited_folders(root))
+    console.print(f"{root}: {last.told()}", markup=False)
+    if given.age:
+        return 1 if last.missing or last.changed else 0
+    n_damaged = 0
+    for name, problems in read_again(root):
+        n_damaged += bool(problems)
+        console.print(problems or f"{name}: as its index says", markup=False)
+    console.print("nothing is wrong" if not n_damaged else f"{n_damaged} shards are damaged")
+    return 1 if n_damaged else 0
 
 
 def _left(rejected: dict[str, int]) -> str:

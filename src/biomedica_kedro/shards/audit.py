@@ -23,6 +23,7 @@ from biomedica_kedro.shards.samples import IMAGE, Sample
 from biomedica_kedro.shards.selection import Profile, record_schema
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import sha256_of
+from biomedica_kedro.stages.place import Place
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def audit_shard(path: Path, entry: Row, contents: Sequence[Row], profile: Profil
     }  # fmt: skip
 
 
-def damage_of(row: Row, path: Path) -> str:
+def damage_of(row: Row, path: Place) -> str:
     """What is wrong with a shard, and what to do; names shard and samples."""
     listed = "\n".join(f"  {problem}" for problem in row["problems"])
     return (

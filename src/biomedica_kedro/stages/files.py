@@ -65,6 +65,24 @@ def atomic_path(path: Place) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of `atomic_path` in a folder whose process, of this machine, is no more."""
+    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        process = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
+        if process.isdecimal() and not _is_running(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # somebody else's, or no number of a process
+        pass
+    return True
+
+
 def put(source: Path, path: Place) -> None:
     """Copy a whole file of this machine to its place, atomically."""
     if isinstance(path, Path):

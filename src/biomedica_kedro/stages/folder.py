@@ -17,6 +17,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -221,6 +222,16 @@ class BatchFolder:
         commit = Commit(inputs=inputs, rows=rows, rejects=rejects, files=records, ran=ran)
         write_json(self.path / _COMMITS / f"{batch}.json", asdict(commit))
         return commit
+
+    def committed_at(self, batch: str) -> datetime:
+        """When a batch's commit record was written, in UTC."""
+        return datetime.fromtimestamp((self.path / _COMMITS / f"{batch}.json").stat().st_mtime, UTC)
+
+    def renew(self, batch: str) -> None:
+        """Write the commit record of a batch, if it has one, again: it is as good as on the day it was written."""
+        commit = self.commit(batch)
+        if commit is not None:
+            write_json(self.path / _COMMITS / f"{batch}.json", asdict(commit))
 
     def withdraw(self, batch: str) -> None:
         """Remove a batch's commit record, before its files are written again."""

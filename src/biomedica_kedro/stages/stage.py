@@ -175,10 +175,15 @@ class Batch:
         first.unfinished.mkdir(parents=True, exist_ok=True)
         return first.unfinished / f".{self.name}.flight"
 
-    @property
-    def is_retry(self) -> bool:
-        """Whether an earlier attempt died: items treated one by one then let the flight record name the guilty one."""
-        return self.is_watched or self.flight_record.is_file()
+    def note_try(self) -> bool:
+        """Begin what may die before an item is named; gives whether an earlier attempt has died.
+
+        Items treated one by one then let the flight record name the guilty one.
+        """
+        has_died = self.is_watched or self.flight_record.is_file()
+        if isinstance(self.flight_record, Path):
+            self.flight_record.touch()
+        return has_died
 
     def without_last_item(self) -> Batch | None:
         """This batch with the item of the flight record in quarantine; None when no new item is named there."""

@@ -42,7 +42,7 @@ def embed_images(batch: Batch, options: EmbedOptions) -> Tables:
     """Turn each image into a vector; what cannot be decoded is rejected."""
     rows = batch.table("image_caption_pairs", _PLACE).to_pylist()
     encoder = batch.inputs["vision_encoder"].build()
-    if batch.is_retry:  # an image kills its worker: ahead of the others it could not be told which
+    if batch.note_try():  # an image kills its worker: ahead of the others it could not be told which
         options = options.model_copy(update={"decode_threads": 1})
     with ArchiveReader(batch.inputs["article_archive"], batch.name) as archive:
         return {"image_embeddings": encode_images(rows, _opener(archive), encoder, options, batch.map)}

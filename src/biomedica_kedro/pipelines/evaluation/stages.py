@@ -72,7 +72,7 @@ def models_on_images(
 def embed_benchmark(batch: Batch, options: EmbedOptions) -> Tables:
     """Embed the images and texts of a task, or of the tasks that share their images, under a model, once."""
     asked: AskedTasks = batch.inputs["asked"]
-    if batch.is_retry:  # an image kills its worker: ahead of the others it could not be told which
+    if batch.note_try():  # an image kills its worker: ahead of the others it could not be told which
         options = options.model_copy(update={"threads": 1})
     map_images = partial(map_items, stage=batch.stage, quarantine=batch.quarantine, flight_record=batch.flight_record)
     encoder = encoder_of(batch.inputs["model"])
