@@ -1,6 +1,6 @@
-# Every target only calls tools; nothing is hidden here. Without make: pip install -e ".[dev,annotate,benchmark]", then kedro run.
+# Every target only calls tools; nothing is hidden here. Without make: pip install -e ".[dev]", then kedro run.
 VENV ?= .venv
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.14 python3))
 BIN := $(VENV)/bin
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
