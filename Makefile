@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint viz mlflow browse label bench lock clean
+.PHONY: help install run test lint viz mlflow browse label bench docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ label: install  ## label image clusters in a browser
 
 bench: install  ## measure the claims of the documentation
 	python benchmarks/run.py
+
+docs: install  ## read the documentation in a browser
+	NO_MKDOCS_2_WARNING=1 mkdocs serve --strict
 
 lock:  ## resolve the dependencies again
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
