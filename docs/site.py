@@ -104,9 +104,9 @@ def _in_repository(page: str, target: str) -> str:
 
 
 def _in_site(path: str) -> str:
-    """Where a file of the repository is in the site; of a folder its first page, of the list of pages the first one."""
+    """Where a file of the repository is in the site; of a folder its first page, of the list of pages the home page."""
     if path == "docs/README.md":
         return PAGES["README.md"]
     if (PROJECT / path).is_dir():
-        return _pages_below(path)[0]
+        return next(iter(_pages_below(path)), path)
     return PAGES.get(path, path.removeprefix("docs/"))
