@@ -1,6 +1,6 @@
-# Every target only calls tools; nothing is hidden here. Without make: pip install -e ".[dev,annotate,benchmark]", then kedro run.
+# Every target only calls tools; nothing is hidden here. Without make: pip install -e ".[dev]", then kedro run.
 VENV ?= .venv
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3.14 python3))
 BIN := $(VENV)/bin
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint viz mlflow browse label bench lock clean
+.PHONY: help install run test lint viz mlflow browse label bench docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ label: install  ## label image clusters in a browser
 
 bench: install  ## measure the claims of the documentation
 	python benchmarks/run.py
+
+docs: install  ## read the documentation in a browser
+	NO_MKDOCS_2_WARNING=1 mkdocs serve --strict
 
 lock:  ## resolve the dependencies again
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

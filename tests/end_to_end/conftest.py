@@ -63,6 +63,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
 
 
 @pytest.fixture(scope="module")
+def copy(finished, tmp_path_factory) -> Path:
+    """The finished project, to be written to: files are links, which writing replaces, but for MLflow's database."""
+    folder = tmp_path_factory.mktemp("copy") / "project"
+    link = lambda source, target: (shutil.copy2 if source.endswith(".db") else os.link)(source, target)  # noqa: E731
+    ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", "snap-*")
+    shutil.copytree(finished[0].path, folder, copy_function=link, symlinks=True, ignore=ignored)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def mlflow(finished: tuple[Project, str], serve: Callable[..., str]) -> str:
     """URL of MLflow over the runs of the finished project."""
     project, _ = finished

@@ -1,4 +1,4 @@
-"""Every block of docs/how-to runs, or says what runs it, or why it is not run.
+"""Every block of docs/how-to and the tutorial runs, or says what runs it, or why it is not run.
 
 A comment before a block speaks for it: `<!-- run by tests/x/test_y.py -->` or `<!-- not run: because -->`. Other blocks
 are run in a copy of the finished project: Python with the catalog at hand, commands one by one; YAML is read.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import pytest
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
-PAGES = sorted((PROJECT / "docs" / "how-to").glob("*.md"))
+PAGES = [PROJECT / "docs" / "tutorial.md", *sorted((PROJECT / "docs" / "how-to").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- (?P<said>(?:not run|run by).*?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 RUN = """
 import pathlib, sys
@@ -48,31 +47,28 @@ def blocks() -> list[Block]:
 
 
 def unspoken(kind: str) -> list[Block]:
-    return [block for block in blocks() if block.said is None and block.kind == kind]
-
-
-@pytest.fixture(scope="module")
-def copy(finished, tmp_path_factory) -> Path:
-    """The finished project, to be written to: files are links, which writing replaces, but for MLflow's database."""
-    folder = tmp_path_factory.mktemp("how_to") / "project"
-    link = lambda source, target: (shutil.copy2 if source.endswith(".db") else os.link)(source, target)  # noqa: E731
-    ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", "snap-*")
-    shutil.copytree(finished[0].path, folder, copy_function=link, symlinks=True, ignore=ignored)
-    return folder
+    """Of the how-to pages; the tutorial is one story, which `test_tutorial` goes through."""
+    told = [block for block in blocks() if block.said is None and block.page != PAGES[0].name]
+    return [block for block in told if block.kind == kind]
 
 
 @pytest.fixture(scope="module")
 def commanded(copy, finished) -> list[str]:
     """The commands of all pages, after they were run in the copy; what they leave there, Python reads."""
     commands = [line for block in unspoken("shell") for line in block.text.splitlines() if line.strip()]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for command in commands:
-        done = subprocess.run(
-            command, shell=True, cwd=copy, env={**finished[0].environment, "PATH": path}, capture_output=True,
-            text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+        run_command(command, copy, finished[0].environment)
     return commands
+
+
+def run_command(command: str, folder: Path, environment: dict[str, str]) -> str:
+    """What a line of a page prints, run where the project's tools are on the path."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env={**environment, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+    return done.stdout + done.stderr
 
 
 def test_every_block_is_found():

@@ -47,9 +47,33 @@ def borrower(name: str) -> Path:
         if not is_there:
             _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(FOLDER / name))
             _uv("pip", "install", "--quiet", "--no-deps", "--python", str(python), *BORROWERS[name])
-            (own,) = (FOLDER / name / "lib").glob("python*/site-packages")
-            # A plain path: the .pth files in it, by which the project is installed to be edited, are not followed.
-            (own / "borrowed.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
+            _borrow(name)
+    return python
+
+
+@cache
+def library(extra: str, wheel: Path) -> Path:
+    """The Python of an environment with the project's wheel, what one of its extras asks for, and nothing else."""
+    name = f"library_{extra}"
+    python = FOLDER / name / "bin" / "python"
+    with _made_once(name, []) as is_there:
+        if not is_there:
+            _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(FOLDER / name))
+        wanted = f"biomedica-kedro[{extra}] @ {wheel.as_uri()}"
+        locked = ["--constraint", str(FOLDER.with_name("requirements.lock"))]
+        _uv("pip", "install", "--quiet", "--exact", "--python", str(python), *locked, wanted)
+    return python
+
+
+@cache
+def library_beside(name: str, wheel: Path) -> Path:
+    """The Python of an environment with the project's wheel, which borrows every other package of this one."""
+    python = FOLDER / name / "bin" / "python"
+    with _made_once(name, []) as is_there:
+        if not is_there:
+            _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(FOLDER / name))
+            _borrow(name)
+        _uv("pip", "install", "--quiet", "--no-deps", "--reinstall", "--python", str(python), str(wheel))
     return python
 
 
@@ -61,6 +85,13 @@ def overlay(name: str) -> Path:
             wanted = ["--no-deps", "--target", str(FOLDER / name), *OVERLAYS[name]]
             _uv("pip", "install", "--quiet", "--python", sys.executable, *wanted)
     return FOLDER / name
+
+
+def _borrow(name: str) -> None:
+    """Let an environment see the packages of this one: all but the project."""
+    (own,) = (FOLDER / name / "lib").glob("python*/site-packages")
+    # A plain path: the .pth files in it, by which the project is installed to be edited, are not followed.
+    (own / "borrowed.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
 
 
 @contextmanager
