@@ -42,7 +42,7 @@ PathFinder.find_spec = lambda name, *where: None if name.partition(".")[0] in {a
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """The wheel, built by the tools of this environment; barely optimized, which is quicker (at -O0 its unused parts ask for symbols that lxml keeps)."""
+    """The wheel, built by the tools of this environment; with -O0 it would ask for symbols that lxml keeps."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
     ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info")
     shutil.copytree(PROJECT / "src", source / "src", ignore=ignored)

@@ -105,6 +105,7 @@ def test_fill_killed_between_its_indexes_makes_the_rest_and_leaves_no_rubbish(tm
     assert len(indexed(tmp_path / "lance")) == 2
     # What a kill in the middle of an index leaves: LanceDB writes it where no version names it
     leftovers = [lance / "_indices" / "1650aee1-e9f6-42d4-bea6-fa16efeb4b2a" / ".tmpF1sU2R", lance / "data" / "x.lance"]
+    leftovers.append(lance / "data" / ".tmp5iArjH")
     for path in leftovers:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")

@@ -17,6 +17,7 @@ def test_finished_training_holds_nothing_that_a_kill_left(tmp_path):
     killed.wait()
     for name in (f".all.safetensors.{killed.pid}.tmp", f"..all.safetensors.{killed.pid}.tmp.{killed.pid}.tmp"):
         (training / name).write_bytes(b"half")
+    (training / ".tmpSFTq1e").write_bytes(b"half")  # as safetensors names it
     (training / "all.safetensors").write_bytes(b"weights")
     (tmp_path / f".{LATEST}.{killed.pid}").symlink_to(training)
     assert finished_history(training) is None

@@ -96,11 +96,15 @@ def test_temporary_files_of_killed_runs_are_removed_and_those_of_others_kept(beg
     killed = subprocess.Popen([sys.executable, "-c", "pass"])
     killed.wait()
     layer = tmp_path / "data/01_raw"
-    layer.mkdir(parents=True)
+    kept_of_a_batch = layer / "article_metadata/.kept"
+    kept_of_a_batch.mkdir(parents=True)
+    also_left = kept_of_a_batch / f".0000.json.{killed.pid}.tmp"
     left, kept = (layer / f".article_inventory.parquet.{pid}.tmp" for pid in (killed.pid, os.getpid()))
-    for path in (left, kept, layer / ".votes.tmp", layer / "votes.tmp"):
+    for path in (left, also_left, kept, layer / ".votes.tmp", layer / "votes.tmp"):
         path.write_bytes(b"half")
     begin(array_index=1, array_count=2).after_pipeline_run()
-    assert left.exists(), "another machine's array job may be writing it"
+    assert left.exists() and also_left.exists(), "another machine's array job may be writing it"
     begin().after_pipeline_run()
-    assert sorted(path.name for path in layer.iterdir()) == sorted([kept.name, ".votes.tmp", "votes.tmp"])
+    names = [kept.name, ".votes.tmp", "votes.tmp", "article_metadata"]
+    assert sorted(path.name for path in layer.iterdir()) == sorted(names)
+    assert not list(kept_of_a_batch.iterdir())

@@ -24,6 +24,7 @@ from pydantic import Field
 
 from biomedica_kedro.archive.rows import TEXTS, VECTOR, ArchiveTables, facet_columns, row_schema
 from biomedica_kedro.records import HOW, Options
+from biomedica_kedro.stages.files import remove_unnamed_leftovers
 from biomedica_kedro.stages.place import Place
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,8 @@ def fill(place: Place, tables: ArchiveTables, options: IndexOptions) -> Filled:
         _write(samples, batches, {batch: wanted[batch] for batch in group}, rows, set(there))
     _index(samples, options)
     _tidy(batches)
+    if isinstance(place, Path):
+        remove_unnamed_leftovers(place)
     return Filled(len(todo), len(wanted) - len(todo), len(gone))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from biomedica_kedro.clip.sources import FOLDER
-from biomedica_kedro.stages.files import atomic_path, link_or_copy, remove_leftovers
+from biomedica_kedro.stages.files import atomic_path, link_or_copy, remove_leftovers, remove_unnamed_leftovers
 from biomedica_kedro.stages.folder import read_parquet, write_parquet
 
 TRAININGS, LATEST = "trainings", "latest"
@@ -45,9 +45,10 @@ def finished_history(training: Path) -> pa.Table | None:
 
 
 def declare_finished(training: Path, history: pa.Table) -> None:
-    """Write the history, which says that all other files are there; what killed processes left goes."""
-    write_parquet(training / _HISTORY, history)
+    """Remove what killed processes left, and write the history, which says that all other files are there."""
     remove_leftovers(training)
+    remove_unnamed_leftovers(training)
+    write_parquet(training / _HISTORY, history)
 
 
 def make_latest(checkpoint: Path, training: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from biomedica_kedro.datasets.tracking import command_line
 from biomedica_kedro.hooks.places import data_root_of
 from biomedica_kedro.stages.files import remove_leftovers, write_json
 from biomedica_kedro.stages.node import BATCHES
+from biomedica_kedro.stages.previous_batch import KEPT
 from biomedica_kedro.stages.run import BatchOptions
 
 logger = logging.getLogger(__name__)
@@ -81,8 +82,8 @@ class OneRunHooks:
         self._release()
 
     def _remove_leftovers(self) -> None:
-        """Remove what killed runs left beside the files of the layers; batches tidy their own folders."""
-        for folder in (self._folder, *self._folder.iterdir()):
+        """Remove what killed runs left beside the files of layers and of `.kept`; batches tidy their own folders."""
+        for folder in (self._folder, *self._folder.iterdir(), *self._folder.glob(f"*/*/{KEPT}")):
             if folder.is_dir():
                 remove_leftovers(folder)
 

@@ -73,6 +73,12 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_unnamed_leftovers(folder: Path) -> None:
+    """Remove temporary files of libraries in Rust (safetensors, Lance) below a folder that nobody else writes to."""
+    for path in folder.rglob(".tmp" + "?" * 6):
+        path.unlink(missing_ok=True)
+
+
 def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)

@@ -20,13 +20,13 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from biomedica_kedro.stages.files import write_json
+from biomedica_kedro.stages.files import atomic_path, write_json
 from biomedica_kedro.stages.folder import BatchFolder, read_parquet, write_parquet
 from biomedica_kedro.stages.place import Place, read_file
 
 logger = logging.getLogger(__name__)
 
-_FOLDER = ".kept"
+KEPT = ".kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class PreviousBatch:
 
     def file(self, suffix: str) -> Place:
         """Place of a kept file."""
-        return self.data_set.path / _FOLDER / f"{self.batch}{suffix}"
+        return self.data_set.path / KEPT / f"{self.batch}{suffix}"
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the last run; none when there are none, or when they do not read."""
@@ -73,14 +73,11 @@ class PreviousBatch:
         write_json(self.file(".json"), notes)
 
     def _link(self, path: Path) -> bool:
-        target = path.parents[1] / _FOLDER / f"{self.batch}{path.suffix}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        second = target.with_name(f".{target.name}.{os.getpid()}")
-        second.unlink(missing_ok=True)
+        target = path.parents[1] / KEPT / f"{self.batch}{path.suffix}"
         try:
-            os.link(path, second)
+            with atomic_path(target) as temporary:
+                os.link(path, temporary)
         except OSError as error:
             logger.debug("%s cannot be kept for the next update: %s", path, error)
             return False
-        second.replace(target)
         return True
