@@ -42,9 +42,9 @@ CONFIG_LOADER_ARGS: dict[str, Any] = {
 # Its configuration and its commands are used; its hooks stop a run when MLflow does not answer (hooks/tracking.py).
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow", "kedro-mlflow")  # its name as its metadata spell it, now and in future
 
-JOURNAL = Journal()
-CONSOLE, TRACKING = ConsoleHooks(JOURNAL), TrackingHooks(JOURNAL)
+JOURNAL, ONE_RUN = Journal(), OneRunHooks()
+CONSOLE, TRACKING = ConsoleHooks(JOURNAL), TrackingHooks(JOURNAL, ONE_RUN)
 HOOKS = (
-    ArgumentHooks(), OneRunHooks(), InputHooks(), JOURNAL, PlaceHooks(), CONSOLE, TRACKING,
+    ArgumentHooks(), ONE_RUN, InputHooks(), JOURNAL, PlaceHooks(), CONSOLE, TRACKING,
     InterruptionHooks(CONSOLE, TRACKING),
 )  # fmt: skip

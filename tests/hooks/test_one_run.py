@@ -108,3 +108,13 @@ def test_temporary_files_of_killed_runs_are_removed_and_those_of_others_kept(beg
     names = [kept.name, ".votes.tmp", "votes.tmp", "article_metadata"]
     assert sorted(path.name for path in layer.iterdir()) == sorted(names)
     assert not list(kept_of_a_batch.iterdir())
+
+
+def test_run_after_a_killed_one_knows_it(begin, tmp_path):
+    killed = begin()
+    assert not killed.follows_a_kill
+    killed._lock.release()  # as the system does
+    after = begin()
+    assert after.follows_a_kill
+    after.after_pipeline_run()
+    assert not begin().follows_a_kill

@@ -11,7 +11,7 @@ import pytest
 from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks_entry_points
 
 from biomedica_kedro.datasets.tracking_store import database_url
-from biomedica_kedro.hooks import Journal, TrackingHooks
+from biomedica_kedro.hooks import Journal, OneRunHooks, TrackingHooks
 from biomedica_kedro.hooks.journal import Entry
 from biomedica_kedro.hooks.tracking import run_name
 from biomedica_kedro.settings import DISABLE_HOOKS_FOR_PLUGINS
@@ -44,7 +44,7 @@ def test_hooks_of_kedro_mlflow_are_off():
 def test_broken_database_is_one_warning_and_the_run_goes_on(context, tmp_path, caplog):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/mlflow.db").write_bytes(b"garbage" * 1000)
-    hooks, started = TrackingHooks(Journal()), time.monotonic()
+    hooks, started = TrackingHooks(Journal(), OneRunHooks()), time.monotonic()
     hooks.after_context_created(context)
     hooks.before_pipeline_run({}, None)
     hooks.record({}, None, None, status="FINISHED")
@@ -56,7 +56,7 @@ def test_broken_database_is_one_warning_and_the_run_goes_on(context, tmp_path, c
 
 
 def test_first_run_makes_the_experiments_in_the_order_of_the_readme(context, tmp_path):
-    TrackingHooks(Journal()).after_context_created(context)
+    TrackingHooks(Journal(), OneRunHooks()).after_context_created(context)
     names = {one.experiment_id: one.name for one in mlflow.MlflowClient().search_experiments()}
     assert names == {"0": "Default", "1": "biomedica", "2": "biomedica/train", "3": "biomedica/benchmark"}
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".mlflow.db.lock", "mlflow.db"]
@@ -67,7 +67,7 @@ def test_numbers_of_reports_are_recorded_whatever_their_names_hold(context, monk
     journal = Journal()
     entry = Entry(node="evaluation.compare_models", seconds=1.0, computed=1, numbers=dict.fromkeys(names, 0.5))
     monkeypatch.setattr(journal, "entries", lambda: [entry])
-    hooks = TrackingHooks(journal)
+    hooks = TrackingHooks(journal, OneRunHooks())
     hooks.after_context_created(context)
     hooks.record({}, SimpleNamespace(inputs=set), None, status="FINISHED")
 
@@ -88,7 +88,7 @@ def test_page_of_the_run_is_kept_with_it(context, monkeypatch):
     journal = Journal()
     entry = Entry(node="evaluation.write_report", seconds=1.0, computed=1)
     monkeypatch.setattr(journal, "entries", lambda: [entry])
-    hooks = TrackingHooks(journal)
+    hooks = TrackingHooks(journal, OneRunHooks())
     hooks.after_context_created(context)
     catalog = SimpleNamespace(load={"run_report": "<html>the run</html>"}.get)
     hooks.record({}, SimpleNamespace(inputs=set), catalog, status="FINISHED")
@@ -96,3 +96,13 @@ def test_page_of_the_run_is_kept_with_it(context, monkeypatch):
     (run,) = mlflow.MlflowClient().search_runs(["1"])
     assert run.data.tags["mlflow.note.content"].startswith("finished: 1 of 1 stages and reports computed in 1 s")
     assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/report.html") == "<html>the run</html>"
+
+
+@pytest.mark.parametrize("was_killed", [True, False])
+def test_run_with_nothing_to_do_is_recorded_only_after_one_that_could_not_record_itself(was_killed, monkeypatch):
+    one_run, recorded = OneRunHooks(), []
+    one_run.follows_a_kill = was_killed
+    hooks = TrackingHooks(Journal(), one_run)
+    monkeypatch.setattr(hooks, "record", lambda *about, status: recorded.append(status))
+    hooks.after_pipeline_run({}, None, None)
+    assert recorded == ["FINISHED"] * was_killed

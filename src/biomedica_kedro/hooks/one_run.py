@@ -31,9 +31,14 @@ class BusyError(Exception):
 
 
 class OneRunHooks:
-    """Hold a lock while a run works; array jobs hold one each, by their index."""
+    """Hold a lock while a run works; array jobs hold one each, by their index.
+
+    Attributes:
+        follows_a_kill: whether the run before, on the same data, was killed.
+    """
 
     def __init__(self) -> None:
+        self.follows_a_kill = False
         self._folder = Path("data")
         self._lock: FileLock | None = None
 
@@ -65,6 +70,7 @@ class OneRunHooks:
             logger.warning("waiting: %s", _told(record))
             lock.acquire()
         self._lock = lock
+        self.follows_a_kill = record.exists()
         if options.array_count == 1:  # array jobs may work on other machines, beside each other
             self._remove_leftovers()
         command = command_line([Path(sys.argv[0]).name, *sys.argv[1:]])

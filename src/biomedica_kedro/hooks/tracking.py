@@ -25,6 +25,7 @@ from biomedica_kedro.datasets import tracking
 from biomedica_kedro.datasets.tracking_store import prepare_store
 from biomedica_kedro.datasets.training_log import TrainingLogDataset
 from biomedica_kedro.hooks.journal import Entry, Journal
+from biomedica_kedro.hooks.one_run import OneRunHooks
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -36,9 +37,9 @@ _REPORTING, _REPORT = "evaluation.write_report", "run_report"
 class TrackingHooks:
     """Record the run when it ends, well or badly."""
 
-    def __init__(self, journal: Journal) -> None:
-        """Args: journal: of the run."""
-        self._journal = journal
+    def __init__(self, journal: Journal, one_run: OneRunHooks) -> None:
+        """Args: journal: of the run; one_run: the hooks that know how the run before ended."""
+        self._journal, self._one_run = journal, one_run
         self._started_ms = 0
 
     @hook_impl
@@ -79,8 +80,8 @@ class TrackingHooks:
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]
     ) -> None:
-        """Record a finished run, unless there was nothing to do."""
-        if any(entry.computed for entry in self._journal.entries()):
+        """Record a finished run, unless there was nothing to do and the run before recorded itself."""
+        if self._one_run.follows_a_kill or any(entry.computed for entry in self._journal.entries()):
             self.record(run_params, pipeline, catalog, status="FINISHED")
 
     @hook_impl
