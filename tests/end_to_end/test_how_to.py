@@ -76,6 +76,10 @@ def test_every_block_is_found():
     assert 2 * len(blocks()) == fences
 
 
+def test_every_block_that_nothing_is_said_of_has_a_kind_that_is_run_or_read():
+    assert {block.kind for block in blocks() if block.said is None} <= {"shell", "python", "yaml"}
+
+
 def test_every_exception_names_a_test_or_a_reason():
     for block in blocks():
         if block.said is not None and block.said.startswith("run by"):
