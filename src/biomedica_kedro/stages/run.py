@@ -7,15 +7,17 @@ final place and commit them; what comes back is a receipt.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Annotated, Any, TypeAlias
 
 import psutil
 from pydantic import Field
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from biomedica_kedro.records import HOW, Options
 from biomedica_kedro.stages.folder import WHOLE, BatchFolder, Commit
@@ -106,15 +108,15 @@ class Work:
         batches = self._batches(records)
         commits = self._committed(batches)
         todo = [batch for batch in batches if not _is_done(batch, commits[batch.name])]
-        numbers = {batch.name: number for number, batch in enumerate(batches)}
-        mine = [batch for batch in todo if numbers[batch.name] % self.spread.array_count == self.spread.array_index]
+        of_this_job = {batch.name for batch in batches[self.spread.array_index :: self.spread.array_count]}
+        mine = [batch for batch in todo if batch.name in of_this_job]
         if mine:
             self._check_memory(mine, records)
             for folder in self.outputs.values():
                 folder.reopen()
             run_tasks(name, _Worker(self.function, self.options), mine, self.spread)
             commits |= self._committed(mine)
-        commits |= self._wait_for_others(name, [batch for batch in todo if batch not in mine])
+        commits |= self._wait_for_others(name, [batch for batch in todo if batch.name not in of_this_job])
         for output, folder in self.outputs.items():
             if self.spread.array_index == 0:
                 folder.finish({name: records[output] for name, records in commits.items()})
@@ -206,9 +208,15 @@ class _Worker:
     def __call__(self, batch: Batch) -> None:
         for folder in batch.outputs.values():
             folder.withdraw(batch.name)
-        with threadpool_limits(1, user_api="blas"):
+        with _libraries(len(sys.modules)).limit(limits=1, user_api="blas"):
             tables = self.function(batch, *self.options)
         batch.commit(tables)
+
+
+@lru_cache(maxsize=1)
+def _libraries(n_modules: int) -> ThreadpoolController:
+    """The libraries with threads that are loaded; looked for again when another module may have loaded one."""
+    return ThreadpoolController()
 
 
 def _is_done(batch: Batch, commits: Mapping[str, Commit]) -> bool:
