@@ -22,9 +22,11 @@ PROGRAM = """
     console = ConsoleHooks(Journal())
     hooks = InterruptionHooks(console, Tracking())
     hooks.before_pipeline_run({}, None, None)
-    console.before_node_run(SimpleNamespace(name="modeling.train_clip"))
+    given = sys.stdin.read(1)
+    if given != "b":
+        console.before_node_run(SimpleNamespace(name="modeling.train_clip"))
     try:
-        if sys.stdin.read(1) == "k":
+        if given in "kb":
             os.kill(os.getpid(), signal.%s)
             time.sleep(10)
         hooks.after_pipeline_run()
@@ -45,6 +47,12 @@ def test_interrupted_run_ends_in_order(name):
     assert done.stdout == f"recorded KILLED: {name}\n"
     assert f"interrupted by {name}" in done.stderr
     assert "kedro run --params=a=1 --from-nodes=modeling.train_clip" in done.stderr
+
+
+def test_run_interrupted_between_two_stages_says_how_to_go_on():
+    done = run("SIGINT", "b")
+    assert done.returncode == 130
+    assert "To resume, run the same command again (what is finished is kept).\n" in done.stderr
 
 
 def test_run_that_ends_by_itself_records_nothing_more():

@@ -130,9 +130,12 @@ class ConsoleHooks:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         if why:
             console.print(why, markup=False)
+        again = "To resume, run the same command again (what is finished is kept)"
         if self._running:
-            console.print("To resume, run the same command again (what is finished is kept), or start at this stage:")
+            console.print(f"{again}, or start at this stage:")
             console.print(_command_from(self._running[-1]), markup=False)
+        elif why:  # between two stages
+            console.print(f"{again}.")
 
     def _show_failure(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None, /) -> None:
         lines = Text()
