@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from biomedica_kedro.datasets.report import AbsentReport, ReportDataset
@@ -19,19 +22,24 @@ def test_file_that_a_kill_left_empty_is_not_there(report, tmp_path):
     assert report.drawn_from() is None
 
 
-def test_kill_while_a_report_is_drawn_again_leaves_none(report, tmp_path, monkeypatch):
+def test_who_reads_while_a_report_is_drawn_again_finds_the_whole_one_before(report, tmp_path, monkeypatch):
     report.save(Drawn({"n": 1}, "first"))
     assert report.exists()
 
-    def is_killed(value):
-        (tmp_path / "table.json").write_bytes(b"")
+    def killed_halfway(value):
+        (half,) = tmp_path.glob(".table.json.*.tmp")
+        assert half.stat().st_size == 0 and report.load() == {"n": 1}
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report._inner, "save", is_killed)
+    def half_written(filepath):
+        Path(filepath).touch()
+        return SimpleNamespace(save=killed_halfway)
+
+    monkeypatch.setattr(report, "_made", half_written)
     with pytest.raises(KeyboardInterrupt):
         report.save(Drawn({"n": 2}, "second"))
-    assert (tmp_path / "table.json").stat().st_size == 0  # it happened
-    assert not report.exists()
+    assert report.load() == {"n": 1}
+    assert not report.exists(), "it is drawn again"
 
 
 @pytest.mark.parametrize("record", [b"", b"{}", b"null", b'{"inputs'])

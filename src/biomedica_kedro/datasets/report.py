@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,7 +15,7 @@ from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.datasets.layers import with_layer
 from biomedica_kedro.datasets.previews import no_preview, preview_of
-from biomedica_kedro.stages.files import remove, write_json
+from biomedica_kedro.stages.files import atomic_path, remove, write_json
 from biomedica_kedro.stages.node import Drawn, Unchanged
 from biomedica_kedro.stages.place import place, read_file
 
@@ -23,8 +25,8 @@ _INPUTS = ".inputs.json"
 class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
     """Any data set of one file, with a record beside it of what it was drawn from.
 
-    The record `.scree_plot.json.inputs.json` is written after the file: a report that a killed run left half made has
-    none, and does not exist.
+    The file appears when it is whole, and after it the record `.scree_plot.json.inputs.json`: a report that a killed
+    run left without one does not exist.
 
     Example:
         scree_plot: {type: ..., dataset: plotly.JSONDataset, filepath: data/08_reporting/scree_plot.json}
@@ -53,7 +55,9 @@ class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
         folder, _, name = filepath.rpartition("/")
         self._record = place(f"{folder}/.{name}{_INPUTS}")
         kind, arguments = parse_dataset_definition({**definition, where: filepath})
-        self._inner = kind(**arguments)
+        self._made: Callable[..., AbstractDataset[Any, Any]] = partial(kind, **arguments)
+        self._inner = self._made()
+        self._is_file = where == "filepath"
         self.metadata = with_layer(filepath, metadata)
         if kind.__name__ in ("CSVDataset", "ParquetDataset"):
             self.preview = self._preview_table
@@ -73,7 +77,12 @@ class ReportDataset(AbstractDataset[Drawn | Unchanged, Any]):
         if isinstance(data, Unchanged):
             return
         remove(self._record)
-        self._inner.save(data.value)
+        target = place(self._filepath)
+        if self._is_file and isinstance(target, Path):  # another array job may read it meanwhile
+            with atomic_path(target) as temporary:
+                self._made(filepath=str(temporary)).save(data.value)
+        else:
+            self._inner.save(data.value)
         write_json(self._record, {"inputs": data.inputs})
 
     def drawn_from(self) -> str | None:
