@@ -6,6 +6,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(abspath $(BIN)):$(PATH)
+unexport PYTHONDONTWRITEBYTECODE  # else every start compiles some 2,400 modules again
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test lint viz mlflow browse label bench docs lock clean

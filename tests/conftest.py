@@ -93,8 +93,11 @@ def serve() -> Iterator[Callable[..., str]]:
         process.wait()
 
 
+SLOW_FIRST = ("end_to_end", "tests/faults/", "tests/pipelines/", "tests/clip/")  # the last to end keeps nobody waiting
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Keep what shares costly fixtures in one worker of pytest-xdist."""
+    """Keep what shares costly fixtures in one worker of pytest-xdist, and begin with what takes longest."""
     return ByFile(config, log)
 
 
@@ -104,3 +107,24 @@ class ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
         return "end_to_end" if "end_to_end/" in path else path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((i for i, name in enumerate(SLOW_FIRST) if name in item.nodeid), len(SLOW_FIRST)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(config))
+
+
+class FailuresAtOnce:
+    """What failed, and how, said when it fails: a run that is ended before its time has told what it found."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+            terminal.write_line(f"\n{report.nodeid} ({report.when})\n{report.longreprtext}")
