@@ -17,6 +17,7 @@ from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
 from biomedica_kedro.labels.propagation import PropagateOptions
 from biomedica_kedro.pipelines.annotation import create_pipeline
 from biomedica_kedro.stages import WHOLE, BatchFolder
+from biomedica_kedro.stages.run import BatchOptions
 from biomedica_kedro.taxonomy import load_taxonomy
 from tests.labels.small_upstream import write_upstream
 
@@ -28,15 +29,18 @@ STAGES = [node for node in create_pipeline().nodes if "batches" in node.tags]
 class Annotation:
     """Runs the stages one after the other in a folder of its own."""
 
-    def __init__(self, pairs: BatchFolder, archive: BatchFolder, root: Path, run_node: Callable[..., Any]) -> None:
+    def __init__(
+        self, pairs: BatchFolder, archive: BatchFolder, root: Path, run_node: Callable[..., Any], workers: int = 0
+    ) -> None:
         self.pairs, self.root, self._run_node = pairs, root, run_node
+        self.batches = BatchOptions(count=1, workers=workers)
         self.made: dict[str, Any] = {
             "image_caption_pairs": pairs, "article_archive": archive, "vision_encoder": ENCODER,
             "taxonomy": load_taxonomy(),
         }  # fmt: skip
 
     def node(self, name: str, **options: Any) -> dict[str, BatchFolder]:
-        made = self._run_node(name, self.root, options=options, **self.made)
+        made = self._run_node(name, self.root, options=options, batches=self.batches, **self.made)
         self.made |= made
         return made
 
@@ -125,9 +129,12 @@ def test_second_run_computes_nothing(annotated):
     assert {path.parents[1].name for path in before} == set(made)
 
 
-def test_same_inputs_give_the_same_bytes(annotated, upstream, votes, tmp_path, run_node):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_same_inputs_give_the_same_bytes_here_and_in_worker_processes(
+    annotated, upstream, votes, tmp_path, run_node, workers
+):
     (tmp_path / "votes.csv").write_bytes(votes)
-    again = Annotation(*upstream, tmp_path, run_node).run()
+    again = Annotation(*upstream, tmp_path, run_node, workers).run()
 
     assert {name: folder.digest() for name, folder in again.items()} == {
         name: folder.digest() for name, folder in annotated[1].items()
