@@ -56,4 +56,4 @@ def test_campaign_is_told_by_kind_and_on_the_page_what_to_do(tmp_path):
     assert [(row["number"], row["kills"], row["identical"]) for row in rows] == [(2, 3, 1), (1, 2, 1)]
     page = (tmp_path / "docs/how-to/recover.md").read_text()
     assert "(5 kills and interruptions): killed at a random time, once or twice: 1 of 2 trials identical" in page
-    assert page.endswith("<!-- end -->\n")
+    assert page.count("<!-- end -->\n") == 1
