@@ -117,9 +117,7 @@ class TrackingHooks:
         client, experiment_id = tracking.experiment(tracking.PIPELINE_EXPERIMENT)
         entries = self._journal.entries()
         folders = {name: catalog.load(name) for entry in entries for name in entry.rows}
-        tags = tracking.active_run_tags() | {
-            f"digest.{name}": folder.digest() for name, folder in folders.items() if folder.is_complete()
-        }
+        tags = tracking.active_run_tags()
         if error:
             tags["error"] = tracking.masked(error)
         tags["mlflow.note.content"] = _description(entries, status)
@@ -130,6 +128,8 @@ class TrackingHooks:
             metrics=list(_metrics(entries)),
             params=[Param(key, value) for key, value in dict(_parameters(pipeline, catalog)).items()],
         )
+        digests = {name: folder.digest() for name, folder in folders.items() if folder.is_complete()}
+        client.log_dict(run.info.run_id, digests, "digests.json")
         if any(entry.node == _REPORTING and not entry.error for entry in entries):
             client.log_text(run.info.run_id, catalog.load(_REPORT), "report.html")
         client.set_terminated(run.info.run_id, status=status)
