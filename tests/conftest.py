@@ -112,6 +112,9 @@ class ByFile(LoadScopeScheduling):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "end_to_end/" in item.nodeid:  # whole runs, on a machine that may be busy
+            item.add_marker(pytest.mark.timeout(1800))
     items.sort(key=lambda item: next((i for i, name in enumerate(SLOW_FIRST) if name in item.nodeid), len(SLOW_FIRST)))
 
 

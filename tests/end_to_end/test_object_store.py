@@ -176,7 +176,6 @@ class Cluster:
             process.wait()
 
 
-@pytest.mark.timeout(1800)
 def test_killed_runs_on_s3_end_with_the_bytes_of_a_run_in_a_folder(tmp_path, corpus, store):
     settings, client = store
     local = project_of(tmp_path / "local", corpus)

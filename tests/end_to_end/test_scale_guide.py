@@ -69,7 +69,6 @@ def free_port() -> str:
     return str(next(port for port in range(21_000, 32_000, 7) if not on_s3.answers(port)))
 
 
-@pytest.mark.timeout(1800)
 def test_every_setting_of_the_guide_ends_with_the_same_bytes(tmp_path, corpus, store):
     settings, client = store
     told = commands()
