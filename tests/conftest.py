@@ -71,7 +71,7 @@ def serve() -> Iterator[Callable[..., str]]:
     """Start a server on a free loopback port, wait until it answers, and stop it with its children at the end."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(*command: str, cwd: Path, path: str = "/", seconds: float = 120) -> str:
+    def start(*command: str, cwd: Path, path: str = "/", seconds: float = 300) -> str:
         port = next(port for port in random.sample(PORTS, 100) if is_free(port))
         arguments = [argument.replace("{port}", str(port)) for argument in command]
         process = subprocess.Popen(arguments, cwd=cwd, start_new_session=True, stdout=subprocess.DEVNULL)
