@@ -16,8 +16,18 @@ from biomedica_kedro.records import REJECTS, DataError, RejectReason, to_table
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import FileRecord, put, remove, write_json
 from biomedica_kedro.stages.folder import count_rows, read_parquet, write_parquet
-from biomedica_kedro.stages.object_stores import S3
-from biomedica_kedro.stages.place import NotLocalError, as_local, entries, local, local_copy, place, read_files
+from biomedica_kedro.stages.object_stores import S3, _Store
+from biomedica_kedro.stages.place import (
+    Listed,
+    NotLocalError,
+    as_local,
+    entries,
+    local,
+    local_copy,
+    place,
+    read_files,
+    read_listed,
+)
 from biomedica_kedro.stages.query import database, files_of, read_as, rows_of
 from biomedica_kedro.stages.ranges import RangeReader
 from biomedica_kedro.stages.run import Work
@@ -110,6 +120,40 @@ def test_small_files_are_read_together_and_absent_ones_told(root, tmp_path):
     assert found == [b"text"] * 50 + [None]
     assert read_files([tmp_path / "no.json"]) == [None]
     assert entries(root / "no") == entries(tmp_path / "no") == []
+
+
+def test_listed_file_is_fetched_again_only_when_its_tag_has_changed(root):
+    files = {"a.json": Listed(4, "1"), "b.json": Listed(4, None)}
+    for name in files:
+        put_text(root / name)
+    assert read_listed(root, files) == [b"text", b"text"]
+    for name in files:
+        (root / name).fs.pipe_file((root / name).path, b"more")
+    assert read_listed(root, files) == [b"text", b"more"]
+    assert read_listed(root, {"a.json": Listed(4, "2"), "no.json": Listed(4, "1")}) == [b"more", None]
+
+
+class InMemory(_Store):
+    protocol = "memory"
+
+
+def test_store_lists_all_below_a_folder_as_fsspec_does_folder_by_folder():
+    store = InMemory()
+    for name in ("rows/0000.parquet", "rows/_commits/0000.json", "rows/_a/b/c.bin", "rows2/0000.parquet"):
+        store.pipe_file(name, b"text")
+    found = store.find("rows", detail=True)
+    assert sorted(found) == store.find("rows") == sorted(FsspecStore.find(store, "rows", maxdepth=9))
+    assert [one["size"] for one in found.values()] == [4, 4, 4]
+    assert all(one["e_tag"] for one in found.values())
+
+
+def test_commit_records_of_a_store_are_those_of_its_listing(root):
+    run(root).run()
+    folder = BatchFolder(root / "rows")
+    put_text(root / "rows" / "_archive" / "deep" / "0000.bin")
+    assert sorted(folder.commits()) == folder.names() == ["0000", "0001", "0002"]
+    put_text(root / "rows" / "_archive" / "0001.bin")
+    assert sorted(folder.commits()) == ["0000", "0002"]
 
 
 def test_copy_follows_the_file_it_is_of(root, tmp_path):

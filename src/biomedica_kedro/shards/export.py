@@ -24,6 +24,7 @@ from biomedica_kedro.shards.samples import IMAGE
 from biomedica_kedro.shards.selection import RECORDS
 from biomedica_kedro.shards.writer import SUFFIX, Place, ShardWriter
 from biomedica_kedro.stages import BatchFolder
+from biomedica_kedro.stages.place import Place as PlaceOfFile
 from biomedica_kedro.stages.ranges import Range, RangeReader
 
 _READ_AT_ONCE = 64  # members; so many images are in memory
@@ -141,6 +142,7 @@ class SampleSources:
         self._archive = archive
         self._prepared = prepared
         self._ranges = RangeReader()
+        self._files: dict[str, tuple[PlaceOfFile, PlaceOfFile]] = {}
 
     def read(self, members: Sequence[Row]) -> Iterator[tuple[Row, tuple[bytes, bytes, bytes, bytes]]]:
         """Each member with its image, caption, the image's part of the record, and the article's."""
@@ -153,8 +155,10 @@ class SampleSources:
                 yield member, (image, text[:n_caption], text[n_caption:], article)
 
     def _parts(self, member: Row) -> Iterator[Range]:
-        archive = self._archive.beside(member["batch"], ARCHIVE)
-        records = self._prepared.beside(member["batch"], RECORDS)
+        batch = member["batch"]
+        if batch not in self._files:
+            self._files[batch] = self._archive.beside(batch, ARCHIVE), self._prepared.beside(batch, RECORDS)
+        archive, records = self._files[batch]
         yield archive, member["image_offset"], member["image_bytes"]
         yield records, member["caption_offset"], member["caption_bytes"] + member["record_bytes"]
         yield records, member["article_offset"], member["article_bytes"]

@@ -14,8 +14,10 @@ opens the folder as it is.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +26,20 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 
 from biomedica_kedro.records import REJECTS
 from biomedica_kedro.stages.files import FileRecord, atomic_path, footer_checksum, remove, write_json
-from biomedica_kedro.stages.place import Place, entries, read_file, read_files, scratch_root
+from biomedica_kedro.stages.place import (
+    Listed,
+    Place,
+    entries,
+    files_below,
+    read_file,
+    read_files,
+    read_listed,
+    scratch_root,
+)
 from biomedica_kedro.stages.query import files_of
 
 if TYPE_CHECKING:
@@ -115,10 +125,13 @@ class BatchFolder:
 
     def commits(self) -> dict[str, Commit]:
         """The records of all finished batches, by name: a few listings, however many batches there are."""
-        sizes = self._sizes()
-        prefix = f"{_COMMITS}/"
-        records = [name for name in sizes if name.startswith(prefix)]
-        found = read_files([self.path / name for name in records])
+        listed = self._listed()
+        prefix, sizes = f"{_COMMITS}/", {name: one.n_bytes for name, one in listed.items()}
+        records = {name: one for name, one in listed.items() if name.startswith(prefix)}
+        if isinstance(self.path, Path):
+            found = read_files([self.path / name for name in records])
+        else:
+            found = read_listed(self.path, records)
         names = [name.removeprefix(prefix).removesuffix(".json") for name in records]
         commits = {name: _commit_of(content, sizes.get) for name, content in zip(names, found, strict=True)}
         return {name: commit for name, commit in commits.items() if commit is not None}
@@ -168,7 +181,9 @@ class BatchFolder:
             DamagedError: when a footer or a page does not match its checksum; the next run computes the batch again.
         """
         if batch is not None:
-            tables = [self._read(batch, columns)] if self.file(batch).is_file() else []
+            with suppress(FileNotFoundError):
+                return self._read(batch, columns)
+            tables = []
         else:
             names, there = self.names(), {entry.name for entry in entries(self.path)}
             tables = [self._read(name, columns) for name in names if self.file(name).name in there]
@@ -243,7 +258,7 @@ class BatchFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         wanted = {_COMPLETE, *(f"{_COMMITS}/{name}.json" for name in commits)}
         wanted |= {name for commit in commits.values() for name in commit.files}
-        for name in self._sizes():
+        for name in self._listed():
             if name not in wanted and not name.startswith(".git"):
                 remove(self.path / name)
         for entry in entries(self.unfinished):
@@ -264,6 +279,8 @@ class BatchFolder:
             if record is not None and record.footer is not None and footer_checksum(file) != record.footer:
                 raise pa.ArrowInvalid("its footer is not the one that was written")
             return read_parquet(file, columns)
+        except FileNotFoundError:
+            raise
         except (pa.ArrowInvalid, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the disk or the network failed, not the file
@@ -292,23 +309,28 @@ class BatchFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def _sizes(self) -> dict[str, int]:
-        """Size of each file of the data set, by its name within the folder."""
-        sizes: dict[str, int] = {}
+    def _listed(self) -> dict[str, Listed]:
+        """Each file of the data set, by its name within the folder."""
+        if not isinstance(self.path, Path):
+            found = files_below(self.path).items()
+            return {name: one for name, one in found if name.count("/") == 0 or re.fullmatch("_[^/]*/[^/]*", name)}
+        listed: dict[str, Listed] = {}
         for name, n_bytes in entries(self.path):
             if n_bytes is not None:
-                sizes[name] = n_bytes
+                listed[name] = Listed(n_bytes, None)
             elif name.startswith("_"):
-                found = entries(self.path / name)
-                sizes |= {f"{name}/{inner}": size for inner, size in found if size is not None}
-        return sizes
+                inside = entries(self.path / name)
+                listed |= {f"{name}/{inner}": Listed(size, None) for inner, size in inside if size is not None}
+        return listed
 
 
 def read_parquet(path: Place, columns: Sequence[str] | None = None) -> pa.Table:
     """A Parquet file as a table, page checksums verified."""
     if isinstance(path, Path):
         return pq.read_table(path, columns=columns, page_checksum_verification=True, partitioning=None)
-    with pa_fs.PyFileSystem(pa_fs.FSSpecHandler(path.fs)).open_input_file(path.path) as file:
+    if columns is None:  # in one request
+        return pq.read_table(pa.BufferReader(read_file(path)), page_checksum_verification=True)
+    with path.open("rb") as file:
         return pq.read_table(file, columns=columns, page_checksum_verification=True, pre_buffer=True)
 
 

@@ -10,13 +10,28 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import obstore
 from obstore.fsspec import FsspecStore
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
 
 
-class S3(FsspecStore):
+class _Store(FsspecStore):
+    """Lists all that lies below a folder in one request a thousand objects; fsspec would ask folder by folder."""
+
+    async def _find(self, path: str, maxdepth: int | None = None, withdirs: bool = False, **kwargs: Any) -> Any:
+        if maxdepth is not None or withdirs:
+            return await super()._find(path, maxdepth=maxdepth, withdirs=withdirs, **kwargs)
+        bucket, prefix = self._split_path(path)
+        found = {}
+        for one in await obstore.list(self._construct_store(bucket), prefix).collect_async():
+            name = f"{bucket}/{one['path']}"
+            found[name] = {"name": name, "size": one["size"], "type": "file", "e_tag": one["e_tag"]}
+        return found if kwargs.get("detail") else sorted(found)
+
+
+class S3(_Store):
     """Amazon's S3, and what speaks its language; an endpoint that is named with http:// is asked by http."""
 
     protocol = "s3"
@@ -27,13 +42,13 @@ class S3(FsspecStore):
         super().__init__(*args, client_options={**named, **(client_options or {})}, **kwargs)
 
 
-class GoogleStorage(FsspecStore):
+class GoogleStorage(_Store):
     """Google Cloud Storage."""
 
     protocol = "gs"
 
 
-class AzureStorage(FsspecStore):
+class AzureStorage(_Store):
     """Azure Blob Storage."""
 
     protocol = "az"

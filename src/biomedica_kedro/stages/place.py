@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -22,6 +22,7 @@ Place: TypeAlias = Path | UPath
 
 _BYTES_AT_ONCE = 16 << 20
 _AT_ONCE = 32  # requests in flight when many small files are read
+_contents: dict[str, tuple[str, bytes]] = {}  # small files that were read from a store, by URL, with their tags
 _OBSTORE = {"s3": "S3", "gs": "GoogleStorage", "az": "AzureStorage"}
 
 for _protocol, _name in _OBSTORE.items():  # by name, so that obstore is imported where it is needed, in any process
@@ -33,6 +34,13 @@ class Entry(NamedTuple):
 
     name: str
     n_bytes: int | None
+
+
+class Listed(NamedTuple):
+    """What a store lists of a file: its size in bytes, and the tag that changes when its content does, if any."""
+
+    n_bytes: int
+    tag: str | None
 
 
 class NotLocalError(Exception):
@@ -93,12 +101,34 @@ def entries(folder: Place) -> list[Entry]:
     ]
 
 
+def files_below(folder: UPath) -> dict[str, Listed]:
+    """The files in a folder of a store and below it, by their names within it: one request a thousand files."""
+    root = folder.path.strip("/")
+    found = folder.fs.find(folder.path, detail=True)
+    return {
+        name.strip("/").removeprefix(f"{root}/"): Listed(one["size"], one.get("e_tag")) for name, one in found.items()
+    }
+
+
 def read_files(paths: Sequence[Place]) -> list[bytes | None]:
     """The bytes of small files, many at a time from an object store; None for each that is not there."""
     if not any(isinstance(path, UPath) for path in paths):
         return [_read_if_there(path) for path in paths]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(_read_if_there, paths))
+
+
+def read_listed(folder: UPath, files: Mapping[str, Listed]) -> list[bytes | None]:
+    """The bytes of small files of a store that were listed; what has the tag it had is not fetched again."""
+    url = str(folder)
+    known = {name: _contents.get(f"{url}/{name}", (None, b"")) for name in files}
+    wanted = [name for name, one in files.items() if one.tag is None or known[name][0] != one.tag]
+    fetched = dict(zip(wanted, read_files([folder / name for name in wanted]), strict=True))
+    for name, content in fetched.items():
+        tag = files[name].tag
+        if content is not None and tag is not None:
+            _contents[f"{url}/{name}"] = tag, content
+    return [fetched[name] if name in fetched else known[name][1] for name in files]
 
 
 def read_file(path: Place) -> bytes:

@@ -120,7 +120,8 @@ class Work:
         for output, folder in self.outputs.items():
             if self.spread.array_index == 0:
                 folder.finish({name: records[output] for name, records in commits.items()})
-            _wait_until(folder.is_complete)
+            else:
+                _wait_until(folder.is_complete)
         return [self._receipt(output, commits, len(mine)) for output in self.outputs]
 
     def _committed(self, batches: Sequence[Batch]) -> dict[str, dict[str, Commit]]:
