@@ -16,11 +16,12 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from biomedica_kedro.records import REJECTS, Reject, to_table
+from biomedica_kedro.records import Reject
 from biomedica_kedro.stages.files import FileRecord, atomic_path, remove
 from biomedica_kedro.stages.folder import REJECTS_FILE, BatchFolder, Rows, count_rows, write_parquet
 from biomedica_kedro.stages.items import map_items
 from biomedica_kedro.stages.place import Place, read_files
+from biomedica_kedro.stages.rejects import RejectLog
 
 Tables: TypeAlias = Mapping[str, Rows]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -69,7 +70,7 @@ class Ledger:
     """
 
     n_items: int = 0
-    rejects: list[Reject] = field(default_factory=list)
+    rejects: RejectLog = field(default_factory=RejectLog)
     files: dict[str, dict[Place, FileRecord]] = field(default_factory=dict)
     ran: str = ""
 
@@ -118,12 +119,12 @@ class Batch:
             flight_record=self.flight_record,
         )  # fmt: skip
         self.ledger.n_items += len(results) + len(rejects)
-        self.ledger.rejects += rejects
+        self.reject(rejects)
         return results
 
     def reject(self, rejects: Iterable[Reject]) -> None:
         """Record what did not become a row of this batch's first output."""
-        self.ledger.rejects += rejects
+        self.ledger.rejects.add(rejects)
 
     def expect(self, n_items: int) -> None:
         """Say how many items came in where `map` does not: so many rows of the first output and rejects must follow."""
@@ -210,10 +211,10 @@ class Batch:
         first = next(iter(self.outputs))
         for output, folder in self.outputs.items():
             files = dict(self.ledger.files.get(output, {}))
-            rejects = self.ledger.rejects if output == first else []
+            rejects = self.ledger.rejects if output == first else RejectLog()
             written = {folder.file(self.name): tables[output]} if output in tables else {}
             if rejects:
-                written[folder.beside(self.name, REJECTS_FILE)] = to_table(rejects, REJECTS)
+                written[folder.beside(self.name, REJECTS_FILE)] = rejects.rows()
             files |= {path: write_parquet(path, table) for path, table in written.items()}
             rows = 0
             if output in tables:
@@ -221,8 +222,9 @@ class Batch:
                 rows = given.num_rows if isinstance(given, pa.Table) else count_rows(folder.file(self.name))
             if output == first:
                 self._check(rows)
+            counts = dict(sorted(rejects.counts.items()))
             folder.write_commit(
-                self.name, inputs=self.digest, rows=rows, rejects=_by_reason(rejects), files=files, ran=self.ledger.ran
+                self.name, inputs=self.digest, rows=rows, rejects=counts, files=files, ran=self.ledger.ran
             )
         remove(self.flight_record)
 
@@ -241,8 +243,3 @@ class Batch:
             yield temporary
             record = FileRecord.of(temporary)
         self.ledger.files.setdefault(output, {})[path] = record
-
-
-def _by_reason(rejects: Sequence[Reject]) -> dict[str, int]:
-    reasons = sorted(str(reject.reason) for reject in rejects)
-    return {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
