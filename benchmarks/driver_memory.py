@@ -22,6 +22,8 @@ import numpy as np
 import pyarrow as pa
 from report import machine, write_result
 
+from biomedica_kedro.pmc.metadata import ARTICLE_METADATA
+from biomedica_kedro.pmc.source import LISTED
 from biomedica_kedro.records import DATASET_METADATA, Split
 from biomedica_kedro.stages import BatchFolder
 
@@ -63,6 +65,47 @@ def write_metadata(root: Path, n_rows: int) -> BatchFolder:
         commits[name] = folder.write_commit(name, inputs="x", rows=n, rejects={}, files=[path])
     folder.finish(commits)
     return folder
+
+
+def write_articles(root: Path, n_rows: int) -> BatchFolder:
+    """`article_metadata` of as many articles as come with `n_rows` figures: four each."""
+    folder = BatchFolder(root / "article_metadata")
+    commits = {}
+    for number, start in enumerate(range(0, n_rows // 4, ROWS_OF_BATCH)):
+        n, name = min(ROWS_OF_BATCH, n_rows // 4 - start), f"{number:04d}"
+        ids = [f"PMC{10_000_000 + row}.1" for row in range(start, start + n)]
+        columns = {field.name: pa.nulls(n, field.type) for field in ARTICLE_METADATA}
+        columns |= {
+            name: pa.array(["A text of PMC's as long as titles are " * 3] * n) for name in ("title", "citation")
+        }
+        columns |= {name: pa.array([False] * n) for name in ("is_manuscript", "is_historical_ocr", "is_retracted")}
+        columns |= {
+            "article_id": pa.array(ids), "etag": pa.array([one.rjust(32, "0") for one in ids]),
+            "status": pa.array([LISTED] * n), "version": pa.array([1] * n, pa.int32()),
+            "pmcid": pa.array([one[:-2] for one in ids]), "license_code": pa.array(["CC BY", "CC0"] * n)[:n],
+            "license_group": pa.array(["commercial", "other"] * n)[:n], "xml_name": pa.array([f"{i}.xml" for i in ids]),
+            "image_names": pa.array([[f"journal-18-106.g00{figure}.jpg" for figure in range(8)]] * n),
+        }  # fmt: skip
+        table = pa.table({f.name: columns[f.name] for f in ARTICLE_METADATA}, schema=ARTICLE_METADATA)
+        path = folder.write_table(name, table)
+        commits[name] = folder.write_commit(name, inputs="x", rows=n, rejects={}, files=[path])
+    folder.finish(commits)
+    return folder
+
+
+def select_articles(folder: BatchFolder, n_rows: int) -> str:
+    """The stage as it is, half of the articles refused; a quarter of the rows are articles."""
+    from biomedica_kedro.pipelines.ingestion.stages import select_articles as stage_function
+    from biomedica_kedro.pmc.selection import SelectOptions
+    from biomedica_kedro.stages.run import Work
+
+    articles = BatchFolder(folder.path.parent / "article_metadata")
+    names = ("selected_articles", "license_summary", "article_tombstones")
+    work = Work(
+        function=stage_function, outputs={name: BatchFolder(folder.path.parent / name) for name in names},
+        options=[SelectOptions(license_groups=("commercial",))], whole={"article_metadata": articles},
+    )  # fmt: skip
+    return f"{work.run()[0].rows:,} of {n_rows // 4:,} articles"
 
 
 def select_training_samples(folder: BatchFolder, n_rows: int) -> str:
@@ -125,7 +168,8 @@ def group_duplicates(folder: BatchFolder, n_rows: int) -> str:
 
 
 STEPS: dict[str, Callable[[BatchFolder, int], str]] = {
-    step.__name__: step for step in (select_training_samples, draw_contact_sheet, check_contamination, group_duplicates)
+    step.__name__: step
+    for step in (select_articles, select_training_samples, draw_contact_sheet, check_contamination, group_duplicates)
 }
 
 
@@ -146,8 +190,11 @@ def main() -> None:
     rows = []
     for n_rows in given.rows:
         with tempfile.TemporaryDirectory() as root:
-            reads = set(given.steps) != {group_duplicates.__name__}
-            folder = write_metadata(Path(root), n_rows).path if reads else Path(root)
+            folder = Path(root, "dataset_metadata")
+            if select_articles.__name__ in given.steps:
+                write_articles(Path(root), n_rows)
+            if set(given.steps) - {group_duplicates.__name__, select_articles.__name__}:
+                write_metadata(Path(root), n_rows)
             for step in given.steps:
                 command = [sys.executable, __file__, "--one", step, str(folder), str(n_rows)]
                 answer = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)

@@ -5,21 +5,23 @@ Conservation: every listed article version is either selected or has one row wit
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
-from biomedica_kedro.pmc.identifiers import known_pmcid, pmcid_of
 from biomedica_kedro.pmc.metadata import ARTICLE_METADATA
 from biomedica_kedro.pmc.source import REMOVED
 from biomedica_kedro.records import LicenseGroup, Options, RejectReason
+from biomedica_kedro.stages.query import database, read_as, rows_of
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow.dataset
 
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
 
@@ -76,116 +78,112 @@ class Selection:
     """Selected articles, what was excluded by which reason, and the ids that published snapshots must drop.
 
     Attributes:
-        selected: `SELECTED_ARTICLES`, sorted by id.
-        excluded: id and reason of every other listed version.
+        selected: `SELECTED_ARTICLES`, sorted by id; read piece by piece, once, and to its end.
+        excluded: id and reason of every other listed version, sorted by id; to be read before `selected`.
         license_summary: `LICENSE_SUMMARY`, counts by license and status.
         tombstones: `ARTICLE_TOMBSTONES`, removed and retracted articles.
     """
 
-    selected: pa.Table
-    excluded: list[tuple[str, RejectReason]]
+    selected: pa.RecordBatchReader
+    excluded: Iterator[tuple[str, RejectReason]]
     license_summary: pa.Table
     tombstones: pa.Table
 
 
-def choose_articles(metadata: pa.Table, options: SelectOptions) -> Selection:
-    """Choose the articles of a run.
+def choose_articles(metadata: pa.Table | pyarrow.dataset.Dataset, options: SelectOptions) -> Selection:
+    """Choose the articles of a run; memory does not grow with their number.
 
     Args:
         metadata: `ARTICLE_METADATA`, every listed version.
         options: what to take.
     """
-    reasons = _reasons(metadata, options)
-    status = pa.array([reason or "selected" for reason in reasons], pa.string())
-    selected = metadata.filter(pc.equal(status, "selected")).select(SELECTED_ARTICLES.names).sort_by("article_id")
-    counts = Counter(zip(*(column.to_pylist() for column in _licenses(metadata)), status.to_pylist(), strict=True))
-    rows = [(group, code, state, n) for (group, code, state), n in sorted(counts.items())]
-    article_ids = metadata["article_id"].to_pylist()
-    excluded = [(article_id, why) for article_id, why in zip(article_ids, reasons, strict=True) if why is not None]
-    buried = [
-        (article_id, known_pmcid(article_id), str(why))
-        for article_id, why in excluded
-        if why in (RejectReason.REMOVED, RejectReason.RETRACTED)
-    ]
-    return Selection(selected, excluded, _table(rows, LICENSE_SUMMARY), _table(sorted(buried), ARTICLE_TOMBSTONES))
+    stack = ExitStack()
+    connection = stack.enter_context(database())
+    read_as(connection, "metadata", metadata)
+    connection.execute(_JUDGED, _parameters(connection, options))
+    if options.sample_share < 1.0 or options.max_articles is not None:
+        limit = -1 if options.max_articles is None else options.max_articles
+        connection.execute(_SAMPLED, {"seed": str(options.seed), "share": options.sample_share, "limit": limit})
+    summary = connection.sql(_SUMMARY).to_arrow_table().cast(LICENSE_SUMMARY)
+    tombstones = connection.sql(_TOMBSTONES).to_arrow_table().cast(ARTICLE_TOMBSTONES)
+
+    def excluded() -> Iterator[tuple[str, RejectReason]]:
+        for some in rows_of(connection.sql(_EXCLUDED)):
+            for article_id, reason in zip(*(column.to_pylist() for column in some.columns), strict=True):
+                yield article_id, RejectReason(reason)
+
+    def selected() -> Iterator[pa.RecordBatch]:
+        with stack:
+            for some in rows_of(connection.sql(_SELECTED)):
+                yield some.cast(SELECTED_ARTICLES)
+
+    reader = pa.RecordBatchReader.from_batches(SELECTED_ARTICLES, selected())
+    return Selection(reader, excluded(), summary, tombstones)
 
 
-def _reasons(metadata: pa.Table, options: SelectOptions) -> list[RejectReason | None]:
-    latest = _latest_versions(metadata)
-    reasons = [_reason(row, latest, options) for row in _rows(metadata)]
-    kept = [n for n, reason in enumerate(reasons) if reason is None]
-    article_ids = metadata["article_id"].to_pylist()
-    for n in set(kept) - _sample(kept, article_ids, options):
-        reasons[n] = RejectReason.NOT_SAMPLED
-    return reasons
+def _parameters(connection: duckdb.DuckDBPyConnection, options: SelectOptions) -> dict[str, object]:
+    """What `_JUDGED` asks of the options; journals are compared here, whose case folding SQL does not know."""
+    journals = None
+    if options.journals:
+        wanted = {name.casefold().rstrip(".") for name in options.journals}
+        known = connection.execute("SELECT DISTINCT journal FROM metadata WHERE journal IS NOT NULL").fetchall()
+        journals = [name for (name,) in known if name.casefold() in wanted]
+    return {
+        "retracted": options.include_retracted, "manuscripts": options.include_manuscripts,
+        "ocr": options.include_historical_ocr, "groups": [str(group) for group in options.license_groups],
+        "journals": journals, "from": options.published_from, "to": options.published_to,
+        "media": options.require_media,
+    }  # fmt: skip
 
 
-def _reason(row: Mapping[str, Any], latest: Mapping[str, str], options: SelectOptions) -> RejectReason | None:
-    if row["status"] == REMOVED:
-        return RejectReason.REMOVED
-    if row["problem"] is not None:
-        return RejectReason.UNREADABLE_METADATA
-    checks = (
-        (RejectReason.SUPERSEDED, latest[pmcid_of(row["article_id"])] != row["article_id"]),
-        (RejectReason.RETRACTED, row["is_retracted"] and not options.include_retracted),
-        (RejectReason.MANUSCRIPT, row["is_manuscript"] and not options.include_manuscripts),
-        (RejectReason.HISTORICAL_OCR, row["is_historical_ocr"] and not options.include_historical_ocr),
-        (RejectReason.LICENSE_GROUP, row["license_group"] not in options.license_groups),
-        (RejectReason.JOURNAL, options.journals and not _is_journal(row["journal"], options.journals)),
-        (RejectReason.DATE, not _is_in_period(row["publication_date"], options)),
-        (RejectReason.NO_MEDIA, options.require_media and not row["image_names"]),
-    )
-    return next((reason for reason, excluded in checks if excluded), None)
-
-
-def _latest_versions(metadata: pa.Table) -> dict[str, str]:
-    """Per PMCID the version to take: published before manuscript, then the highest; `.2` without `.1` exists."""
-    best: dict[str, tuple[bool, int, str]] = {}
-    for row in _rows(metadata):
-        if row["status"] != REMOVED and row["problem"] is None:
-            rank = (not row["is_manuscript"], row["version"], row["article_id"])
-            article = pmcid_of(row["article_id"])
-            best[article] = max(best.get(article, rank), rank)
-    return {article: article_id for article, (_, _, article_id) in best.items()}
-
-
-def _sample(kept: Sequence[int], article_ids: Sequence[str], options: SelectOptions) -> set[int]:
-    if options.sample_share == 1.0 and options.max_articles is None:
-        return set(kept)
-    draws = sorted((_draw(article_ids[n], options.seed), n) for n in kept)
-    passed = [n for draw, n in draws if draw < options.sample_share]
-    return set(passed[: options.max_articles])
-
-
-def _draw(article_id: str, seed: int) -> float:
-    digest = hashlib.sha256(f"sample:{seed}:{pmcid_of(article_id)}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def _is_journal(journal: str | None, journals: Sequence[str]) -> bool:
-    return (journal or "").casefold() in {name.casefold().rstrip(".") for name in journals}
-
-
-def _is_in_period(date: str | None, options: SelectOptions) -> bool:
-    start, end = options.published_from, options.published_to
-    if start is None and end is None:
-        return True
-    if date is None:
-        return False
-    return (start is None or date >= start[: len(date)]) and (end is None or date[: len(end)] <= end)
-
-
-def _licenses(metadata: pa.Table) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    return pc.fill_null(metadata["license_group"], "unknown"), pc.fill_null(metadata["license_code"], "none")
-
-
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    for chunk in table.to_batches(max_chunksize=65_536):
-        yield from chunk.to_pylist()
-
-
-def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    return pa.table(
-        [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
-    )
+# Per PMCID the version to take: published before manuscript, then the highest; `.2` without `.1` exists.
+# The first reason that excludes an article counts.
+_JUDGED = f"""
+CREATE TABLE judged AS
+WITH latest AS (
+    SELECT split_part(article_id, '.', 1) AS article,
+           max({{'published': NOT is_manuscript, 'version': version, 'article_id': article_id}}).article_id AS latest
+    FROM metadata WHERE status <> '{REMOVED}' AND problem IS NULL GROUP BY article
+)
+SELECT article_id, coalesce(license_group, 'unknown') AS license_group, coalesce(license_code, 'none') AS license_code,
+    CASE
+        WHEN status = '{REMOVED}' THEN '{RejectReason.REMOVED}'
+        WHEN problem IS NOT NULL THEN '{RejectReason.UNREADABLE_METADATA}'
+        WHEN latest <> article_id THEN '{RejectReason.SUPERSEDED}'
+        WHEN is_retracted AND NOT $retracted THEN '{RejectReason.RETRACTED}'
+        WHEN is_manuscript AND NOT $manuscripts THEN '{RejectReason.MANUSCRIPT}'
+        WHEN is_historical_ocr AND NOT $ocr THEN '{RejectReason.HISTORICAL_OCR}'
+        WHEN NOT coalesce(list_contains($groups::VARCHAR[], license_group), false) THEN '{RejectReason.LICENSE_GROUP}'
+        WHEN NOT coalesce(list_contains($journals::VARCHAR[], journal), $journals::VARCHAR[] IS NULL)
+            THEN '{RejectReason.JOURNAL}'
+        WHEN NOT coalesce(publication_date >= left($from::VARCHAR, len(publication_date)), $from::VARCHAR IS NULL)
+            OR NOT coalesce(left(publication_date, len($to::VARCHAR)) <= $to::VARCHAR, $to::VARCHAR IS NULL)
+            THEN '{RejectReason.DATE}'
+        WHEN $media AND coalesce(len(image_names), 0) = 0 THEN '{RejectReason.NO_MEDIA}'
+    END AS reason
+FROM metadata LEFT JOIN latest ON split_part(article_id, '.', 1) = latest.article
+"""
+_SAMPLED = f"""
+UPDATE judged SET reason = '{RejectReason.NOT_SAMPLED}' WHERE reason IS NULL AND article_id NOT IN (
+    SELECT article_id FROM (
+        SELECT article_id, row_number() OVER (ORDER BY draw, article_id) AS place FROM (
+            SELECT article_id, ('0x' || left(sha256('sample:' || $seed || ':' || split_part(article_id, '.', 1)), 16))
+                ::UBIGINT::DOUBLE / {float(2**64)} AS draw
+            FROM judged WHERE reason IS NULL
+        ) WHERE draw < $share
+    ) WHERE $limit < 0 OR place <= $limit
+)
+"""
+_SUMMARY = """
+SELECT license_group, license_code, coalesce(reason, 'selected') AS status, count(*) AS articles
+FROM judged GROUP BY ALL ORDER BY ALL
+"""
+_TOMBSTONES = f"""
+SELECT article_id, nullif(regexp_extract(article_id, '^PMC[1-9][0-9]*'), '') AS pmcid, reason
+FROM judged WHERE reason IN ('{RejectReason.REMOVED}', '{RejectReason.RETRACTED}') ORDER BY article_id
+"""
+_EXCLUDED = "SELECT article_id, reason FROM judged WHERE reason IS NOT NULL ORDER BY article_id"
+_SELECTED = f"""
+SELECT {", ".join(SELECTED_ARTICLES.names)} FROM metadata
+WHERE article_id IN (SELECT article_id FROM judged WHERE reason IS NULL) ORDER BY article_id
+"""

@@ -47,12 +47,12 @@ def read_metadata(batch: Batch, options: MetadataOptions) -> Tables:
     return {"article_metadata": table}
 
 
-@stage(version=2)
+@stage(version=3)
 def select_articles(batch: Batch, options: SelectOptions) -> Tables:
     """Choose the articles of this run; count the others by license and reason."""
-    metadata = batch.inputs["article_metadata"].table()
+    metadata = batch.inputs["article_metadata"].dataset()
     chosen = choose_articles(metadata, options)
-    batch.expect(metadata.num_rows)
+    batch.expect(metadata.count_rows())
     batch.reject(Reject(article_id, batch.stage, reason) for article_id, reason in chosen.excluded)
     return {
         "selected_articles": chosen.selected,
