@@ -18,6 +18,13 @@ def machine() -> str:
     return f"{date.today()}, {name}, {os.cpu_count()} cores, load {load:.0f}, Python {platform.python_version()}"
 
 
+def table_of(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as a table in Markdown."""
+    columns = list(rows[0])
+    cells = [[str(row[column]) for column in columns] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ["---"] * len(columns), *cells))
+
+
 def write_result(name: str, title: str, described: str, rows: Sequence[Mapping[str, object]], note: str = "") -> None:
     """Write and print a table.
 
@@ -28,10 +35,7 @@ def write_result(name: str, title: str, described: str, rows: Sequence[Mapping[s
         rows: cells by column; all rows have the columns of the first.
         note: what the table does not say.
     """
-    columns = list(rows[0])
-    cells = [[str(row[column]) for column in columns] for row in rows]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in (columns, ["---"] * len(columns), *cells))
-    text = "\n\n".join(part for part in (f"# {title}", described, table, note) if part)
+    text = "\n\n".join(part for part in (f"# {title}", described, table_of(rows), note) if part)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(text + "\n")
     record = {"described": described, "rows": [dict(row) for row in rows]}

@@ -23,7 +23,9 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         "engine.py --batches 20 --stages 2",
         "extraction.py --rounds 1 --without-peers",
         "filtering.py --rows 20000 --folder scratch",
+        "object_store.py --articles 8 --batches 2 --rounds 1",
         "panels.py --figures 24",
+        "scale_run.py --articles 40 --articles-per-batch 20",
         "search.py --rows 2000 --dimensions 32 --folder scratch",
         "sequential_reads.py --samples 20 --rounds 1 --folder scratch",
         "serialization.py --samples 20 --rounds 1",
@@ -35,6 +37,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 def test_a_benchmark_measures_and_writes_its_result(command: str, tmp_path: Path) -> None:
     shutil.copytree(BENCHMARKS, tmp_path / "benchmarks", ignore=shutil.ignore_patterns("results", "__pycache__"))
     (tmp_path / "benchmarks" / "results").mkdir()
+    shutil.copytree(BENCHMARKS.parent / "conf", tmp_path / "conf", ignore=shutil.ignore_patterns("local"))
     panels = [{"label": "A", "caption": "Cells. Red."}, {"label": "B", "caption": "Cells. Green."}]
     caption = {"id": "1", "caption": "Cells. (A) Red. (B) Green.", "panels": panels}
     (tmp_path / "captions.jsonl").write_text(json.dumps(caption))
