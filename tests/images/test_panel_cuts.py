@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biomedica_kedro.images.boxes import Box
-from biomedica_kedro.images.panel_cuts import Letters, take_apart
+from biomedica_kedro.images.panel_cuts import Cutting, Letters, take_apart
 
 
 def textured(height: int, width: int, seed: int, low: int = 60, high: int = 180) -> np.ndarray:
@@ -61,6 +61,24 @@ def test_region_with_one_letter_is_not_cut_any_further():
     pieces = take_apart(page, 1.0, 2, letters=Letters(tuple(letters), are_all=True))
 
     assert [(box.top, box.width) for box in sorted(pieces.boxes)] == [(0, page.shape[1]), (136, page.shape[1])]
+
+
+def test_line_of_text_is_no_row_of_panels():
+    line = np.full((24, 400), 255, np.uint8)
+    for left in (0, 150, 300):
+        line[2:22, left : left + 90] = textured(20, 90, left)
+
+    assert len(take_apart(line, 1.0, 0).boxes) == 1
+
+
+def test_image_cut_again_with_letters_is_cut_as_if_for_the_first_time():
+    page, boxes = grid(2, 2, 6)
+    letters = Letters(tuple(Box(b.top + 2, b.left + 2, b.top + 12, b.left + 12) for b in boxes), are_all=True)
+    cutting = Cutting(page, 1.0, 4)
+
+    again = [cutting.pieces(), cutting.pieces(letters=letters), cutting.pieces()]
+
+    assert again == [take_apart(page, 1.0, 4), take_apart(page, 1.0, 4, letters=letters), take_apart(page, 1.0, 4)]
 
 
 @settings(max_examples=25, deadline=None)

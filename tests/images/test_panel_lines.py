@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from biomedica_kedro.images.boxes import Box
-from biomedica_kedro.images.panel_lines import GapKind, Lines, Scene, page_tone, runs
+from biomedica_kedro.images.panel_lines import Counts, GapKind, Lines, Scene, page_tone, runs
 
 
 def textured(height: int = 60, width: int = 100, seed: int = 0) -> np.ndarray:
@@ -35,6 +35,16 @@ def test_panels_that_touch_are_told_by_the_step_between_them():
     gray[:, 50:] += 100
 
     assert (GapKind.STEP, 50, 50) in gaps_of(gray)
+
+
+@pytest.mark.parametrize("n_pixels", [1, 63, 64, 65, 300])
+def test_pixels_are_counted_up_to_any_place(n_pixels: int):
+    masks = np.random.default_rng(n_pixels).random((2, 7, n_pixels)) < 0.3
+    places = list(range(n_pixels + 1))
+
+    counts = Counts(masks).until(places, 2, 6)
+
+    assert np.array_equal(counts, [masks[:, 2:6, :place].sum(axis=2) for place in places])
 
 
 def test_region_too_small_to_be_cut_has_no_gaps():

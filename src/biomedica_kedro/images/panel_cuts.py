@@ -8,9 +8,9 @@ and the regions are cut where it is surest first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from math import log, log1p
 from pathlib import Path
 
 import numpy as np
@@ -78,38 +78,74 @@ class Pieces:
 def take_apart(
     gray: Gray, scale: float, n_letters: int, threshold: float = 0.5, letters: Letters = NO_LETTERS
 ) -> Pieces:
-    """Cut an image where panels meet.
+    """Cut an image where panels meet, once; see `Cutting`."""
+    return Cutting(gray, scale, n_letters).pieces(threshold, letters)
 
-    Args:
-        gray: gray_HW, the sides at most some hundred pixels long.
-        scale: pixels of `gray` for one of the image; panels of less than 36 pixels of the image are none.
-        n_letters: panels that the caption names, 0 where it names none; as many are looked for with less evidence, and
-            more only with much.
-        threshold: probability of several panels from which the image is cut.
-        letters: panel letters in `gray`: a cut between two of them is likelier; where all are known, one that leaves a
-            piece without any hardly is one.
-    """
-    whole = Box(0, 0, *gray.shape)
-    if min(gray.shape) < _LEAST_SIDE:
-        return Pieces((whole,), 0.0)
-    scene = Scene(gray)
-    network = _network()
-    region = scene.trimmed(whole)
 
-    def judge(piece: Box, depth: int) -> _Judged:
-        cuts = possible_cuts(scene, piece, region, depth, n_letters, _LEAST_PANEL * scale)
-        return _best_cut(piece, depth, cuts, network, letters)
+class Cutting:
+    """An image that can be cut again with other letters: where its regions may be cut is looked for once."""
 
-    open_regions = [judge(region, 0)]
-    probability = network.calibrated(open_regions[0].probability)
-    while len(open_regions) < _MOST_PANELS:
-        best = max(open_regions, key=lambda judged: judged.probability)
-        if best.cut is None or not _is_likely(best.probability, probability, len(open_regions), n_letters, threshold):
-            break
-        open_regions.remove(best)
-        pieces = (scene.trimmed(piece) for piece in (best.cut.first, best.cut.second))
-        open_regions += (judge(piece, best.depth + 1) for piece in pieces)
-    return Pieces(tuple(judged.region for judged in open_regions), probability)
+    def __init__(self, gray: Gray, scale: float, n_letters: int) -> None:
+        """What is to be cut.
+
+        Args:
+            gray: gray_HW, the sides at most some hundred pixels long.
+            scale: pixels of `gray` for one of the image; panels of less than 36 pixels of the image are none.
+            n_letters: panels that the caption names, 0 where it names none; as many are looked for with less evidence,
+                and more only with much.
+        """
+        self._gray = gray
+        self._n_letters = n_letters
+        self._least_side = _LEAST_PANEL * scale
+        self._cuts: dict[tuple[Box, int], tuple[list[Cut], Features]] = {}
+
+    def pieces(self, threshold: float = 0.5, letters: Letters = NO_LETTERS) -> Pieces:
+        """Cut where panels meet.
+
+        Args:
+            threshold: probability of several panels from which the image is cut.
+            letters: panel letters in the image: a cut between two of them is likelier; where all are known, one that
+                leaves a piece without any hardly is one.
+        """
+        whole = Box(0, 0, *self._gray.shape)
+        if min(self._gray.shape) < _LEAST_SIDE:
+            return Pieces((whole,), 0.0)
+        network = _network()
+        open_regions = [self._judge(self._region, 0, letters)]
+        probability = network.calibrated(open_regions[0].probability)
+        while len(open_regions) < _MOST_PANELS:
+            best = max(open_regions, key=lambda judged: judged.probability)
+            if best.cut is None or not _is_likely(
+                best.probability, probability, len(open_regions), self._n_letters, threshold
+            ):
+                break
+            open_regions.remove(best)
+            pieces = (self._scene.trimmed(piece) for piece in (best.cut.first, best.cut.second))
+            open_regions += (self._judge(piece, best.depth + 1, letters) for piece in pieces)
+        return Pieces(tuple(judged.region for judged in open_regions), probability)
+
+    @cached_property
+    def _scene(self) -> Scene:
+        return Scene(self._gray)
+
+    @cached_property
+    def _region(self) -> Box:
+        """All that the image shows."""
+        return self._scene.trimmed(Box(0, 0, *self._gray.shape))
+
+    def _judge(self, region: Box, depth: int, letters: Letters) -> _Judged:
+        """A region with its best cut."""
+        if (region, depth) not in self._cuts:
+            cuts = possible_cuts(self._scene, region, self._region, depth, self._n_letters, self._least_side)
+            features = np.array([cut.features for cut in cuts], dtype=np.float32)
+            self._cuts[region, depth] = cuts, _network().logits(features) if cuts else features
+        cuts, logits = self._cuts[region, depth]
+        if not cuts:
+            return _Judged(region, depth, None, 0.0)
+        if letters.places:
+            logits = logits + np.array([_favor(cut, letters) for cut in cuts], dtype=np.float32)
+        best = int(logits.argmax())
+        return _Judged(region, depth, cuts[best], _logistic(float(logits[best])))
 
 
 def _is_likely(cut: float, several: float, n_regions: int, n_letters: int, threshold: float) -> bool:
@@ -129,16 +165,6 @@ class _Judged:
     depth: int
     cut: Cut | None
     probability: float
-
-
-def _best_cut(region: Box, depth: int, cuts: Sequence[Cut], network: Network, letters: Letters) -> _Judged:
-    if not cuts:
-        return _Judged(region, depth, None, 0.0)
-    logits = network.logits(np.stack([cut.features for cut in cuts]))
-    if letters.places:
-        logits = logits + np.array([_favor(cut, letters) for cut in cuts], dtype=np.float32)
-    best = int(logits.argmax())
-    return _Judged(region, depth, cuts[best], _logistic(float(logits[best])))
 
 
 def _favor(cut: Cut, letters: Letters) -> float:
@@ -163,24 +189,27 @@ def possible_cuts(scene: Scene, region: Box, whole: Box, depth: int, n_letters: 
         n_letters: panels that the caption names.
         least_side: of a panel.
     """
-    cuts = []
+    cuts: list[Cut] = []
+    if min(region.height, region.width) < least_side:
+        return cuts
     columns = scene.columns.gaps(region.top, region.bottom, region.left, region.right)
     rows = scene.rows.gaps(region.left, region.right, region.top, region.bottom)
     for axis, gaps in (("columns", columns), ("rows", rows)):
         across = "rows" if axis == "columns" else "columns"
-        for gap in gaps:
-            sides = _pieces(region, axis, gap)
-            if min(side.width if axis == "columns" else side.height for side in sides) < least_side:
-                continue
-            (first, ink), (second, other_ink) = (scene.trimmed_along(side, across) for side in sides)
+        kept = [(gap, sides) for gap in gaps if _least_side(sides := _pieces(region, axis, gap), axis) >= least_side]
+        if not kept:
+            continue
+        trimmed = iter(scene.trimmed_along([side for _, sides in kept for side in sides], across))
+        for gap, _ in kept:
+            (first, ink), (second, other_ink) = next(trimmed), next(trimmed)
             features = np.array(
                 [
                     *_look(scene, gap),
                     *_shape(scene, region, axis, first, second),
                     ink, other_ink, abs(ink - other_ink), min(ink, other_ink),
-                    axis == "columns", depth / 4, region == whole, np.log(region.width / region.height),
+                    axis == "columns", depth / 4, region == whole, log(region.width / region.height),
                     region.width * region.height / (scene.shape[0] * scene.shape[1]),
-                    n_letters == 0, min(n_letters, 8) / 4, n_letters < 2, np.log(scene.long_side / 480 + 0.01),
+                    n_letters == 0, min(n_letters, 8) / 4, n_letters < 2, log(scene.long_side / 480 + 0.01),
                 ],
                 dtype=np.float32,
             )  # fmt: skip
@@ -200,15 +229,19 @@ def _pieces(region: Box, axis: str, gap: Gap) -> tuple[Box, Box]:
     )
 
 
+def _least_side(sides: tuple[Box, Box], axis: str) -> int:
+    return min(side.width if axis == "columns" else side.height for side in sides)
+
+
 def _look(scene: Scene, gap: Gap) -> list[float]:
     """The line itself and the edges beside it."""
     width = gap.end - gap.start
     return [
         gap.kind is GapKind.GUTTER, gap.kind is GapKind.RIDGE, gap.kind is GapKind.STEP,
-        np.log1p(width), 20 * width / scene.long_side, min(gap.variance, 400.0) / 100,
+        log1p(width), 20 * width / scene.long_side, min(gap.variance, 400.0) / 100,
         abs(gap.tone - scene.page) > 25, gap.tone > 235, gap.tone < 20,
         gap.before, gap.after, min(gap.before, gap.after), gap.ridge, gap.busy,
-        np.log1p(gap.widest), width / gap.widest if gap.widest else 0.0, min(gap.alike, 5) / 3,
+        log1p(gap.widest), width / gap.widest if gap.widest else 0.0, min(gap.alike, 5) / 3,
     ]  # fmt: skip
 
 
@@ -223,7 +256,7 @@ def _shape(scene: Scene, region: Box, axis: str, first: Box, second: Box) -> lis
         length, breadth = region.height, region.width
         offset = abs(first.left - second.left) + abs(first.right - second.right)
     long_side = scene.long_side
-    aspects = [float(np.log((box.width + 1) / (box.height + 1))) for box in (first, second)]
+    aspects = [log((box.width + 1) / (box.height + 1)) for box in (first, second)]
     areas = [box.width * box.height for box in (first, second)]
     return [
         along[0] / length, along[1] / length, min(along) / length, abs(along[0] - along[1]) / length,

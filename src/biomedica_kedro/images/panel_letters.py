@@ -88,15 +88,20 @@ def _stand_alone(edges: npt.NDArray[np.int64]) -> Mask:
 
 
 def patch_of(mark: Mask) -> Patches:
-    """patch_F of one mark: drawn into a square of `PATCH` pixels, and its width over its height."""
+    """patch_F of one mark: drawn into the middle of a square of `PATCH` pixels, and its width over its height."""
     height, width = mark.shape
     side = max(height, width)
-    square = np.zeros((side, side), np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = mark * np.uint8(255)
+    sampling_PS = _sampling(side)
+    small = sampling_PS[:, top : top + height] @ mark.astype(np.float32) @ sampling_PS[:, left : left + width].T
+    return np.append(small.ravel(), np.float32(width / height))
+
+
+@cache
+def _sampling(side: int) -> Patches:
+    """sampling_PS: how much each of S pixels in a row counts for each of the `PATCH` that they become."""
     how = Image.Resampling.BOX if side >= PATCH else Image.Resampling.BILINEAR
-    small = np.asarray(Image.fromarray(square).resize((PATCH, PATCH), how), dtype=np.float32).ravel() / 255
-    return np.append(small, np.float32(width / height))
+    return np.array(Image.fromarray(np.eye(side, dtype=np.float32)).resize((side, PATCH), how))
 
 
 def _read(patch_NF: Patches) -> Patches:

@@ -6,7 +6,7 @@ than both sides all along) or a step (a change of content where panels touch). E
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -18,6 +18,7 @@ from biomedica_kedro.images.boxes import Box
 Gray = npt.NDArray[np.uint8]  # gray_HW: H rows, W columns
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int32]
 
 MAX_INK = 0.004  # share of a blank line that may be crossed by something else than the page
 _INK, _STEP, _RIDGE = 20, 12, 8  # differences of gray tones
@@ -65,38 +66,76 @@ class Gap:
     busy: float = 0.0
 
 
+class Counts:
+    """How many pixels of masks are set in any part of each line: 64 of them at once, by the machine's bit count."""
+
+    def __init__(self, masks_MLP: Mask) -> None:
+        """Args: masks_MLP: M masks, L lines of P pixels."""
+        n_masks, n_lines, n_pixels = masks_MLP.shape
+        packed = np.zeros((n_masks, n_lines, 8 * (n_pixels // 64 + 1)), np.uint8)
+        packed[..., : -(-n_pixels // 8)] = np.packbits(masks_MLP, axis=2, bitorder="little")
+        self._words_WML = np.ascontiguousarray(packed.view("<u8").transpose(2, 0, 1))
+        self._before_WML = np.zeros(self._words_WML.shape, np.int32)
+        np.cumsum(np.bitwise_count(self._words_WML[:-1]), axis=0, out=self._before_WML[1:])
+
+    def until(self, pixels: Sequence[int], start: int, end: int) -> Integers:
+        """counts_KML before each of K pixels, of the lines from `start` to `end`."""
+        words_WML, before_WML = self._words_WML[:, :, start:end], self._before_WML[:, :, start:end]
+        word_K = [pixel // 64 for pixel in pixels]
+        kept_K = np.array([(1 << pixel % 64) - 1 for pixel in pixels], dtype=np.uint64)
+        partly_KML = np.bitwise_count(words_WML.take(word_K, axis=0) & kept_K[:, None, None])
+        return np.asarray(before_WML.take(word_K, axis=0) + partly_KML)
+
+
 class Lines:
-    """Counts along the columns of an image; for rows give the transposed image."""
+    """The columns of an image and what is on them; for rows give the transposed image."""
 
     def __init__(self, gray: Gray, page: int) -> None:
-        tone = gray.astype(np.int16)
-        self.gray = gray
-        self.square = np.multiply(gray, gray, dtype=np.uint16)
-        self.ink: Mask = np.abs(tone - page) > _INK
-        self.step, self.bright, self.dark = (np.zeros(gray.shape, np.bool_) for _ in range(3))
-        self.step[:, 1:] = np.abs(tone[:, 1:] - tone[:, :-1]) > _STEP
-        above_left, above_right = tone[:, 2:-2] - tone[:, :-4], tone[:, 2:-2] - tone[:, 4:]
-        self.bright[:, 2:-2] = (above_left > _RIDGE) & (above_right > _RIDGE)
-        self.dark[:, 2:-2] = (above_left < -_RIDGE) & (above_right < -_RIDGE)
+        lines = np.ascontiguousarray(gray.T)  # L lines of P pixels: what stands side by side lies one line apart
+        self._tone_LP = lines
+        self._square_LP = np.multiply(lines, lines, dtype=np.uint16)
+        masks = np.zeros((4, *lines.shape), np.bool_)
+        ink, step, bright, dark = masks
+        np.logical_or(lines < max(page - _INK, 0), lines > min(page + _INK, 255), out=ink)
+        step[1:] = np.maximum(lines[:-1], lines[1:]) - np.minimum(lines[:-1], lines[1:]) > _STEP
+        before, here, after = lines[:-4], lines[2:-2], lines[4:]
+        bright[2:-2] = here > np.minimum(np.maximum(before, after), 255 - _RIDGE) + _RIDGE
+        dark[2:-2] = here < np.maximum(np.minimum(before, after), _RIDGE) - _RIDGE
+        self._ink, self._edges = Counts(masks[:1]), Counts(masks[1:])
 
-    def ink_of(self, near: int, far: int, start: int, end: int) -> npt.NDArray[np.uint16]:
-        """Inked pixels of each column from `start` to `end` between the rows `near` and `far`."""
-        return np.asarray(np.add.reduce(self.ink[near:far, start:end], axis=0, dtype=np.uint16))
+    def inked(self, spans: Sequence[tuple[int, int]], start: int, end: int) -> list[tuple[int, int, float]]:
+        """Where each span of rows shows something between the columns `start` and `end`.
+
+        Returns:
+            For each span its first and one past its last column that is not blank, all of them where all are, and the
+            inked share of its pixels.
+        """
+        near, far = zip(*spans, strict=True)
+        counts_KL = self._ink.until([*near, *far], start, end)[:, 0]
+        ink_SL = counts_KL[len(near) :] - counts_KL[: len(near)]
+        length_S = np.array(far) - np.array(near)
+        filled_SL = ink_SL > MAX_INK * length_S[:, None]
+        first_S = filled_SL.argmax(axis=1)
+        last_S = end - start - filled_SL[:, ::-1].argmax(axis=1)
+        share_S = ink_SL.sum(axis=1) / np.maximum(length_S * (end - start), 1)
+        return [
+            (start + first, start + last, share) if any_ else (start, end, share)
+            for first, last, share, any_ in zip(
+                first_S.tolist(), last_S.tolist(), share_S.tolist(), filled_SL.any(axis=1).tolist(), strict=True
+            )
+        ]
 
     def gaps(self, near: int, far: int, start: int, end: int) -> list[Gap]:
         """Places between the columns `start` and `end` where the rows from `near` to `far` may be cut."""
         height, width = far - near, end - start
         if height < 8 or width < 16:
             return []
-        region = slice(near, far), slice(start, end)
-        tone = np.add.reduce(self.gray[region], axis=0, dtype=np.uint32) / height
-        variance = np.add.reduce(self.square[region], axis=0, dtype=np.uint32) / height - tone * tone
-        step, bright, dark = (
-            np.add.reduce(mask[region], axis=0, dtype=np.uint16) / height
-            for mask in (self.step, self.bright, self.dark)
-        )
-        profile = _Profile(tone, variance, step, np.maximum(bright, dark))
-        return list(profile.gaps())
+        region = slice(start, end), slice(near, far)
+        tone = np.add.reduce(self._tone_LP[region], axis=1, dtype=np.uint32) / height
+        variance = np.add.reduce(self._square_LP[region], axis=1, dtype=np.uint32) / height - tone * tone
+        until_near, until_far = self._edges.until([near, far], start, end)
+        step, bright, dark = (until_far - until_near) / height
+        return list(_Profile(tone, variance, step, np.maximum(bright, dark)).gaps())
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +189,8 @@ def _median(values: Floats) -> float:
 
 def _peaks(share: Floats, least: float, used: Mask) -> Iterator[int]:
     """The strongest lines that no gap near them uses; they are marked as used."""
-    share = np.where(used, 0.0, share)
-    for x in np.argsort(-share)[:_MOST].tolist():
-        if share[x] < least:
-            return
+    strong = np.flatnonzero((share >= least) & ~used)
+    for x in strong[np.argsort(-share[strong], kind="stable")[:_MOST]].tolist():
         if not used[x] and _APART <= x < len(share) - _APART:
             used[max(0, x - _APART) : x + _APART + 1] = True
             yield x
@@ -161,8 +198,10 @@ def _peaks(share: Floats, least: float, used: Mask) -> Iterator[int]:
 
 def runs(flags: Mask) -> list[tuple[int, int]]:
     """First and one past the last position of each run of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    edges = (np.flatnonzero(flags[1:] != flags[:-1]) + 1).tolist()
+    edges = [0, *edges] if len(flags) and flags[0] else edges
+    edges = [*edges, len(flags)] if len(edges) % 2 else edges
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def page_tone(gray: Gray) -> int:
@@ -188,7 +227,7 @@ class Scene:
         self.shape = gray.shape
         self.page = page_tone(gray)
         self.columns = Lines(gray, self.page)
-        self.rows = Lines(np.ascontiguousarray(gray.T), self.page)
+        self.rows = Lines(gray.T, self.page)
 
     @property
     def long_side(self) -> int:
@@ -199,22 +238,25 @@ class Scene:
         """The box without blank lines around what it shows; the box itself where it is blank."""
         for _ in range(2):
             before = box
-            box = self.trimmed_along(self.trimmed_along(box, "rows")[0], "columns")[0]
+            for axis in ("rows", "columns"):
+                ((box, _share),) = self.trimmed_along([box], axis)
             if box == before:
                 break
         return box
 
-    def trimmed_along(self, box: Box, axis: str) -> tuple[Box, float]:
-        """The box without its first and last blank rows, or columns, and the inked share of the whole box."""
+    def trimmed_along(self, boxes: Sequence[Box], axis: str) -> list[tuple[Box, float]]:
+        """Boxes without their first and last blank rows, or columns, and the inked share of each whole box.
+
+        The boxes have the same rows, or columns, to begin with.
+        """
         if axis == "rows":
-            ink, length = self.rows.ink_of(box.left, box.right, box.top, box.bottom), box.width
-        else:
-            ink, length = self.columns.ink_of(box.top, box.bottom, box.left, box.right), box.height
-        share = float(ink.sum(dtype=np.int64)) / max(box.width * box.height, 1)
-        lines = np.flatnonzero(ink > MAX_INK * length)
-        if not len(lines):
-            return box, share
-        first, last = int(lines[0]), int(lines[-1]) + 1
-        if axis == "rows":
-            return Box(box.top + first, box.left, box.top + last, box.right), share
-        return Box(box.top, box.left + first, box.bottom, box.left + last), share
+            found = self.rows.inked([(box.left, box.right) for box in boxes], boxes[0].top, boxes[0].bottom)
+            return [
+                (Box(top, box.left, bottom, box.right), share)
+                for box, (top, bottom, share) in zip(boxes, found, strict=True)
+            ]
+        found = self.columns.inked([(box.top, box.bottom) for box in boxes], boxes[0].left, boxes[0].right)
+        return [
+            (Box(box.top, left, box.bottom, right), share)
+            for box, (left, right, share) in zip(boxes, found, strict=True)
+        ]

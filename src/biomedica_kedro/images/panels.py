@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import Field
 
 from biomedica_kedro.images.boxes import Box, in_reading_order
-from biomedica_kedro.images.panel_cuts import Letters, Pieces, take_apart
+from biomedica_kedro.images.panel_cuts import Cutting, Letters, Pieces
 from biomedica_kedro.images.panel_letters import find_letters
 from biomedica_kedro.images.panel_lines import Gray
 from biomedica_kedro.images.sub_captions import SplitCaption, SubCaption, split_caption
@@ -124,13 +124,14 @@ def _take_apart(
     Where letters and boxes differ in number, the letters that are found help to decide which cuts are made. They are
     not looked for where as many boxes stand in one row or one column: their order is plain.
     """
-    pieces = take_apart(gray, scale, len(labels), options.threshold)
+    cutting = Cutting(gray, scale, len(labels))
+    pieces = cutting.pieces(options.threshold)
     if len(labels) < 2 or (len(labels) == len(pieces.boxes) and _is_line(pieces.boxes)):
         return pieces, {}
     letters = find_letters(gray, labels)
     if len(labels) != len(pieces.boxes) and len(letters) > 1:
         known = Letters(tuple(letters.values()), are_all=len(letters) == len(labels))
-        lettered = take_apart(gray, scale, len(labels), options.threshold, known)
+        lettered = cutting.pieces(options.threshold, known)
         if abs(len(lettered.boxes) - len(labels)) < abs(len(pieces.boxes) - len(labels)):
             pieces = lettered
     return pieces, letters
@@ -175,7 +176,7 @@ def gray_of(image: Image.Image, long_side: int) -> tuple[Gray, float]:
     gray = image.convert("L")
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        gray = gray.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+        gray = gray.resize(size, Image.Resampling.BOX, reducing_gap=1.0)
     return np.asarray(gray), scale
 
 

@@ -48,7 +48,7 @@ def embed_images(batch: Batch, options: EmbedOptions) -> Tables:
         return {"image_embeddings": encode_images(rows, _opener(archive), encoder, options, batch.map)}
 
 
-@stage(version=1)
+@stage(version=2)
 def detect_panels(batch: Batch, options: DetectOptions) -> Tables:
     """Decide for each image whether it shows one panel or several, and where they lie."""
     rows = batch.table("image_caption_pairs", [*_PLACE, "figure_id", "caption"]).to_pylist()
