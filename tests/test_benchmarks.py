@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -25,6 +26,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         "filtering.py --rows 20000 --folder scratch",
         "object_store.py --articles 8 --batches 2 --rounds 1",
         "panels.py --figures 24",
+        "real_panels.py --verdicts verdicts.csv",
         "scale_run.py --articles 40 --articles-per-batch 20",
         "search.py --rows 2000 --dimensions 32 --folder scratch",
         "sequential_reads.py --samples 20 --rounds 1 --folder scratch",
@@ -41,6 +43,8 @@ def test_a_benchmark_measures_and_writes_its_result(command: str, tmp_path: Path
     panels = [{"label": "A", "caption": "Cells. Red."}, {"label": "B", "caption": "Cells. Green."}]
     caption = {"id": "1", "caption": "Cells. (A) Red. (B) Green.", "panels": panels}
     (tmp_path / "captions.jsonl").write_text(json.dumps(caption))
+    verdicts = "image,found,found_without_caption,kind,panels,boxes_right\n0,2,1,compound,2,yes\n1,1,1,formulas,1,yes\n"
+    (tmp_path / "verdicts.csv").write_text(verdicts)
     environment = {name: value for name, value in os.environ.items() if name != "WDS_SECURE"}
 
     done = subprocess.run(
@@ -77,3 +81,29 @@ def test_what_panels_are_found_with_is_made_by_the_project(command: str, made: s
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / made).stat().st_size > 500
+
+
+def test_real_figures_are_drawn_with_their_boxes_and_listed(tmp_path: Path) -> None:
+    article = tmp_path / "packages" / "one"
+    article.mkdir(parents=True)
+    fig = '<fig id="f1"><caption><p>Cells.</p></caption><graphic xlink:href="f1.png"/></fig>'
+    (article / "one.xml").write_text(
+        f'<article xmlns:xlink="http://www.w3.org/1999/xlink"><body>{fig}</body></article>'
+    )
+    Image.new("RGB", (300, 200), "gray").save(article / "f1.png")
+
+    subprocess.run(
+        [sys.executable, "benchmarks/real_panels.py", "--packages", article.parent, "--sheets", tmp_path / "sheets"],
+        cwd=BENCHMARKS.parent, check=True,
+    )  # fmt: skip
+
+    listed = (tmp_path / "sheets" / "verdicts.csv").read_text().splitlines()
+    assert listed == ["image,found,found_without_caption,kind,panels,boxes_right", "0,1,1,,,"]
+    assert Image.open(tmp_path / "sheets" / "sheet_0.png").size == (1880, 1200)
+
+
+def test_table_of_real_panels_is_the_one_in_the_documentation() -> None:
+    written = (BENCHMARKS / "results" / "real_panels.md").read_text().splitlines()
+    page = (BENCHMARKS.parent / "docs" / "how-to" / "panels.md").read_text()
+
+    assert "\n".join(line for line in written if line.startswith("|")) in page

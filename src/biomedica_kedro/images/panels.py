@@ -176,7 +176,7 @@ def gray_of(image: Image.Image, long_side: int) -> tuple[Gray, float]:
     gray = image.convert("L")
     if scale < 1:
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        gray = gray.resize(size, Image.Resampling.BOX, reducing_gap=1.0)
+        gray = gray.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
     return np.asarray(gray), scale
 
 
