@@ -204,7 +204,8 @@ def main() -> None:
                         "CPU s": f"{answer['seconds']:.0f}", "": answer["told"],
                     }
                 )  # fmt: skip
-    command = f"`python benchmarks/driver_memory.py --rows {' '.join(map(str, given.rows))}`"
+    steps = "" if given.steps == list(STEPS) else f" --steps {' '.join(given.steps)}"
+    command = f"`python benchmarks/driver_memory.py --rows {' '.join(map(str, given.rows))}{steps}`"
     write_result("driver_memory", "Memory of the steps that see the whole corpus", f"{command}; {machine()}", rows)
 
 
