@@ -2,10 +2,10 @@
 
     python benchmarks/object_store.py --articles 400 --batches 4 --rounds 3
 
-Ingestion to serialization over drawn articles, in turn in a local folder and on S3 over the loopback (moto, in a process
-that is not counted), after a run of a few articles in each place that loads what is loaded once. CPU seconds of this
-process and of its `--workers`. There are none by default: Dask's processes cost a tenth of a core while they wait, so
-that with them it counts how fast moto answers.
+Ingestion to serialization over drawn articles, in turn in a local folder and on S3 over the loopback (moto, in a
+process that is not counted), after a run of a few articles in each place that loads what is loaded once. CPU seconds of
+this process and of its `--workers`. There are none by default: Dask's processes cost a tenth of a core while they wait,
+so that with them it counts how fast moto answers.
 """
 
 from __future__ import annotations
