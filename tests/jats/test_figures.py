@@ -330,6 +330,37 @@ def test_captions_by_language(parse):
     assert figure.caption == "Leaves."
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        "<title xml:lang='es'>Hojas.</title><title xml:lang='en-US'>Leaves.</title>",
+        "<p xml:lang='es'>Hojas.</p><p xml:lang='eng'>Leaves.</p>",
+    ],
+)
+def test_language_of_a_part_of_the_caption_counts(parse, parts):
+    figure = only(parse(f"<fig><caption>{parts}</caption></fig>", attributes="xml:lang='es'"))
+    assert figure.captions_by_language == {"es": "Hojas.", "en": "Leaves."}
+    assert figure.caption == "Hojas."
+
+
+@pytest.mark.parametrize(
+    "inside",
+    ["<title>On H<sub>2</sub>O.</title><p>Leaves.</p>", "On <bold>H</bold><sub>2</sub>O. Leaves.",
+     "<legend><p>On H<sub>2</sub>O.</p><p>Leaves.</p></legend>"],
+    ids=["title and paragraph", "bare", "legend"],
+)  # fmt: skip
+def test_text_of_a_figure_without_a_caption_is_its_caption(parse, inside):
+    figure = only(parse(f"<fig><label>Figure 1</label>{inside}<graphic xlink:href='g'/><attrib>Roe</attrib></fig>"))
+    assert (figure.label, figure.caption, figure.note) == ("Figure 1", "On H2O. Leaves.", "")
+
+
+def test_caption_of_a_graphical_abstract_is_not_told_again_beside_it(parse):
+    figure_in_it = "<fig><caption><p>Own.</p></caption><graphic xlink:href='g'/></fig>"
+    front = f"<abstract><title>Graphical abstract</title><p>Beside.</p>{figure_in_it}</abstract>"
+    figure = only(parse(front=front))
+    assert (figure.caption, figure.group_caption) == ("Own.", "Beside.")
+
+
 def test_text_beside_the_caption_has_fields_of_its_own(parse):
     figure = only(
         parse(

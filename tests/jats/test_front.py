@@ -165,6 +165,7 @@ def test_release_in_the_archive_is_no_publication(kind):
         "<collab>The Leaf Group<xref ref-type='aff' rid='a'>1</xref></collab>",
         "<collab><collab-name>The Leaf Group</collab-name><aff>Univ</aff></collab>",
         "<collab-name>The Leaf Group</collab-name>",
+        "<collab>The Leaf Group<sup>2</sup><list><list-item><p>Roe</p></list-item></list></collab>",
         "<collab-wrap><collab-name>The Leaf Group</collab-name></collab-wrap>",
     ],
 )
@@ -256,6 +257,13 @@ def test_retractions_are_flagged(front, attributes):
     assert front_of(front, attributes=attributes).is_retracted
 
 
+@pytest.mark.parametrize("kind", ["Author", "group-author", "collab"])
+def test_authors_are_known_by_the_word_in_their_type(kind):
+    group = f"<contrib contrib-type='{kind}'><collab>Leaf Team</collab></contrib>"
+    editor = "<contrib contrib-type='editorial-group'><collab>Editors</collab></contrib>"
+    assert front_of(f"<contrib-group>{group}{editor}</contrib-group>").authors == ["Leaf Team"]
+
+
 @pytest.mark.parametrize(
     "title",
     [
@@ -263,6 +271,8 @@ def test_retractions_are_flagged(front, attributes):
         "Retraction to: leaves", "Retraction note to: leaves", "Notice of Retraction: leaves",
         "Statement of withdrawal", "Publisher's retraction: leaves", "Retraction for Roe et al., leaves",
         "Retraction of “Leaves”", "Leaves [retracted]", "Leaves (Withdrawn, see vol. 2)", "Leaves: RETRACTED",
+        "Retraction. Leaves", "Retraction—leaves", "Leaves: retraction notice", "Retracted study: leaves",
+        "This paper has been withdrawn: leaves", "Notification of retraction: leaves", "Retraction of Roe J, et al: leaves",
     ],
 )  # fmt: skip
 def test_titles_of_retracted_articles_and_their_notices_are_known(title):
@@ -275,6 +285,7 @@ def test_titles_of_retracted_articles_and_their_notices_are_known(title):
         "Withdrawal of nitrogen from leaves", "Retraction of leaf tips: a method", "Withdrawal syndrome of seedlings",
         "Nipple retraction: a sign", "Retraction-extension cycles", "Retracted leaves: two cases",
         "Opioid withdrawal", "Why articles are retracted: a review", "Lung retraction (a review)",
+        "Withdrawal – a case of leaves", "Leaf shape (retracted tips)", "Retraction-free growth",
     ],
 )  # fmt: skip
 def test_retraction_and_withdrawal_are_matters_of_medicine_too(title):

@@ -63,6 +63,12 @@ def named(text, *labels):
         ("Fig. 1 thru 3 were", "1 2 3"),
         ("Fig. 1-3 were", "1 2 3"),
         ("Fig. 1 to 3 mice", "1"),
+        ("Figures 1, 2, & 3", "1 2 3"),
+        ("Figs. 1 (left) and 3 (right panel)", "1 3"),
+        ("Figs. 1, left, and 2, right", "1 2"),
+        ("Fig. 1 (top) in 2 mice", "1"),
+        ("Fig. No. 2 and Figure #3, Fig. (4)", "2 3 4"),
+        ("Figure (12 of 20 mice)", ""),
     ],
 )
 def test_every_number_of_a_list_is_named(text, numbers):
@@ -84,7 +90,8 @@ def test_letters_go_with_their_numbers():
         "Fig. 1 of another work", "Additional files 1 and 2: Figures 1 and 2", "Fig. 1 of the accompanying paper",
         "Figure 1 in the review by Wong", "Appendix A Fig. 1", "Configure 1", "Figure 1 in the Supplementary Material",
         "Web Figure 1", "online Fig. 1", "On-line only Figure 1", "Web-only Fig. 1", "Online Resource Figure 1",
-        "Online Resource 2, Fig. 1", "Internet Fig. 1",
+        "Online Resource 2, Fig. 1", "Internet Fig. 1", "ED Fig. 1", "ESM Fig. 1", "Expanded View Figure 1",
+        "Web Extra Fig. 1", "Additional Figure 1", "Annex Figure 1", "Fig. 1 in the online supplement",
     ],
 )  # fmt: skip
 def test_other_series_and_works_are_no_figure_of_ours(text):
@@ -94,6 +101,8 @@ def test_other_series_and_works_are_no_figure_of_ours(text):
 def test_words_are_those_of_the_articles_labels():
     assert named("Image 1 and Graph 2, Chart 3", "Image 1", "Graph 2") == ["graph 2", "image 1"]
     assert named("as in Fig. II and I", "Fig. I") == ["fig roman2"]
+    assert named("Figs. I-III", "Fig. I") == ["fig roman1", "fig roman2", "fig roman3"]
+    assert named("Figures 1, S1 and 2", "Fig. 1") == ["fig 1", "fig s1", "fig 2"]
 
 
 def test_caption_that_begins_with_its_number():

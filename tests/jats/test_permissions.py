@@ -38,6 +38,7 @@ def figure_with(parse, content: str, front: str = CC_BY):
         "Reprinted from [12].",
         "Re-printed from (Roe, 2010).",
         "Republished from Roe and Doe.",
+        "Leafstock images, used under licence.",
     ],
 )
 def test_wording_in_the_caption_sets_a_figure_apart(parse, words):
@@ -65,6 +66,7 @@ def test_wording_in_the_caption_sets_a_figure_apart(parse, words):
         "The drug is licensed for adults.",
         "Membrane permission was not measured; permeability was.",
         "Membranes are permissive.",
+        "Shown with the permission of the individual depicted.",
     ],
 )
 def test_other_wording_does_not(parse, words):

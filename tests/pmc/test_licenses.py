@@ -8,6 +8,7 @@ from biomedica_kedro.pmc.licenses import License, license_group, narrower, read_
 from biomedica_kedro.records import LicenseGroup
 
 ADDRESSES = {
+    "https://creativecommons.org/licenses/by%2Dnc/4.0/": None,
     "http://creativecommons.org/licenses/by/4.0/": "CC BY",
     "https://www.creativecommons.org/licenses/by-nc-nd/4.0/deed.en": "CC BY-NC-ND",
     "creativecommons.org/licenses/by-nd-nc/1.0": "CC BY-NC-ND",
@@ -31,6 +32,10 @@ ADDRESSES = {
 }
 
 CODES = {
+    "Creative Commons (CC) BY 4.0": "CC BY",
+    "CC: BY-NC": "CC BY-NC",
+    "CC BY (NC)": "CC BY-NC",
+    "CC BY-IGO": "CC BY",
     "licensed under CC BY\u2013NC 4.0": "CC BY-NC",
     "CC BY\u2011NC\u2011ND": "CC BY-NC-ND",
     "CC BY NC ND 4.0": "CC BY-NC-ND",
@@ -49,6 +54,8 @@ CODES = {
 }
 
 NAMES = {
+    "Creative Commons 4.0 Attribution License": "CC BY",
+    "Creative Commons Public Domain Declaration": "CC0",
     "Creative Commons Attribution Non Commercial (CC BY-NC 4.0) license": "CC BY-NC",
     "Creative Commons Attribution 3.0 Non-Commercial License": "CC BY-NC",
     "Creative Commons Attribution (CC BY-NC) license": "CC BY-NC",

@@ -20,7 +20,8 @@ from biomedica_kedro.jats.model import Figure, Kind
 from biomedica_kedro.jats.permissions import license_override
 from biomedica_kedro.jats.places import Place
 from biomedica_kedro.jats.scan import Scan
-from biomedica_kedro.jats.tree import children_by_tag, language_of, text_of
+from biomedica_kedro.jats.tags import XML_LANG
+from biomedica_kedro.jats.tree import children_by_tag, language_of, text_of, text_without
 
 NOT_A_FIG = "no <fig> element"
 _HOLDERS = {"fig", "fig-group"}
@@ -29,6 +30,21 @@ _KIND_WORD = re.compile(r"\b(scheme|chart|plate)", re.IGNORECASE)
 # PMC's own words where it has a link to a file.
 _CLICK_HERE = re.compile(r"\bclick here (?:for|to)\b[^.]{0,60}\b(?:file|data|view)\b[^.]{0,30}(?:\.|$)", re.IGNORECASE)
 _ASIDES = {"alt-text", "long-desc", "attrib", "p", "statement", "list"}
+# What is no text of a figure without a caption, and none beside a graphical abstract.
+_TOLD_APART = {
+    "label",
+    "alt-text",
+    "long-desc",
+    "attrib",
+    "permissions",
+    "table-wrap",
+    "table",
+    "media",
+    "statement",
+    "list",
+}
+_NOTES = ("p", "statement", "list")
+_NOT_BESIDE = {"title", "label", "fig", "fig-group"}
 _PANEL_LABEL = re.compile(r"\W*[A-Za-z]\W*$|\W*(?:i{1,3}|iv|v)\W*$")
 _KINDS = {
     "fig-group": Kind.FIGURE,
@@ -100,12 +116,12 @@ def _read_figure(element: etree._Element, graphics: list[etree._Element], place:
     if "caption" in children:
         _read_captions(figure, children["caption"], place.language)
     elif element.tag == "fig":
-        figure.caption = _bare_text(element)
+        figure.caption = _bare_text(element, children)
     if not _ASIDES.isdisjoint(children):
         figure.alt_text = _joined(children, "alt-text") or _joined(children, "long-desc")
         figure.attribution = _joined(children, "attrib")
         if element.tag == "fig":
-            figure.note = _joined(children, "p", "statement", "list")
+            figure.note = _joined(children, *(_NOTES if "caption" in children else _NOTES[1:]))
     if element.tag != "fig":
         figure.warnings.append(NOT_A_FIG)
     if figure.kind is Kind.GRAPHICAL_ABSTRACT and place.abstract is not None:
@@ -126,12 +142,15 @@ def _read_captions(figure: Figure, captions: list[etree._Element], language: str
     titles: dict[str, str] = {}
     for caption in captions:
         spoken = language_of(caption) or language
-        text = text_of(caption)
-        if "lick here" in text:
-            text = _CLICK_HERE.sub("", text).strip()
-        pieces.setdefault(spoken, []).append(text)
-        first = caption[0] if len(caption) else None
-        titles.setdefault(spoken, text_of(first) if first is not None and first.tag == "title" else "")
+        parts = caption if len(caption) and caption[-1].get(XML_LANG) else (caption,)
+        for part in parts:
+            text = text_of(part)
+            if "lick here" in text:
+                text = _CLICK_HERE.sub("", text).strip()
+            told = (language_of(part) if parts is caption else None) or spoken
+            pieces.setdefault(told, []).append(text)
+            first = part if parts is caption else next(iter(caption), None)
+            titles.setdefault(told, text_of(first) if first is not None and first.tag == "title" else "")
     by_language = {
         spoken: text for spoken, texts in pieces.items() if (text := " ".join(filter(None, dict.fromkeys(texts))))
     }
@@ -162,14 +181,14 @@ def _named_kind(label: str) -> Kind | None:
 
 def _abstract_caption(abstract: etree._Element) -> str:
     """What a graphical abstract says beside its image; the main abstract is no caption."""
-    if not abstract.get("abstract-type"):
+    if not abstract.get("abstract-type") and "raphical" not in text_of(abstract.find("title")):
         return ""
-    return " ".join(filter(None, (text_of(part) for part in abstract if part.tag not in {"title", "label"})))
+    return " ".join(filter(None, (text_of(part) for part in abstract if part.tag not in _NOT_BESIDE)))
 
 
-def _bare_text(fig: etree._Element) -> str:
-    """Text that stands in a `<fig>` without a caption around it, which JATS does not allow."""
-    return " ".join(" ".join([fig.text or "", *(child.tail or "" for child in fig)]).split())
+def _bare_text(fig: etree._Element, children: Mapping[str, list[etree._Element]]) -> str:
+    """Text that stands in a `<fig>` without a caption around it."""
+    return text_without(fig, {child for tag in _TOLD_APART & children.keys() for child in children[tag]})
 
 
 def _joined(children: Mapping[str, list[etree._Element]], *tags: str) -> str:

@@ -7,15 +7,14 @@ metadata, never from a citation string.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
-from copy import deepcopy
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from lxml import etree
 
 from biomedica_kedro.jats.model import Article
 from biomedica_kedro.jats.permissions import license_of
-from biomedica_kedro.jats.tree import children_by_tag, language_of, plain_text, text_of, texts_by_tag
+from biomedica_kedro.jats.tree import children_by_tag, language_of, plain_text, text_of, text_without, texts_by_tag
 from biomedica_kedro.pmc.front import RETRACTED_TITLE
 from biomedica_kedro.pmc.identifiers import ARTICLE_ID, known_pmcid
 from biomedica_kedro.pmc.licenses import license_group
@@ -44,10 +43,9 @@ _BOILERPLATE = re.compile(
     re.IGNORECASE,
 )
 _NOTES = ("xref", "fn")
-_LEFT_OUT = "left-out"
 _MARKS = " *†‡§¶#☆★✩⁎∗"
-_AUTHOR_TYPES = {"author", "collab", "group"}
-_NOT_A_NAME = ("contrib-group", "aff", "address", "email", "xref", "fn")
+_AUTHOR_TYPE = re.compile(r"(?!.*(?:edit|\bnon))(?:.*[\W_])?(?:author|collab|group)", re.IGNORECASE)
+_NOT_A_NAME = ("contrib-group", "aff", "address", "email", "xref", "fn", "sup", "list")
 
 
 def read_front(root: etree._Element, article_id: str) -> Article:
@@ -128,17 +126,7 @@ def _title(element: etree._Element | None) -> str:
     if element is None or next(element.iter(*_NOTES, "sup"), None) is None:
         return text_of(element).rstrip(_MARKS)
     marks = (sup for sup in element.iter("sup") if not plain_text(sup).strip(_MARKS))
-    return _text_without(element, {*element.iter(*_NOTES), *marks}).rstrip(_MARKS)
-
-
-def _text_without(element: etree._Element, left_out: Set[etree._Element]) -> str:
-    """Text of an element without some of those in it."""
-    copy = deepcopy(element)
-    for part, twin in zip(element.iter(), list(copy.iter()), strict=True):
-        if part in left_out:
-            twin.tag = _LEFT_OUT
-    etree.strip_elements(copy, _LEFT_OUT, with_tail=False)
-    return text_of(copy)
+    return text_without(element, {*element.iter(*_NOTES), *marks}).rstrip(_MARKS)
 
 
 def _abstract(abstracts: Sequence[etree._Element], language: str) -> str:
@@ -209,7 +197,7 @@ def _iso(element: etree._Element) -> re.Match[str] | None:
 def _authors(group: etree._Element) -> list[str]:
     names = []
     for contributor in group.iterchildren("contrib"):
-        if contributor.get("contrib-type", "author") in _AUTHOR_TYPES:
+        if _AUTHOR_TYPE.match(contributor.get("contrib-type", "author")):
             name = _author(contributor)
             if name:
                 names.append(name)
@@ -220,7 +208,7 @@ def _author(contributor: etree._Element) -> str:
     """Given name, surname and suffix; a group's name without its members; or the name as written."""
     for element in contributor.iter("name", "collab", "collab-name", "string-name"):
         if element.tag != "name":
-            text = _text_without(element, set(element.iter(*_NOT_A_NAME)))
+            text = text_without(element, set(element.iter(*_NOT_A_NAME)))
         else:
             parts = texts_by_tag(element)
             text = " ".join(filter(None, map(parts.get, ("given-names", "surname", "suffix"))))

@@ -25,10 +25,12 @@ _PANEL = r"(?:\([A-Za-z]\)|[A-Za-z])['′]?(?![A-Za-z0-9])"
 _ITEM = re.compile(
     rf"\s*{_NUMBER}(?P<panels>(?:{_PANEL}|\s(?:\([A-Za-z]\)|[A-Z])(?!\w))?(?:\s?(?:,|&|and|[–—‒−-]|to)\s?{_PANEL})*)(?![\w%])"
 )
-_ROMAN = re.compile(r"\s*([IVX]{1,5})(?![A-Za-z0-9])")
+_ROMAN = re.compile(r"\s*(?P<prefix>)(?P<roman>[IVX]{1,5})(?P<panels>)(?![A-Za-z0-9])")
+# "Figs. 1 (left) and 2 (right)" goes on.
+_SIDE = r"(?:left|right|top|bottom|upper|lower|middle|cent(?:er|re)|inset)"
 _LINK = re.compile(
-    rf"\s*(?:(?P<range>(?P<plain>[–—‒−‐‑-]|(?:through|thru|até|bis)\s(?i:\s*(?:{_FIGURE_WORD})\.?\s)?)|(?:to|a|al|à)\s)"
-    r"|[,;/&]?\s*(?:(?:and|or|et|y|e|und)\s)?)\s*"
+    rf"(?:,?\s*\(?{_SIDE}(?:\s{_SIDE})?(?:\spanels?)?\b\)?)?\s*(?:(?P<range>(?P<plain>[–—‒−‐‑-]|(?:through|thru|até|bis)\s(?i:\s*(?:{_FIGURE_WORD})\.?\s)?)|(?:to|a|al|à)\s)"
+    r"|[,;/&]?\s*(?:(?:and|or|et|y|e|und)\s|&)?)\s*"
 )
 # What follows the last number of a list after a singular ("Fig. 1, 2"), unlike "Fig. 1, 2 mice" and "Fig. 1 to 2 mice".
 _LIST_END = re.compile(r"\s*(?:[).,;:\]]|$|(?:and|or)\s|[&–-])|\s(?:show|depict|demonstrat|illustrat|present|summari)")
@@ -36,8 +38,9 @@ _SUPPLEMENT = re.compile(r"\s*[—–-]\s*((?:figure|table)\s+supplement|video|m
 _NOT_A_FIGURE = re.compile(r"\s(?:Table|Text|File|Movie|Video|Data|Appendix)")
 # What is said directly before, in lower case: the series, or that the figure is of another work or file.
 _BEFORE = re.compile(
-    r"(?P<series>e(?<!\we)-|supp\w*\.?(?: (?:information|materials?|data))?|extended[- ]data|author response"
-    r"|(?:appendix|box)(?: \w{1,2})?|\b(?:web|on-?line|internet|electronic)(?:[ -]only)?(?: resource)?(?=\s*$))"
+    r"(?P<series>e(?<!\we)-|supp\w*\.?(?: (?:information|materials?|data))?|(?:extended|source)[- ]data|expanded[- ]view|author response"
+    r"|(?:appendix|annex|box)(?: \w{1,2})?|\b(?:ed|si|esi|esm|additional)(?=\s*$)"
+    r"|\b(?:web|on-?line|internet|electronic)(?:[ -](?:only|extra))?(?: resource)?(?=\s*$))"
     r"[\s,:—–-]*$"
     r"|(?P<other>(?:additional file|online resource)s?\s*\w*(?:\s*(?:,|and|&)\s*\w?\d+)*\s*[:,;(–-]?"
     r"|their|whose|h(?<!\wh)(?:is|er)"
@@ -45,12 +48,14 @@ _BEFORE = re.compile(
     r"|\d\s*[—–-]\s*$"  # "Figure 1—video 2", unlike "1–Figure 2"
 )
 _ELSEWHERE_AFTER = re.compile(
-    r"\s*,?\s*(?:of|in|from)\s+(?:the\s+)?(?:(?i:refs?\b|reference|\[\d|additional|supp|supporting|appendix|their|his|her"
+    r"\s*,?\s*(?:of|in|from)\s+(?:the\s+)?(?:(?i:(?:(?:on-?line|web|electronic)[ -](?:only )?)?(?:supp|appendix)|refs?\b|reference|\[\d|additional|their|his|her"
     r"|(?:an)?other|accompanying|companion|(?:paper|article|study|work|review|report) (?:by|of)\b)"
     r"|S\d+ (?:File|Text|Appendix|Fig)|[A-Z][\w'’-]+(?:,? (?:and|&) [A-Z][\w'’-]+)?,? (?:et al|[(\[]?\d{4}|\[\d))"
 )
 _IN_A_LABEL = re.compile(rf"(?<![A-Za-z])(?:{_FIGURE_WORD})(?![A-Za-z])\.?", re.IGNORECASE)
 _NUMBERED = re.compile(rf"(?:(?<![^\W\d_])(?P<head>[^\W\d_]{{2,}}?)s?[\s.:]*)??(?:{_NUMBER}|(?P<roman>[IVX]+)\b)")
+_SUPPLEMENTS = {"e", "supp", "si", "esi", "esm"}
+_SERIES = {"ed": "extended data"}
 _REACH = 40  # characters before a figure word that may say whose figure it is
 
 
@@ -150,19 +155,17 @@ def listed_labels(words: str, key: LabelKey) -> Iterator[tuple[LabelKey, bool]]:
 @lru_cache(maxsize=256)
 def _word(head: str) -> re.Pattern[str]:
     words = _FIGURE_WORD if head == FIGURE else re.escape(head) + "s?"
-    return re.compile(rf"(?P<word>{words})\.?\s*(?P<initial>[\dA-Z])", re.IGNORECASE)
+    number = r"(?:no\.?\s*(?=\d)|[#№]\s*|\((?=\d+\s?[a-z]?\)))?(?P<initial>[\dA-Z])"
+    return re.compile(rf"(?P<word>{words})\.?\s*{number}", re.IGNORECASE)
 
 
 def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Iterator[tuple[LabelKey, bool, int]]:
     """The numbers of a list, each with whether it lies in a range, and where it ends."""
     last: LabelKey | None = None
     is_range, is_certain = False, True
-    roman = _ROMAN.match(text, at)
-    if roman is not None:
-        yield (base, "roman", _roman(roman[1])), False, roman.end()
-        return
-    while (item := _ITEM.match(text, at)) is not None:
-        if not (is_certain or item["panels"] or _LIST_END.match(text, item.end())):
+    while (item := _ROMAN.match(text, at) or _ITEM.match(text, at)) is not None:
+        # A lone "I" is a person: "Fig. II and I think".
+        if not is_certain and (item.re is _ROMAN or not (item["panels"] or _LIST_END.match(text, item.end()))):
             return
         if item["prefix"] and _NOT_A_FIGURE.match(text, item.end()):
             return
@@ -170,13 +173,14 @@ def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Itera
         if supplement is not None:
             yield _supplement(base, prefix, item, supplement), False, supplement.end()
             return
-        key = _key(base, prefix, item)
+        key = (base, "roman", _roman(item[2])) if item.re is _ROMAN else _key(base, prefix, item)
         at = item.end()
         if is_range and last is not None and last[:2] == key[:2] and last[2] < key[2] <= last[2] + MAX_RANGE:
             yield from (((*key[:2], number), True, at) for number in range(last[2] + 1, key[2] + 1))
         else:
             yield key, False, at
-        last, prefix = key, key[1]
+        prefix = key[1] if last is None and item.re is _ITEM else prefix
+        last = key
         link = _LINK.match(text, at)
         if link is None or not link[0].strip():
             return
@@ -193,7 +197,7 @@ def _base(head: str, before: re.Match[str] | None) -> tuple[str, str]:
     if before is None or not before["series"]:
         return head, ""
     named = before["series"].replace("-", " ").strip(". ")
-    return (head, "s") if named[:4] in {"e", "supp"} else (f"{named} {head}", "")
+    return (head, "s") if named[:4] in _SUPPLEMENTS else (f"{_SERIES.get(named, named)} {head}", "")
 
 
 def _key(base: str, prefix: str, item: re.Match[str]) -> LabelKey:

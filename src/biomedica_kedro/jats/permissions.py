@@ -21,6 +21,7 @@ _OVERRIDE = re.compile(
     rf"|\b{_REPRODUCED}[^;]{{0,120}}?\bpermissions?\b"
     r"|\bpermissions?\s+(?:from|of|by|granted|obtained|to\s+(?:re|us|adapt|publish))"
     r"|\bunder\s+(?:an?\s+)?licen[cs]e\s+(?:from|by|of)\b|\blicen[cs]ed\s+from\b"
+    r"|\b(?:us|publish|reproduc|print)ed\s+under\s+(?:an?\s+)?licen[cs]e\b"
     r"|(?:^|\()re-?(?:printed|published|produced)\s+from\s+(?=[(\[]|ref|fig|(?-i:[A-Z]))"
     r"|©|\bcopyright(?:ed)?\b|\ball rights reserved\b|\(c\)\s*(?:19|20)\d\d",
     re.IGNORECASE,
@@ -39,7 +40,8 @@ _PEOPLE = (
 )
 _CONSENT = re.compile(
     r"[Pp]ermissions?\s+(?:to\s+\w+\s+(?:\w+\s+){0,3}?)?(?:(?:was|were|is|granted|obtained|given|received)\s+)*"
-    rf"(?:from|of|by)\s+(?:[a-z' ’]{{0,30}}?{_PEOPLE}|(?:him|her)\b)|{_PEOPLE}\w*['’]?s?\s+(?:\w+\s+){{0,3}}permission"
+    rf"(?:from|of|by)\s+(?:[a-z' ’]{{0,30}}?(?:{_PEOPLE}|\b(?:individual|person|child|wom[ae]n))|(?:him|her)\b)"
+    rf"|{_PEOPLE}\w*['’]?s?\s+(?:\w+\s+){{0,3}}permission"
 )
 # Bodies that allow a study; they own no pictures, unless one is said to be reproduced.
 _AUTHORITY = re.compile(

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Set
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,11 +29,13 @@ __all__ = [
     "language_of",
     "plain_text",
     "text_of",
+    "text_without",
     "texts_by_tag",
 ]
 
 IS_COMPILED = False
 _HERE = Path(__file__).parent
+_LEFT_OUT = "left-out"
 _logger = logging.getLogger(__name__)
 
 
@@ -64,6 +68,16 @@ def language_of(element: etree._Element) -> str | None:
     """Language that `xml:lang` names, without region and by two letters: "en-US" and "eng" are "en"; None for none."""
     code = element.get(XML_LANG)
     return _language(code) if code else None
+
+
+def text_without(element: etree._Element, left_out: Set[etree._Element]) -> str:
+    """Text of an element without some of those in it."""
+    copy = deepcopy(element)
+    for part, twin in zip(element.iter(), list(copy.iter()), strict=True):
+        if part in left_out:
+            twin.tag = _LEFT_OUT
+    etree.strip_elements(copy, _LEFT_OUT, with_tail=False)
+    return text_of(copy)
 
 
 @lru_cache(maxsize=256)

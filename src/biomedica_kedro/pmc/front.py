@@ -40,15 +40,19 @@ _DATE = re.compile(r"<(?:[\w.-]+:)?pub-date\b(?![^<>]*pmc-release)[^<>]*>(.*?)</
 
 
 # How the title of a retracted article, or of the notice, begins or ends; a word alone may be a matter of medicine.
-_NOTICE = r"(?:notice|note|statement|announcement)"
+_NOTICE = r"(?:notice|notification|note|statement|announcement)"
+_WORK = r"(?:article|paper|manuscript|chapter|publication|study)"
 RETRACTED_TITLE = re.compile(
-    r"^\W*(?:(?:retracted|withdrawn)(?:\s+(?:article|paper|manuscript|chapter))?\s*(?:[:\])}.|]|[-–—]\s|$)"
+    rf"^\W*(?:(?:retracted|withdrawn)(?:\s+{_WORK})?\s*(?:[:\])}}.|—]|[-–]\s|$)"
+    rf"|this\s+{_WORK}\s+(?:has\s+been|was|is)\s+(?:retracted|withdrawn)"
     r"|(?-i:RETRACTED|WITHDRAWN)\s"
     rf"|(?:\w+\s+)?{_NOTICE}\s+of\s+(?:\w+\s+)?(?:retraction|withdrawal)\b"
+    r"|retraction(?:\.\s|\s*—|\s+[-–]\s)"
     r"|(?:(?:editorial|article|author|publisher|partial|full)\S*\s+)?(?:retraction|withdrawal)"
-    rf"(?:\s+{_NOTICE}\b|\s+(?:of|for)\s[^,:]{{1,60}}\bet al\b|\s+[-–—]\s"
+    rf"(?:\s+{_NOTICE}\b|\s+(?:of|for)\s[^:]{{1,60}}\bet al\b"
     r"|(?:\s+(?:to|of|for|and replacement(?:\s+of)?))?\s*(?:[:\"“‘]|$)))"
-    r"|[\[(]\s*(?:retracted|withdrawn)\b[^\])]*[\])]\W*$|[-–—:]\s*(?:retracted|withdrawn)(?:\s+article)?\W*$",
+    rf"|[\[(]\s*(?:retracted|withdrawn)(?:\s+(?:{_WORK}|by|in|on)\b[^\])]*|[.:;,][^\])]*)?[\])]\W*$"
+    rf"|[-–—:]\s*(?:retracted|withdrawn)(?:\s+{_WORK})?\W*$|:\s*retraction(?:\s+{_NOTICE})?\W*$",
     re.IGNORECASE,
 )
 

@@ -22,17 +22,17 @@ _TERMS = {term: term for term in ("by", "nc", "nd", "sa")} | dict.fromkeys(
 )
 
 # All of these meet text in lower case with plain hyphens, see `_plain`.
-_URL = re.compile(r"creativecommons\.org/+(?:licen[cs]es?|publicdomain|about(?=/+cc0))\b/*([a-z0-9+/-]+)")
+_URL = re.compile(r"creativecommons\.org/+(?:licen[cs]es?|publicdomain|about(?=/+cc0))\b/*([a-z0-9+/%-]+)")
 # Begins with letters, not with a boundary, which would be looked for at every place of a text.
 _CODE = re.compile(
     r"cc(?<!\wcc)[\s-]*(?P<zero>(?:0|zero)(?:license)?\b)"
-    r"|creative commons (?P<waiver>zero|0\b|public domain dedication)"
-    r"|c(?:c(?<!\wcc)|reative commons)[\s-]?by(?P<glued>(?:nc|nd|sa)*)(?:license)?\b"
-    r"(?P<apart>(?:[\s,/-]*(?:\d(?:\.\d)?[\s,/-]+)?\b(?:nc|nd|sa)\b)*)(?!-(?!licen)[a-z])"
+    r"|creative commons (?P<waiver>zero|0\b|public domain de(?:dic|clar)ation)"
+    r"|c(?:c(?<!\wcc)|reative commons(?: \(cc)?)[)\s:(-]{0,3}by(?P<glued>(?:nc|nd|sa)*)(?:license)?\b"
+    r"(?P<apart>(?:[\s,/(-]*(?:\d(?:\.\d)?[\s,/-]+)?\b(?:nc|nd|sa)\b)*)(?!-(?!licen|igo)[a-z])"
     r"|by(?<!\wby)(?P<bare>(?:-(?:nc|nd|sa)\b)+)"
 )
 _NAMED = re.compile(
-    r"\b(?:creative[\s-]?commons?|cc)\b[^.;]{0,60}?\b(?:attribution|atribui\w\wo|atribuci\wn|reconocimiento|paternit\w|namensnennung)"
+    r"\b(?:creative[\s-]?commons?|cc)\b(?:[^.;]|\b\.\d){0,60}?\b(?:attribution|atribui\w\wo|atribuci\wn|reconocimiento|paternit\w|namensnennung)"
 )
 _USE = r" (?:re-?)?(?:use|exploit|purpose|gain|profit|distribut|reproduc|end)"
 _NONCOMMERCIAL = re.compile(
