@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
 import pytest
+from imagecodecs import png_decode
 from PIL import Image, ImageCms
 
+from biomedica_kedro.images import decode
 from biomedica_kedro.images.decode import ImageLimits, as_rgb, open_image, read_pixels
 from biomedica_kedro.images.fingerprints import hamming_distance, perceptual_hash, read_facts
 from biomedica_kedro.records import DataError, RejectReason
@@ -174,6 +177,80 @@ def test_cut_jpeg_is_corrupt_on_the_fast_way_too():
     content = encoded(photo(), "JPEG")
     with pytest.raises(DataError, match="corrupt_image"):
         read_pixels(content[: len(content) // 2])
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
+    """The file with one more chunk after its header."""
+    return png[:33] + chunk(kind, content) + png[33:]
+
+
+PLAIN_PNG = encoded(photo(), "PNG")
+
+
+@pytest.fixture
+def fast_pngs(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What libpng was asked to decode."""
+    asked: list[bytes] = []
+    monkeypatch.setattr(decode, "png_decode", lambda content: (asked.append(content), png_decode(content))[1])
+    return asked
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN_PNG,
+        with_chunk(PLAIN_PNG, b"gAMA", struct.pack(">I", 45455)),
+        with_chunk(PLAIN_PNG, b"tEXt", b"Software\0x"),
+    ],
+    ids=["plain", "gamma", "text"],
+)
+def test_plain_png_has_the_pixels_pillow_sees(content: bytes, fast_pngs: list[bytes]):
+    np.testing.assert_array_equal(read_pixels(content), np.asarray(as_rgb(open_image(content))))
+    assert fast_pngs == [content]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_chunk(PLAIN_PNG, b"tRNS", bytes(6)), turned(photo(), 6, "PNG"), encoded(photo("L"), "PNG"),
+        encoded(photo("P"), "PNG"), encoded(photo("RGBA"), "PNG"),
+        with_chunk(PLAIN_PNG, b"tEXt", b"Raw profile type exif\0\nexif\n       0\n"), PLAIN_PNG[:-12],
+    ],
+    ids=["transparent color", "turned", "gray", "palette", "alpha", "exif in text", "no end"],
+)  # fmt: skip
+def test_other_png_is_left_to_pillow(content: bytes, fast_pngs: list[bytes]):
+    np.testing.assert_array_equal(read_pixels(content), np.asarray(as_rgb(open_image(content))))
+    assert not fast_pngs
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_png_gives_what_pillow_says_on_the_fast_way_too(seed: int):
+    """Bytes changed anywhere, and within the compressed rows under a right check sum."""
+    rng = np.random.default_rng(seed)
+    stream = bytearray(PLAIN_PNG[41:-16])  # all of the only IDAT
+    for damaged in (bytearray(PLAIN_PNG), stream):
+        damaged[rng.integers(8, len(damaged))] ^= 1 << rng.integers(8)
+        content = bytes(damaged) if damaged is not stream else PLAIN_PNG[:33] + chunk(b"IDAT", stream) + PLAIN_PNG[-12:]
+        assert outcome(read_pixels, content) == outcome(lambda given: np.asarray(as_rgb(open_image(given))), content)
+
+
+def outcome(read: Callable[[bytes], np.ndarray], content: bytes) -> bytes | RejectReason:
+    try:
+        return read(content).tobytes()
+    except DataError as error:
+        return error.reason
+
+
+@pytest.mark.parametrize("limits", [{"max_bytes": 100}, {"max_pixels": 100}, {"min_side": 200}])
+def test_limits_hold_for_plain_png_before_it_is_decoded(limits: dict[str, int], fast_pngs: list[bytes]):
+    with pytest.raises(DataError) as raised:
+        read_pixels(PLAIN_PNG, ImageLimits(**limits))
+    assert raised.value.reason is reason_of(PLAIN_PNG, **limits)
+    assert not fast_pngs
 
 
 def test_perceptual_hash_survives_reencoding_and_scaling():

@@ -16,6 +16,7 @@ from io import BytesIO
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
+from imagecodecs import png_decode
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
@@ -40,6 +41,10 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error,
 _JPEG, _JPEG_COLORS = b"\xff\xd8\xff", ("YCbCr", "Gray", "RGB")
 _HEAD_BYTES = 1 << 16
 _ORIENTATION = 0x0112
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_RGB = (8, 2, 0, 0, 0)  # bits, color type, compression, filter, no interlacing
+# Chunks that change neither pixels nor how they stand: no palette, transparency, profile, animation, Exif or XMP.
+_PNG_PLAIN = frozenset((b"IHDR", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"tIME", b"bKGD", b"sBIT"))
 
 
 class ImageLimits(Options):
@@ -92,19 +97,23 @@ def open_image(content: bytes, limits: ImageLimits | None = None, *, edge: int |
 
 
 def read_pixels(content: bytes, limits: ImageLimits | None = None, *, at_least: int | None = None) -> Pixels:
-    """Decode an image to RGB: what `as_rgb` makes of `open_image`, faster where a plain JPEG allows.
+    """Decode an image to RGB: what `as_rgb` makes of `open_image`, faster where a plain JPEG or PNG allows.
 
     Args:
         content: the file's bytes.
         limits: see `ImageLimits`.
         at_least: a JPEG of at least twice this shortest side may be halved while it is decoded; None decodes exactly.
     Returns:
-        H x W x 3; a JPEG by libjpeg-turbo at Pillow's quality settings.
+        H x W x 3; a JPEG by libjpeg-turbo at Pillow's quality settings, a PNG of 8-bit RGB by libpng, whose filters are
+        faster than Pillow's.
     Raises:
         DataError: as `open_image`.
     """
-    is_jpeg = content.startswith(_JPEG)
-    pixels = _read_plain_jpeg(content, limits or ImageLimits(), at_least) if is_jpeg else None
+    pixels = None
+    if content.startswith(_JPEG):
+        pixels = _read_plain_jpeg(content, limits or ImageLimits(), at_least)
+    elif content.startswith(_PNG):
+        pixels = _read_plain_png(content, limits or ImageLimits())
     return np.array(as_rgb(open_image(content, limits))) if pixels is None else pixels
 
 
@@ -145,6 +154,32 @@ def _read_plain_jpeg(content: bytes, limits: ImageLimits, at_least: int | None) 
         )
     except ValueError:
         return None
+
+
+def _read_plain_png(content: bytes, limits: ImageLimits) -> Pixels | None:
+    """None for what Pillow is to read, or to say what is wrong with: damaged, with a palette or alpha, turned."""
+    if len(content) > limits.max_bytes or not _is_plain_png(content):
+        return None
+    width, height = struct.unpack_from(">II", content, 16)
+    _check_size(width, height, limits)
+    try:
+        return np.asarray(png_decode(content))
+    except (RuntimeError, ValueError):
+        return None
+
+
+def _is_plain_png(content: bytes) -> bool:
+    """Whether it is 8-bit RGB and every chunk up to the last is one that leaves the pixels as they are."""
+    if content[12:16] != b"IHDR" or tuple(content[24:29]) != _PNG_RGB:
+        return False
+    at, kind = len(_PNG), b""
+    while kind != b"IEND" and at + 12 <= len(content):
+        n_bytes, kind = struct.unpack_from(">I4s", content, at)
+        is_text = kind == b"tEXt" and not content.startswith(b"Raw profile", at + 8)  # those hold Exif
+        if kind not in _PNG_PLAIN and not is_text:
+            return False
+        at += 12 + n_bytes
+    return kind == b"IEND"
 
 
 def _halved(height: int, width: int, at_least: int | None) -> tuple[int, int]:
