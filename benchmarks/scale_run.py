@@ -2,9 +2,9 @@
 
     python benchmarks/scale_run.py --articles 100000
 
-Ingestion to serialization of generated articles with two worker processes, data on S3 over the loopback (moto, in a
-process that is not counted): first of a tenth of the articles, then of all, batches of the same size. Progress and
-memory go to the log. The table goes to docs/how-to/scale.md, with a projection to the whole of PMC.
+Ingestion to serialization of generated articles with two worker processes (`--workers`), data on S3 over the loopback
+(moto, in a process that is not counted): first of a tenth of the articles, then of all, batches of the same size.
+Progress and memory are printed. The table goes to docs/how-to/scale.md, with a projection to the whole of PMC.
 """
 
 from __future__ import annotations
@@ -23,19 +23,17 @@ from biomedica_kedro.stages.run import BatchOptions
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/how-to/scale.md"
 TOLD = re.compile(r"(?<=<!-- scale run -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
-WORKERS = 2
 _FEW = 8
 _FIGURES_OF_PMC = 24_000_000
 
 
-def measured(articles: Path, root: str, n_articles: int, per_batch: int) -> dict[str, float]:
+def measured(articles: Path, root: str, n_articles: int, batches: BatchOptions) -> dict[str, float]:
     """What a run costs: CPU seconds of driver and workers and their peak memory, in GB, and the figures published."""
-    batches = BatchOptions(count=max(1, n_articles // per_batch), workers=WORKERS)
-    before = now = used(WORKERS)
+    before = now = used(batches.workers)
     n_figures = 0
     for name, catalog in run_stages(articles, root, batches):
         n_figures = sum(one.rows for one in catalog["image_caption_pairs"].load().commits().values())
-        now = used(WORKERS)
+        now = used(batches.workers)
         one = now.since(before)
         told = f"{name} of {n_articles:,} articles ended, {n_figures:,} pairs: driver {one.driver:.0f} CPU s"
         memory = f"{now.driver_peak / 1e9:.2f} and {now.worker_peak / 1e9:.2f} GB at most"
@@ -70,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--articles", type=int, default=100_000)
     parser.add_argument("--articles-per-batch", type=int, default=250)
+    parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     logging.getLogger("biomedica_kedro").setLevel(logging.INFO)
     runs = []
@@ -77,9 +76,11 @@ def main() -> None:
         for n_articles in (_FEW, given.articles // 10, given.articles):
             articles = Path(folder, str(n_articles))
             write_articles(articles, n_articles)
-            runs.append(measured(articles, f"{bucket}/{n_articles}", n_articles, given.articles_per_batch))
+            n_batches = max(1, n_articles // given.articles_per_batch)
+            batches = BatchOptions(count=n_batches, workers=given.workers)
+            runs.append(measured(articles, f"{bucket}/{n_articles}", n_articles, batches))
     rows = rows_of(runs[1:])  # the first loads what is loaded once
-    sizes = f"--articles {given.articles} --articles-per-batch {given.articles_per_batch}"
+    sizes = f"--articles {given.articles} --articles-per-batch {given.articles_per_batch} --workers {given.workers}"
     described = f"`python benchmarks/scale_run.py {sizes}`; {machine()}"
     write_result("scale_run", "Ingestion to serialization as the corpus grows", described, rows)
     if PAGE.is_file():

@@ -27,7 +27,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         "object_store.py --articles 8 --batches 2 --rounds 1",
         "panels.py --figures 24",
         "real_panels.py --verdicts verdicts.csv",
-        "scale_run.py --articles 40 --articles-per-batch 20",
+        "scale_run.py --articles 40 --articles-per-batch 20 --workers 0",
         "search.py --rows 2000 --dimensions 32 --folder scratch",
         "sequential_reads.py --samples 20 --rounds 1 --folder scratch",
         "serialization.py --samples 20 --rounds 1",
