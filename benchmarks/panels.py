@@ -5,7 +5,8 @@
 Figures are drawn (`drawn_figures`): real arrangements, sizes, gutters and labels, the content of the embedded corpus.
 They are read with their captions, as `detect_panels` does, and without. A panel is found where a box overlaps it by
 half (intersection over union), each box counting once. Gutters are those drawn, in pixels of the figure; a chart has a
-white margin of its own besides. CPU time is the least of three readings of each figure. None of these figures was seen in training (`train_panel_cuts` has another seed).
+white margin of its own besides. None of these figures was seen in training (`train_panel_cuts` has another
+seed). CPU time is the least of three readings of each figure.
 """
 
 from __future__ import annotations

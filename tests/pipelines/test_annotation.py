@@ -32,7 +32,7 @@ class Annotation:
     def __init__(
         self, pairs: BatchFolder, archive: BatchFolder, root: Path, run_node: Callable[..., Any], workers: int = 0
     ) -> None:
-        self.pairs, self.root, self._run_node = pairs, root, run_node
+        self.pairs, self.archive, self.root, self._run_node = pairs, archive, root, run_node
         self.batches = BatchOptions(count=1, workers=workers)
         self.made: dict[str, Any] = {
             "image_caption_pairs": pairs, "article_archive": archive, "vision_encoder": ENCODER,
@@ -107,6 +107,18 @@ def test_pictures_show_every_cluster_and_image(annotated, run_node):
     assert {trace.legendgroup for trace in drawn["annotation_plots"].data} == {"variance", "clusters", "agreement"}
     assert sum(len(trace.x) for trace in drawn["image_map"].data) == annotation.pairs.table().num_rows
     assert all(axes.images for axes in drawn["contact_sheet"].axes) and len(drawn["contact_sheet"].axes) == 3
+
+
+def test_boxes_of_compound_figures_are_drawn_on_them(annotated, run_node):
+    annotation, made = annotated
+    found = made["image_panels"].table().to_pylist()
+    inputs = {"image_caption_pairs": annotation.pairs, "article_archive": annotation.archive}
+
+    sheet = run_node("draw_panels", **made, **inputs)["panel_sheet"]
+
+    drawn = [axes for axes in sheet.axes if axes.images]
+    assert len(drawn) == 12 == min(12, sum(row["is_multiple"] for row in found))
+    assert all(len(axes.patches) > 1 and f"{len(axes.patches)} panels" in axes.get_title() for axes in drawn)
 
 
 def test_each_cluster_has_a_sheet_with_the_images_nearest_to_it(annotated):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _LAYOUT: dict[str, Any] = {"template": "plotly_white", "margin": {"t": 60, "r": 20}}
 _MAX_COMPONENTS = 100
 _GRAY = "#c0bfbc"
+_PANELS_IN_ROW = 4
 
 
 def plot_annotation(
@@ -86,6 +87,31 @@ def show_sheets(pages: Sequence[Image.Image]) -> Figure:
     for axes, page in zip(np.atleast_1d(figure.subplots(1, max(len(pages), 1))), pages, strict=False):
         axes.imshow(page)
         axes.axis("off")
+    return figure
+
+
+def show_panels(images: Sequence[tuple[Image.Image, Mapping[str, Any]]]) -> Figure:
+    """Images with the boxes and letters of their panels.
+
+    Args:
+        images: each with its row of `image_panels`; boxes are in its pixels.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    rows = max(1, -(-len(images) // _PANELS_IN_ROW))
+    figure = Figure(figsize=(4 * _PANELS_IN_ROW, 3.4 * rows), layout="tight")
+    grid = np.ravel(figure.subplots(rows, _PANELS_IN_ROW, squeeze=False))
+    for axes in grid:
+        axes.axis("off")
+    for axes, (image, found) in zip(grid, images, strict=False):
+        axes.imshow(image)
+        axes.set_title(f"{found['n_panels']} panels, {found['score']:.2f}", fontsize=9)
+        for place, panel in enumerate(found["panels"]):
+            color, (left, top) = f"C{place % 10}", (panel["left"], panel["top"])
+            size = panel["right"] - left, panel["bottom"] - top
+            axes.add_patch(Rectangle((left, top), *size, fill=False, edgecolor=color, linewidth=2))
+            axes.text(left, top, panel["letter"] or "", color="white", va="top", backgroundcolor=color, fontsize=8)
     return figure
 
 

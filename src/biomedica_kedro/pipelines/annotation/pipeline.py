@@ -84,4 +84,10 @@ def _reports() -> list[Node]:
             ],
             outputs=["annotation_plots", "image_map", "contact_sheet"],
         ),
+        report_node(
+            reports.draw_panels,
+            inputs=["image_panels", "image_caption_pairs", "article_archive"],
+            tools=["article_archive"],
+            outputs=["panel_sheet"],
+        ),
     ]  # fmt: skip

@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from biomedica_kedro.images.decode import as_rgb, open_image
 from biomedica_kedro.labels import plots
 from biomedica_kedro.labels.embedding import vectors_of
 from biomedica_kedro.labels.evaluation import measure_annotation, summarize_clusters
 from biomedica_kedro.labels.propagation import UNLABELED
 from biomedica_kedro.labels.sheets import sheet_file
 from biomedica_kedro.pipelines.annotation.stages import each, projection_of
+from biomedica_kedro.pmc.archive import ArchiveReader
 from biomedica_kedro.stages import WHOLE, BatchFolder
 from biomedica_kedro.stages.stage import stage
 
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 _MAP_SAMPLE = 5000
 _MAP_BATCHES = 64
 _SHEETS_SHOWN = 3
+_PANEL_SHEET = 12
 
 
 @stage(version=1)
@@ -72,6 +75,25 @@ def draw_annotation(
         _map_of(image_embeddings, projection, image_labels),
         plots.show_sheets(_largest_sheets(annotation_sheets)),
     )
+
+
+@stage(version=1)
+def draw_panels(image_panels: BatchFolder, image_caption_pairs: BatchFolder, article_archive: BatchFolder) -> Picture:
+    """Draw the boxes found on some of the compound figures: as many of each of a few batches."""
+    names = image_panels.names()
+    chosen = names[:: -(-len(names) // _PANEL_SHEET)]
+    shown: list[tuple[Image.Image, dict[str, Any]]] = []
+    for name in chosen:
+        multiple = image_panels.table(name).filter(pc.field("is_multiple")).sort_by("key")
+        some = {row["key"]: row for row in multiple.slice(0, -(-_PANEL_SHEET // len(chosen))).to_pylist()}
+        pairs = image_caption_pairs.table(name, ["key", "article_id", "file_name"]).to_pylist()
+        with ArchiveReader(article_archive, name) as archive:
+            shown += [
+                (as_rgb(open_image(archive.read(pair["article_id"], pair["file_name"]))), some[pair["key"]])
+                for pair in pairs
+                if pair["key"] in some
+            ]
+    return plots.show_panels(shown[:_PANEL_SHEET])
 
 
 def _map_of(embeddings: BatchFolder, projection: BatchFolder, labels: BatchFolder) -> Figure:
