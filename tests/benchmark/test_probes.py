@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.model_selection import GridSearchCV
 
 from biomedica_kedro.benchmark.encode import TaskEmbeddings
 from biomedica_kedro.benchmark.probes import ProbeOptions, probe_rows
@@ -52,9 +53,31 @@ def test_folds_never_share_a_group(color_task: Task) -> None:
     label = rng.permutation(np.tile(np.arange(3), 20))[group]
     leaking = _embedded(label, image)
     grouped = dataclasses.replace(leaking, groups=group.astype(str))
-    scores = [_values(probe_rows(color_task, each, SUBJECT, OPTIONS), "accuracy")["knn"] for each in (leaking, grouped)]
-    assert scores[0] > 0.9
-    assert scores[1] < 0.5
+    options = OPTIONS.model_copy(update={"shots": (60,)})
+    scores = [_values(probe_rows(color_task, each, SUBJECT, options), "accuracy") for each in (leaking, grouped)]
+    for protocol in ("knn", "few_shotk60"):
+        assert scores[0][protocol] > 0.9
+        assert scores[1][protocol] < 0.5
+
+
+def test_folds_that_choose_the_penalty_never_share_a_group(color_task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group is the image's first number, so that a fold's rows tell their groups."""
+    shared: list[set[float]] = []
+
+    class Watched(GridSearchCV):
+        def fit(self, X: np.ndarray, y: np.ndarray) -> Watched:
+            shared.extend(set(X[fitted, 0]) & set(X[rest, 0]) for fitted, rest in self.cv)
+            return super().fit(X, y)
+
+    monkeypatch.setattr("sklearn.model_selection.GridSearchCV", Watched)
+    group = np.repeat(np.arange(12), 5)
+    embedded = dataclasses.replace(
+        _embedded(group % 3, np.eye(12)[group]), groups=group.astype(str), images=np.eye(12, dtype=np.float32)[group]
+    )
+    embedded.images[:, 0] = group / 100
+    probe_rows(color_task, embedded, SUBJECT, OPTIONS)
+    assert len(shared) >= 3
+    assert not any(shared)
 
 
 def test_own_train_split_is_the_only_one_fitted(color_task: Task) -> None:

@@ -123,13 +123,18 @@ def _logits(
     images, labels, k = embedded.images, embedded.labels, len(task.classes)
     if protocol is Protocol.NEAREST_NEIGHBORS:
         return _neighbor_logits(images[fitted], labels[fitted], images[rest], k, options.neighbors)
-    return _probe_logits(images[fitted], labels[fitted], images[rest], k, options)
+    groups = embedded.independent_groups()
+    own = None if groups is None else groups[fitted]
+    return _probe_logits(images[fitted], labels[fitted], images[rest], k, options, own)
 
 
-def _probe_logits(fit_NE: Vectors, fit_N: Integers, test_NE: Vectors, n_classes: int, options: ProbeOptions) -> Floats:
-    """Logistic regression; the penalty is chosen by folds of the fitted part."""
+def _probe_logits(
+    fit_NE: Vectors, fit_N: Integers, test_NE: Vectors, n_classes: int, options: ProbeOptions,
+    group_N: npt.NDArray[np.str_] | None = None,
+) -> Floats:  # fmt: skip
+    """Logistic regression; the penalty is chosen by folds of the fitted part, which keep groups together."""
     from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
-    from sklearn.model_selection import GridSearchCV
+    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
     from threadpoolctl import threadpool_limits
 
     known, counts = np.unique(fit_N, return_counts=True)
@@ -141,9 +146,12 @@ def _probe_logits(fit_NE: Vectors, fit_N: Integers, test_NE: Vectors, n_classes:
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", FitFailedWarning)  # folds of a few rows that lack a class
         warnings.simplefilter("ignore", UserWarning)
-        if len(options.penalties) > 1 and counts.max() >= 3:
+        n_units = len(fit_N) if group_N is None else len(np.unique(group_N))
+        if len(options.penalties) > 1 and min(n_units, counts.max()) >= 3:
             grid = {"logisticregression__C": list(options.penalties)}
-            probe = GridSearchCV(probe, grid, scoring="balanced_accuracy", cv=3)
+            splitter = StratifiedKFold(3) if group_N is None else StratifiedGroupKFold(3)
+            splits = list(splitter.split(fit_NE, fit_N, group_N))
+            probe = GridSearchCV(probe, grid, scoring="balanced_accuracy", cv=splits)
         probe.fit(fit_NE, fit_N)
     probability_NM = probe.predict_proba(test_NE).astype(np.float64)
     return _spread(np.log(np.maximum(probability_NM, 1e-300)), known, n_classes)

@@ -107,7 +107,7 @@ def models_on_tasks(
     return found
 
 
-@stage(version=1)
+@stage(version=2)
 def score_benchmark(batch: Batch, options: ScoringOptions) -> Tables:
     """Score a model on a task: zero-shot and probes, or retrieval both ways; the zero-shot answers are kept."""
     inputs = batch.inputs
