@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from biomedica_kedro.benchmark.models import ModelChoice, ModelSource
-from biomedica_kedro.clip.checkpoints import config_of, create, find_checkpoint, save_model
+from biomedica_kedro.clip.checkpoints import config_of, create, find_checkpoint, load_model, save_model
 from biomedica_kedro.clip.config import ModelOptions
+from biomedica_kedro.clip.encoder import OpenClipEncoder
 from biomedica_kedro.clip.open_clip_folder import export_to_hub_folder
 from biomedica_kedro.clip.sources import ModelError
 from biomedica_kedro.encoders import ModelHandle, encoder_of
@@ -83,3 +84,19 @@ def test_folder_whose_weights_are_not_clear_is_named(checkpoint, tmp_path):
     (tmp_path / "hub" / "two.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match=r"which weights to take of .*hub is not clear, found one.*, two"):
         find_checkpoint(tmp_path / "hub")
+
+
+def test_captions_of_512_tokens_are_read_to_their_end(tmp_path):
+    """Two captions that differ in their last words alone, some 300 words in."""
+    shared = "the section shows cells of the liver " * 43
+    vectors = {}
+    for length in (77, 512):
+        config = config_of(small_vit(tmp_path), ModelOptions(context_length=length))
+        torch.manual_seed(0)
+        weights = tmp_path / f"{length}.safetensors"
+        save_model(weights, create(config).state_dict())
+        write_json(weights.with_suffix(".json"), config)
+        encoder = OpenClipEncoder(*load_model(weights))
+        vectors[length] = encoder.encode_texts([shared + "with necrosis", shared + "without fat"])
+    assert np.array_equal(*vectors[77])
+    assert not np.allclose(*vectors[512], atol=1e-4)
