@@ -272,7 +272,8 @@ def test_authors_are_known_by_the_word_in_their_type(kind):
         "Statement of withdrawal", "Publisher's retraction: leaves", "Retraction for Roe et al., leaves",
         "Retraction of “Leaves”", "Leaves [retracted]", "Leaves (Withdrawn, see vol. 2)", "Leaves: RETRACTED",
         "Retraction. Leaves", "Retraction—leaves", "Leaves: retraction notice", "Retracted study: leaves",
-        "This paper has been withdrawn: leaves", "Notification of retraction: leaves", "Retraction of Roe J, et al: leaves",
+        "This paper has been withdrawn: leaves", "Notification of retraction: leaves",
+        "Retraction of Roe J, et al: leaves",
     ],
 )  # fmt: skip
 def test_titles_of_retracted_articles_and_their_notices_are_known(title):

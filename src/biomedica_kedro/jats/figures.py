@@ -30,21 +30,9 @@ _KIND_WORD = re.compile(r"\b(scheme|chart|plate)", re.IGNORECASE)
 # PMC's own words where it has a link to a file.
 _CLICK_HERE = re.compile(r"\bclick here (?:for|to)\b[^.]{0,60}\b(?:file|data|view)\b[^.]{0,30}(?:\.|$)", re.IGNORECASE)
 _ASIDES = {"alt-text", "long-desc", "attrib", "p", "statement", "list"}
-# What is no text of a figure without a caption, and none beside a graphical abstract.
-_TOLD_APART = {
-    "label",
-    "alt-text",
-    "long-desc",
-    "attrib",
-    "permissions",
-    "table-wrap",
-    "table",
-    "media",
-    "statement",
-    "list",
-}
 _NOTES = ("p", "statement", "list")
-_NOT_BESIDE = {"title", "label", "fig", "fig-group"}
+# What is no caption where a figure has none.
+_NO_CAPTION = {"label", *_ASIDES, "permissions", "table-wrap", "table", "media"} - {"p"}
 _PANEL_LABEL = re.compile(r"\W*[A-Za-z]\W*$|\W*(?:i{1,3}|iv|v)\W*$")
 _KINDS = {
     "fig-group": Kind.FIGURE,
@@ -116,7 +104,8 @@ def _read_figure(element: etree._Element, graphics: list[etree._Element], place:
     if "caption" in children:
         _read_captions(figure, children["caption"], place.language)
     elif element.tag == "fig":
-        figure.caption = _bare_text(element, children)
+        apart = {child for tag in _NO_CAPTION & children.keys() for child in children[tag]}
+        figure.caption = text_without(element, apart)
     if not _ASIDES.isdisjoint(children):
         figure.alt_text = _joined(children, "alt-text") or _joined(children, "long-desc")
         figure.attribution = _joined(children, "attrib")
@@ -142,7 +131,7 @@ def _read_captions(figure: Figure, captions: list[etree._Element], language: str
     titles: dict[str, str] = {}
     for caption in captions:
         spoken = language_of(caption) or language
-        parts = caption if len(caption) and caption[-1].get(XML_LANG) else (caption,)
+        parts = caption if len(caption) > 1 and caption[-1].get(XML_LANG) else (caption,)
         for part in parts:
             text = text_of(part)
             if "lick here" in text:
@@ -183,12 +172,7 @@ def _abstract_caption(abstract: etree._Element) -> str:
     """What a graphical abstract says beside its image; the main abstract is no caption."""
     if not abstract.get("abstract-type") and "raphical" not in text_of(abstract.find("title")):
         return ""
-    return " ".join(filter(None, (text_of(part) for part in abstract if part.tag not in _NOT_BESIDE)))
-
-
-def _bare_text(fig: etree._Element, children: Mapping[str, list[etree._Element]]) -> str:
-    """Text that stands in a `<fig>` without a caption around it."""
-    return text_without(fig, {child for tag in _TOLD_APART & children.keys() for child in children[tag]})
+    return " ".join(filter(None, (text_of(part) for part in abstract if part.tag not in {"title", "label", "fig"})))
 
 
 def _joined(children: Mapping[str, list[etree._Element]], *tags: str) -> str:

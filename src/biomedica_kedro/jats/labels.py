@@ -29,7 +29,8 @@ _ROMAN = re.compile(r"\s*(?P<prefix>)(?P<roman>[IVX]{1,5})(?P<panels>)(?![A-Za-z
 # "Figs. 1 (left) and 2 (right)" goes on.
 _SIDE = r"(?:left|right|top|bottom|upper|lower|middle|cent(?:er|re)|inset)"
 _LINK = re.compile(
-    rf"(?:,?\s*\(?{_SIDE}(?:\s{_SIDE})?(?:\spanels?)?\b\)?)?\s*(?:(?P<range>(?P<plain>[–—‒−‐‑-]|(?:through|thru|até|bis)\s(?i:\s*(?:{_FIGURE_WORD})\.?\s)?)|(?:to|a|al|à)\s)"
+    rf"(?:,?\s*\(?{_SIDE}(?:\s{_SIDE})?(?:\spanels?)?\b\)?)?\s*"
+    rf"(?:(?P<range>(?P<plain>[–—‒−‐‑-]|(?:through|thru|até|bis)\s(?i:\s*(?:{_FIGURE_WORD})\.?\s)?)|(?:to|a|al|à)\s)"
     r"|[,;/&]?\s*(?:(?:and|or|et|y|e|und)\s|&)?)\s*"
 )
 # What follows the last number of a list after a singular ("Fig. 1, 2"), unlike "Fig. 1, 2 mice" and "Fig. 1 to 2 mice".
@@ -38,8 +39,8 @@ _SUPPLEMENT = re.compile(r"\s*[—–-]\s*((?:figure|table)\s+supplement|video|m
 _NOT_A_FIGURE = re.compile(r"\s(?:Table|Text|File|Movie|Video|Data|Appendix)")
 # What is said directly before, in lower case: the series, or that the figure is of another work or file.
 _BEFORE = re.compile(
-    r"(?P<series>e(?<!\we)-|supp\w*\.?(?: (?:information|materials?|data))?|(?:extended|source)[- ]data|expanded[- ]view|author response"
-    r"|(?:appendix|annex|box)(?: \w{1,2})?|\b(?:ed|si|esi|esm|additional)(?=\s*$)"
+    r"(?P<series>e(?<!\we)-|supp\w*\.?(?: (?:information|materials?|data))?|(?:extended|source)[- ]data"
+    r"|expanded[- ]view|author response|(?:appendix|annex|box)(?: \w{1,2})?|\b(?:ed|si|esi|esm|additional)(?=\s*$)"
     r"|\b(?:web|on-?line|internet|electronic)(?:[ -](?:only|extra))?(?: resource)?(?=\s*$))"
     r"[\s,:—–-]*$"
     r"|(?P<other>(?:additional file|online resource)s?\s*\w*(?:\s*(?:,|and|&)\s*\w?\d+)*\s*[:,;(–-]?"
@@ -48,14 +49,14 @@ _BEFORE = re.compile(
     r"|\d\s*[—–-]\s*$"  # "Figure 1—video 2", unlike "1–Figure 2"
 )
 _ELSEWHERE_AFTER = re.compile(
-    r"\s*,?\s*(?:of|in|from)\s+(?:the\s+)?(?:(?i:(?:(?:on-?line|web|electronic)[ -](?:only )?)?(?:supp|appendix)|refs?\b|reference|\[\d|additional|their|his|her"
+    r"\s*,?\s*(?:of|in|from)\s+(?:the\s+)?(?:(?i:(?:(?:on-?line|web|electronic)[ -](?:only )?)?(?:supp|appendix)"
+    r"|refs?\b|reference|\[\d|additional|their|his|her"
     r"|(?:an)?other|accompanying|companion|(?:paper|article|study|work|review|report) (?:by|of)\b)"
     r"|S\d+ (?:File|Text|Appendix|Fig)|[A-Z][\w'’-]+(?:,? (?:and|&) [A-Z][\w'’-]+)?,? (?:et al|[(\[]?\d{4}|\[\d))"
 )
 _IN_A_LABEL = re.compile(rf"(?<![A-Za-z])(?:{_FIGURE_WORD})(?![A-Za-z])\.?", re.IGNORECASE)
 _NUMBERED = re.compile(rf"(?:(?<![^\W\d_])(?P<head>[^\W\d_]{{2,}}?)s?[\s.:]*)??(?:{_NUMBER}|(?P<roman>[IVX]+)\b)")
 _SUPPLEMENTS = {"e", "supp", "si", "esi", "esm"}
-_SERIES = {"ed": "extended data"}
 _REACH = 40  # characters before a figure word that may say whose figure it is
 
 
@@ -179,8 +180,7 @@ def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Itera
             yield from (((*key[:2], number), True, at) for number in range(last[2] + 1, key[2] + 1))
         else:
             yield key, False, at
-        prefix = key[1] if last is None and item.re is _ITEM else prefix
-        last = key
+        last, prefix = key, key[1] if last is None and item.re is _ITEM else prefix
         link = _LINK.match(text, at)
         if link is None or not link[0].strip():
             return
@@ -197,7 +197,8 @@ def _base(head: str, before: re.Match[str] | None) -> tuple[str, str]:
     if before is None or not before["series"]:
         return head, ""
     named = before["series"].replace("-", " ").strip(". ")
-    return (head, "s") if named[:4] in _SUPPLEMENTS else (f"{_SERIES.get(named, named)} {head}", "")
+    series = "extended data" if named == "ed" else named
+    return (head, "s") if named[:4] in _SUPPLEMENTS else (f"{series} {head}", "")
 
 
 def _key(base: str, prefix: str, item: re.Match[str]) -> LabelKey:
