@@ -165,7 +165,6 @@ def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Itera
     last: LabelKey | None = None
     is_range, is_certain = False, True
     while (item := _ROMAN.match(text, at) or _ITEM.match(text, at)) is not None:
-        # A lone "I" is a person: "Fig. II and I think".
         if not is_certain and (item.re is _ROMAN or not (item["panels"] or _LIST_END.match(text, item.end()))):
             return
         if item["prefix"] and _NOT_A_FIGURE.match(text, item.end()):
@@ -180,7 +179,8 @@ def _items(text: str, at: int, base: str, prefix: str, is_plural: bool) -> Itera
             yield from (((*key[:2], number), True, at) for number in range(last[2] + 1, key[2] + 1))
         else:
             yield key, False, at
-        last, prefix = key, key[1] if last is None and item.re is _ITEM else prefix
+        prefix = prefix if last or item.re is _ROMAN else key[1]
+        last = key
         link = _LINK.match(text, at)
         if link is None or not link[0].strip():
             return
