@@ -343,7 +343,8 @@ def test_full_disk_fails_loudly_and_leaves_no_half_file(tmp_path):
 
 def test_time_to_go_is_foretold_from_batches_after_the_first(monkeypatch, caplog):
     clock = iter([0.0, 300.0, 320.0, 340.0])  # the first batch waits for a model
-    monkeypatch.setattr("biomedica_kedro.stages.progress.time.monotonic", lambda: next(clock))
+    # Not `time.monotonic` itself: other threads look at it, too
+    monkeypatch.setattr("biomedica_kedro.stages.progress.time", SimpleNamespace(monotonic=lambda: next(clock)))
     caplog.set_level("INFO", logger="biomedica_kedro")
     tasks = [SimpleNamespace(name=name) for name in ("0000", "0001", "0002")]
 

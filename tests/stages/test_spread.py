@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_tasks_in_flight_follow_the_workers_that_join(monkeypatch):
             return dict.fromkeys(range(self.workers), 1)
 
     now = [0.0]
-    monkeypatch.setattr("biomedica_kedro.stages.spread.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("biomedica_kedro.stages.spread.time", SimpleNamespace(monotonic=lambda: now[0]))
     client = Joined()
     limit = _InFlight(client)
     assert limit() == 4
