@@ -94,7 +94,7 @@ def serve() -> Iterator[Callable[..., str]]:
 
 
 OF_NO_FINISHED_RUN = ("test_object_store", "test_scale_guide")  # of the tests from end to end
-SLOW_FIRST = ("tests/end_to_end", "tests/faults", "tests/clip", "tests/pipelines")  # no long tail at the end
+SLOW_FIRST = ("tests/end_to_end", "tests/faults", "tests/test_", "tests/clip", "tests/pipelines")  # no long tail
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
