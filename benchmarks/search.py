@@ -1,4 +1,4 @@
-"""Claim: a hybrid search over a million pairs answers in less than 100 ms on 2 CPU cores, p95.
+"""How long a hybrid search over a million pairs takes on 2 CPU cores, and what its index takes; goal: p95 of 100 ms.
 
     python benchmarks/search.py [--rows 1000000] [--dimensions 512] [--index hnsw] [--folder FOLDER]
 
