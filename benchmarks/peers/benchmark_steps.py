@@ -15,6 +15,7 @@ from biomedica_kedro.benchmark.encode import TaskEmbeddings
 from biomedica_kedro.benchmark.prompts import prompt_sets, texts_of
 from biomedica_kedro.benchmark.publication import BenchmarkRun, TaskMetric
 from biomedica_kedro.benchmark.retrieval import RetrievalOptions, retrieval_rows
+from biomedica_kedro.benchmark.samples import Question
 from biomedica_kedro.benchmark.scores import ScoreOptions, Subject
 from biomedica_kedro.benchmark.task import PAPER_SUITE, Kind, Task, load_tasks
 
@@ -118,10 +119,16 @@ def embeddings(task: Task, rng: np.random.Generator) -> TaskEmbeddings:
     return TaskEmbeddings(
         sample_ids=[f"s{row}" for row in range(n)], images=unit(rng.normal(size=(n, DIMENSIONS))),
         labels=rng.integers(0, n_labels, n), multilabel=rng.integers(0, 2, (n, n_flags)),
-        options=[OPTIONS if asks else []] * n, captions=captions, groups=np.full(n, ""), splits=np.full(n, "test"),
+        questions=[asked(int(rng.integers(len(OPTIONS)))) if asks else () for _ in range(n)],
+        captions=captions, groups=np.full(n, ""), splits=np.full(n, "test"),
         texts=dict(zip(texts, unit(rng.normal(size=(len(texts), DIMENSIONS))), strict=True)),
         blank=unit(rng.normal(size=(1, DIMENSIONS)))[0], logit_scale=100.0,
     )  # fmt: skip
+
+
+def asked(answer: int) -> tuple[Question, ...]:
+    """What a row of a closed question asks."""
+    return (Question("captions", 0, tuple(OPTIONS), answer),)
 
 
 def subject(task: str) -> Subject:
