@@ -32,11 +32,15 @@ from biomedica_kedro.stages.place import Place, place
 INDEX = "lance.json"
 """File beside the table of `search_index`, in the folder of the database: what made its vectors."""
 
+CANDIDATES = 100
+"""Rows taken of each list before they are merged; each costs a search in the index of vectors."""
+
 _UNKNOWN = re.compile(r"No field named [`\"]?(\w+)")
 _RRF = 60
-_CANDIDATES = 200
-_REFINE = 4
-_FOUND = ("score", "words_rank", "image_rank", "similarity")
+_REFINE = 2
+_FOUND = pa.schema({
+    "score": pa.float64(), "words_rank": pa.int32(), "image_rank": pa.int32(), "similarity": pa.float32()
+})  # fmt: skip
 
 
 class ArchiveError(ValueError):
@@ -70,10 +74,16 @@ class Archive:
     table: Any
     facets: pa.Table
     reader: Reader | None = None
-    columns: list[str] = field(init=False)
+    schema: pa.Schema = field(init=False)
 
     def __post_init__(self) -> None:
-        self.columns = [name for name in self.table.schema.names if name != VECTOR]
+        asked = self.table.schema  # is read anew each time: a millisecond
+        self.schema = pa.schema([one for one in asked if one.name != VECTOR])
+
+    @property
+    def columns(self) -> list[str]:
+        """What is known of a pair but its vector."""
+        return list(self.schema.names)
 
     @classmethod
     def open(cls, data_root: str | Path = "data") -> Archive:
@@ -114,14 +124,12 @@ class Archive:
         Raises:
             ArchiveError: for a condition that is none, and for an image when the archive has no vectors.
         """
-        lists = self._lists(words.strip(), image, where, max(_CANDIDATES, skip + limit))
+        lists = self._lists(words.strip(), image, where, max(CANDIDATES, skip + limit))
         if lists is None:
             return self._unranked(where, limit, skip)
         ranked = fuse(lists)[skip : skip + limit]
-        found = self._rows([row for row, _ in ranked]).to_pylist()
         told = [{"score": score, **_told(lists, row)} for row, score in ranked]
-        rows = [{**more, **values} for more, values in zip(told, found, strict=True)]
-        return pa.Table.from_pylist(rows, schema=self._schema())
+        return _beside(pa.Table.from_pylist(told, schema=_FOUND), self._rows([row for row, _ in ranked]))
 
     def get(self, key: str) -> Mapping[str, Any] | None:
         """One pair by its key."""
@@ -174,8 +182,7 @@ class Archive:
     def _unranked(self, where: str | None, limit: int, skip: int) -> pa.Table:
         query = self.table.search().limit(limit).offset(skip)
         found = self._asked(query if where is None else query.where(where), self.columns, where)
-        blank = {name: pa.nulls(found.num_rows, self._schema().field(name).type) for name in _FOUND}
-        return pa.table([*blank.values(), *found.columns], names=[*blank, *found.column_names])
+        return _beside(pa.Table.from_pylist([{}] * found.num_rows, schema=_FOUND), found)
 
     def _asked(self, query: Any, columns: Sequence[str], where: str | None = None) -> pa.Table:
         try:
@@ -194,15 +201,10 @@ class Archive:
 
     def _rows(self, row_ids: Sequence[int]) -> pa.Table:
         if not row_ids:
-            return self.table.schema.empty_table().select(self.columns)
+            return self.schema.empty_table()
         found = self.table.take_row_ids(list(row_ids)).with_row_id().select(self.columns).to_arrow()
         place_of = {row: n for n, row in enumerate(found["_rowid"].to_pylist())}
         return found.take([place_of[row] for row in row_ids]).select(self.columns)
-
-    def _schema(self) -> pa.Schema:
-        kinds = dict(zip(_FOUND, (pa.float64(), pa.int32(), pa.int32(), pa.float32()), strict=True))
-        rest = [self.table.schema.field(name) for name in self.columns]
-        return pa.schema([*(pa.field(name, kind) for name, kind in kinds.items()), *rest])
 
 
 def search(
@@ -230,6 +232,10 @@ def index_folder(root: Place) -> BatchFolder:
 def lance_folder(index: BatchFolder) -> Place:
     """Where the database of an index lies."""
     return index.beside(WHOLE, INDEX).parent
+
+
+def _beside(told: pa.Table, found: pa.Table) -> pa.Table:
+    return pa.table([*told.columns, *found.columns], schema=pa.schema([*told.schema, *found.schema]))
 
 
 def _told(lists: Mapping[str, Sequence[Mapping[str, Any]]], row: int) -> dict[str, Any]:
