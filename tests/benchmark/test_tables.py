@@ -6,6 +6,7 @@ import pytest
 from biomedica_kedro.benchmark.leaderboard import leaderboard_page
 from biomedica_kedro.benchmark.scores import SCORE_ROWS
 from biomedica_kedro.benchmark.tables import (
+    averages_by_model,
     benchmark_table,
     beside_published,
     domain_averages,
@@ -50,6 +51,22 @@ def test_averages_are_recomputed_and_say_what_is_missing(tasks: dict[str, Task])
     assert averages.loc[("paper40", "mean of domains"), "value"] == pytest.approx(0.6)
     assert averages.loc[("paper40", "all tasks"), ["n_tasks", "n_suite", "missing"]].tolist() == [3, 5, "d, single"]
     assert averages.loc[("other", "all tasks"), ["value", "missing"]].tolist() == [1.0, ""]
+
+
+def test_averages_stand_side_by_side_and_say_where_a_model_lacks_tasks(tasks: dict[str, Task]) -> None:
+    scores = pd.concat([_scores({"a": 0.2, "b": 0.4}, tasks), _scores({"a": 0.8}, tasks).assign(model_id="other")])
+    averages = averages_by_model(domain_averages(benchmark_table(scores, tasks, "card"), tasks)).set_index("domain")
+    assert averages.loc["pathology", ["tasks", "m", "other"]].tolist() == ["2 of 3", "0.300", "0.800 (over 1)"]
+    assert averages.index.tolist() == ["pathology", "mean of domains", "all tasks"]
+
+
+def test_chance_of_a_retrieval_follows_the_number_of_captions(tasks: dict[str, Task]) -> None:
+    pairs = {"pairs": tasks["a"].model_copy(update={"id": "pairs", "kind": Kind.RETRIEVAL, "classes": ()})}
+    scored = _scores({"pairs": 0.5}, {**tasks, **pairs}).assign(protocol="retrieval", prompt_set="")
+    scores = pd.concat([
+        scored.assign(metric="i2t_R_at_1"), scored.assign(metric="i2t_chance_R_at_1", value=0.04)
+    ])  # fmt: skip
+    assert benchmark_table(scores, pairs, "card")[["value", "chance"]].values.tolist() == [[0.5, 0.04]]
 
 
 def test_scores_of_different_metrics_are_not_averaged_together(tasks: dict[str, Task]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from biomedica_kedro.benchmark.tables import beside_published, published_averages
+from biomedica_kedro.benchmark.tables import averages_by_model, beside_published, published_averages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,8 @@ def leaderboard_page(table: pd.DataFrame, others: Mapping[str, pd.DataFrame], le
     wide = others["recalls"].pivot_table(index=["task", "class"], columns="model_id", values="value", sort=False)
     sections = [
         ("Scores", _explanation(table), _scores_table(table)),
-        ("Averages", "Computed from the rows above, never copied; of one metric each.", _plain(others["averages"])),
+        ("Averages", "Computed from the rows above, never copied; of one metric each.",
+         _plain(averages_by_model(others["averages"]))),
         ("Profile by domain", "Mean accuracy of each domain.", _radar(others["averages"])),
         ("Recall by class", "Zero-shot, by the prompts shown above.", _plain(wide.reset_index())),
         ("Probes", "Fitted on labels: folds never share a patient, slide or article.", _plain(others["probes"])),

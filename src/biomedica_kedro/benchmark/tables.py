@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROW_HEADLINE = "accuracy"  # of samples that bring their own options, whatever the kind of the task
 MEASURED, PUBLISHED = "measured", "published"
 HEADLINE = {Kind.RETRIEVAL: "i2t_R_at_1", Kind.MULTILABEL: "balanced_accuracy"}
+RETRIEVAL_CHANCE = "i2t_chance_R_at_1"
 REAL, SYNTHETIC = "real", "synthetic"
 ALL_TASKS, MACRO_DOMAIN, OTHER_TASKS = "all tasks", "mean of domains", "other"
 
@@ -50,7 +51,8 @@ def benchmark_table(scores: pd.DataFrame, tasks: Mapping[str, Task], prompt_set:
     table = known[is_headline & is_shown & ((known["protocol"] != Protocol.RETRIEVAL.value) | _is_whole(known))].copy()
     of_task = table["task"].map
     table["title"] = of_task({name: task.title for name, task in tasks.items()})
-    table["chance"] = _chance(table, known[is_asked & (known["metric"] == "chance")], tasks)
+    is_chance = (is_asked & (known["metric"] == "chance")) | (known["metric"] == RETRIEVAL_CHANCE)
+    table["chance"] = _chance(table, known[is_chance], tasks)
     is_wording = (known["metric"] == ROW_HEADLINE) & (known["protocol"] == Protocol.ZERO_SHOT.value) & ~is_asked
     table["by_wording"] = _by_wording(table, known[is_wording])
     table["protocol"] = _protocols(table)
@@ -229,11 +231,36 @@ def lengths_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _chance(table: pd.DataFrame, asked: pd.DataFrame, tasks: Mapping[str, Task]) -> list[float]:
-    """What guessing gives: by the number of classes, or by the options of the rows where they bring them."""
+    """What guessing gives: by the number of classes, by the options that rows bring, by the number of captions."""
     of_rows = {(row["model_id"], row["task"]): float(row["value"]) for row in asked.to_dict("records")}
     of_task = {name: float("nan") if task.chance is None else task.chance for name, task in tasks.items()}
     keys = zip(table["model_id"], table["task"], strict=True)
     return [of_rows.get((model_id, task), of_task[task]) for model_id, task in keys]
+
+
+def averages_by_model(averages: pd.DataFrame) -> pd.DataFrame:
+    """A row an average, a column a model; a mean over fewer tasks than another model's says over how many.
+
+    Args:
+        averages: of `domain_averages`.
+    Returns:
+        Columns samples, suite, metric, domain, tasks ("3 of 4"), a column a model, missing.
+    """
+    import pandas as pd
+
+    what = ["samples", "suite", "metric", "domain"]
+    models = sorted(averages["model_id"].unique())
+    rows = []
+    for of, part in averages.groupby(what, sort=False):
+        n_tasks, first = part["n_tasks"].max(), part.sort_values("n_tasks").iloc[-1]
+        values = {
+            row["model_id"]: f"{row['value']:.3f}" + (f" (over {row['n_tasks']})" if row["n_tasks"] < n_tasks else "")
+            for row in part.to_dict("records")
+        }
+        tasks = f"{n_tasks}" if pd.isna(first["n_suite"]) else f"{n_tasks} of {first['n_suite']}"
+        told = dict(zip(what, of, strict=True)) | {"tasks": tasks}
+        rows.append({**told, **{model: values.get(model, "–") for model in models}, "missing": first["missing"]})
+    return pd.DataFrame(rows, columns=[*what, "tasks", *models, "missing"])
 
 
 def _by_wording(table: pd.DataFrame, wordings: pd.DataFrame) -> list[str]:
