@@ -20,11 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from report import machine, write_result
 
 from biomedica_kedro.pmc.metadata import ARTICLE_METADATA
 from biomedica_kedro.pmc.source import LISTED
 from biomedica_kedro.records import DATASET_METADATA, Split
+from biomedica_kedro.shards.selection import PREPARED_SAMPLES
 from biomedica_kedro.stages import BatchFolder
 
 ROWS_OF_BATCH = 10_000
@@ -93,6 +95,25 @@ def write_articles(root: Path, n_rows: int) -> BatchFolder:
     return folder
 
 
+def write_samples(root: Path, n_rows: int) -> BatchFolder:
+    """`prepared_samples` as they stand before they are cut into shards."""
+    folder = BatchFolder(root / "prepared_samples")
+    rng, commits = np.random.default_rng(0), {}
+    for number, start in enumerate(range(0, n_rows, ROWS_OF_BATCH)):
+        n, name = min(ROWS_OF_BATCH, n_rows - start), f"{number:04d}"
+        columns = {field.name: pa.array(rng.integers(0, 200_000, n)) for field in PREPARED_SAMPLES}
+        keys = keys_of(start, n)
+        columns |= {
+            "key": keys, "article_id": pc.extract_regex(keys, "(?P<id>[^-]*)").field("id"), "content": digests(rng, n),
+            "subset": pa.array(["commercial"] * n), "split": pa.array([str(Split.TRAIN)] * n),
+            "license_code": pa.array(["CC BY"] * n),
+        }  # fmt: skip
+        path = folder.write_table(name, pa.table(columns, schema=PREPARED_SAMPLES))
+        commits[name] = folder.write_commit(name, inputs="x", rows=n, rejects={}, files=[path])
+    folder.finish(commits)
+    return folder
+
+
 def select_articles(folder: BatchFolder, n_rows: int) -> str:
     """The stage as it is, half of the articles refused; a quarter of the rows are articles."""
     from biomedica_kedro.pipelines.ingestion.stages import select_articles as stage_function
@@ -118,6 +139,20 @@ def select_training_samples(folder: BatchFolder, n_rows: int) -> str:
     chosen.captions(5000)
     write_parquet(folder.path.parent / "manifest.parquet", chosen.manifest())
     return ""
+
+
+def assign_shards(folder: BatchFolder, n_rows: int) -> str:
+    """The stage as it is, without earlier shards."""
+    from biomedica_kedro.pipelines.serialization.stages import assign_shards as stage_function
+    from biomedica_kedro.shards.layout import ShardOptions
+    from biomedica_kedro.stages.run import Work
+
+    work = Work(
+        function=stage_function,
+        outputs={name: BatchFolder(folder.path.parent / name) for name in ("shard_assignments", "withdrawn_samples")},
+        options=[ShardOptions()], whole={"prepared_samples": BatchFolder(folder.path.parent / "prepared_samples")},
+    )  # fmt: skip
+    return f"{work.run()[0].rows:,} samples in shards of {ShardOptions().samples_per_shard:,}"
 
 
 def draw_contact_sheet(folder: BatchFolder, n_rows: int) -> str:
@@ -169,8 +204,12 @@ def group_duplicates(folder: BatchFolder, n_rows: int) -> str:
 
 STEPS: dict[str, Callable[[BatchFolder, int], str]] = {
     step.__name__: step
-    for step in (select_articles, select_training_samples, draw_contact_sheet, check_contamination, group_duplicates)
-}
+    for step in (
+        select_articles, assign_shards, select_training_samples, draw_contact_sheet, check_contamination,
+        group_duplicates,
+    )
+}  # fmt: skip
+WRITERS = {"select_articles": write_articles, "assign_shards": write_samples, "group_duplicates": None}
 
 
 def main() -> None:
@@ -191,10 +230,8 @@ def main() -> None:
     for n_rows in given.rows:
         with tempfile.TemporaryDirectory() as root:
             folder = Path(root, "dataset_metadata")
-            if select_articles.__name__ in given.steps:
-                write_articles(Path(root), n_rows)
-            if set(given.steps) - {group_duplicates.__name__, select_articles.__name__}:
-                write_metadata(Path(root), n_rows)
+            for write in {WRITERS.get(step, write_metadata) for step in given.steps} - {None}:
+                write(Path(root), n_rows)
             for step in given.steps:
                 command = [sys.executable, __file__, "--one", step, str(folder), str(n_rows)]
                 answer = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
