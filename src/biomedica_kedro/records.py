@@ -98,6 +98,7 @@ class RejectReason(StrEnum):
     RETRACTED = "retracted"
     NOT_REDISTRIBUTABLE = "not_redistributable"
     DUPLICATE_KEY = "duplicate_key"
+    NO_DERIVATIVES = "no_derivatives"
     INVALID_TASK_ROW = "invalid_task_row"
     NO_QUESTION = "no_question"
     NOT_A_CLASS = "not_a_class"
@@ -188,6 +189,7 @@ DATASET_METADATA = _schema(
     attribution=_S, kind=_S, label=_S, caption=_S, caption_length=_I32, n_mentions=_I32, image_name=_S, image_format=_S,
     image_mode=_S, width=_I32, height=_I32, image_bytes=_I64, sha256=_S, phash=_S, cluster_id=_I32, panel_type=_S,
     panel_subtype=_S, primary_label=_S, primary_labels=_STRINGS, secondary_labels=_STRINGS, label_confidence=_F32,
+    n_panels=_I32, panel_score=_F32, parent_key=_S, panel_letter=_S, panel_box=pa.list_(_I32),
     checksum=_I64,  # CRC-32 of the n_bytes at offset
 )  # fmt: skip
 

@@ -48,7 +48,9 @@ class Run:
         return self
 
     def serialize(self):
-        absent = {name: BatchFolder(self.root / "absent") for name in ("image_labels", "written_samples")}
+        absent = {
+            name: BatchFolder(self.root / "absent") for name in ("image_labels", "image_panels", "written_samples")
+        }
         self.folders |= absent
         options = {"write_shards": ExportOptions(parquet=True)}
         for name in ("prepare_samples", "assign_shards", "write_shards", "list_samples", "audit_shards"):

@@ -13,6 +13,8 @@ from engine import finish, run_node
 from PIL import Image
 
 from biomedica_kedro.datasets.sources import EmbeddedCorpus
+from biomedica_kedro.images.decode import FORMATS
+from biomedica_kedro.images.panels import IMAGE_PANELS
 from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
 from biomedica_kedro.pmc.identifiers import batch_names, batch_of, pair_key
 from biomedica_kedro.pmc.source import INVENTORY
@@ -35,6 +37,15 @@ def picture(seed: int, image_format: str = "PNG", mode: str = "RGB") -> bytes:
     return file.getvalue()
 
 
+def halves(left: str = "red", right: str = "blue", image_format: str = "PNG", mode: str = "RGB") -> bytes:
+    """A figure of two panels of 60 x 50 pixels."""
+    file = io.BytesIO()
+    image = Image.new("RGB", (120, 50), left)
+    image.paste(Image.new("RGB", (60, 50), right), (60, 0))
+    image.convert(mode).save(file, image_format)
+    return file.getvalue()
+
+
 @dataclass
 class Figure:
     article: int
@@ -47,6 +58,8 @@ class Figure:
     label: str | None = "Microscopy"
     image_format: str = "PNG"
     mode: str = "RGB"
+    # letter, caption, and left, top, right, bottom of each panel
+    panels: Sequence[tuple[str | None, str | None, tuple[int, int, int, int]]] = ()
 
     @property
     def article_id(self) -> str:
@@ -58,6 +71,8 @@ class Figure:
 
     @property
     def image(self) -> bytes:
+        if self.panels:
+            return halves(image_format=self.image_format, mode=self.mode)
         return picture(self.article * 10 + self.number, self.image_format, self.mode)
 
     @property
@@ -72,7 +87,7 @@ class Corpus:
     annotated: bool = True
 
     def write(self, root: Path) -> dict[str, BatchFolder]:
-        names = ["image_caption_pairs", "articles", "image_labels", "article_archive"]
+        names = ["image_caption_pairs", "articles", "image_labels", "image_panels", "article_archive"]
         folders = {name: BatchFolder(root / name) for name in names}
         for folder in folders.values():
             folder.reopen()
@@ -88,6 +103,7 @@ class Corpus:
                 "image_caption_pairs": to_table([pair(figure) for figure in figures], IMAGE_CAPTION_PAIRS),
                 "articles": to_table(self.articles(figures), ARTICLES),
                 "image_labels": to_table([label(f) for f in figures if f.label], IMAGE_LABELS),
+                "image_panels": to_table([found_panels(figure) for figure in figures], IMAGE_PANELS),
                 "article_archive": archive.index(),
             }
             for name, table in tables.items():
@@ -119,14 +135,15 @@ def commit(folder: BatchFolder, batch: str, table: pa.Table, *others: Path) -> N
 
 def pair(figure: Figure) -> dict:
     image = figure.image
+    width, height = Image.open(io.BytesIO(image)).size
     return {
         "key": figure.key, "article_id": figure.article_id, "figure_id": f"F{figure.number}", "image_id": "i",
         "position": figure.number, "kind": "figure", "label": f"Figure {figure.number}",
         "caption": figure.caption or f"Caption of {figure.key}.", "mentions": [f"See Fig. {figure.number}."],
         "license_code": figure.license_code, "license_group": figure.license_group,
         "redistributable": figure.redistributable,
-        "file_name": figure.file_name, "format": figure.image_format, "mode": figure.mode,
-        "width": 48 + (figure.article * 10 + figure.number) % 7, "height": 32,
+        "file_name": figure.file_name, "format": FORMATS[figure.image_format], "mode": figure.mode,
+        "width": width, "height": height,
         "n_bytes": len(image), "sha256": hashlib.sha256(image).hexdigest(), "phash": "0f",
     }  # fmt: skip
 
@@ -136,6 +153,17 @@ def label(figure: Figure) -> dict:
         "key": figure.key, "cluster_id": figure.article % 5, "distance": 0.5, "panel_type": "single",
         "panel_subtype": "single panel", "primary_labels": [figure.label], "secondary_labels": ["light microscopy"],
         "confidence": 0.75,
+    }  # fmt: skip
+
+
+def found_panels(figure: Figure) -> dict:
+    sides = ("left", "top", "right", "bottom")
+    panels = [
+        {"letter": letter, "caption": caption, **dict(zip(sides, box, strict=True))}
+        for letter, caption, box in figure.panels or [(None, None, (0, 0, 48, 32))]
+    ]
+    return {
+        "key": figure.key, "is_multiple": len(panels) > 1, "score": 0.75, "n_panels": len(panels), "panels": panels,
     }  # fmt: skip
 
 
@@ -196,7 +224,8 @@ def serialize_corpus(
     """Run the pipeline's nodes up to the metadata table on a corpus, in a folder; returns all data sets by name."""
     found = corpus.write(root)
     if not corpus.annotated:
-        (found["image_labels"].path / "_complete.json").unlink()
+        for name in ("image_labels", "image_panels"):
+            (found[name].path / "_complete.json").unlink()
     found["written_samples"] = BatchFolder(root / "shard_contents")
     options = {"prepare_samples": samples, "assign_shards": shards, "write_shards": images}
     for name in (*options, "list_samples"):

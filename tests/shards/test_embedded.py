@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from biomedica_kedro.images.decode import FORMATS
 from biomedica_kedro.shards.attribution import forbids_derivatives
 from biomedica_kedro.shards.embedded import EmbeddedWriter
 from biomedica_kedro.shards.export import ExportOptions
@@ -57,4 +58,5 @@ def test_figures_under_nd_licenses_are_resized_only_when_the_user_answers_for_it
         for sample in read_shard(path):
             with Image.open(io.BytesIO(sample.image)) as opened:
                 assert opened.size == (sample.record["width"], sample.record["height"])
-                assert (opened.format, opened.mode) == (sample.record["image_format"], sample.record["image_mode"])
+                found = FORMATS[opened.format], opened.mode
+                assert found == (sample.record["image_format"], sample.record["image_mode"])

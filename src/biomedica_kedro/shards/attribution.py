@@ -12,6 +12,7 @@ from typing import Any
 from biomedica_kedro.pmc.identifiers import known_pmcid
 
 NO_LICENSE = "no license statement"
+CUT_OUT = " One panel was cut out of the figure."
 CHANGED = " The image was resized."
 
 _AUTHORS_NAMED = 3
@@ -60,7 +61,7 @@ def attribution_file(subset: str, rows: Iterable[tuple[str, str]]) -> Iterator[s
     yield f"Sources of the images and captions in the subset {subset!s}: one line an article and license.\n\n"
     seen: set[int] = set()  # hashes: 5 million articles are then 300 MB
     for _, line in rows:
-        line = line.removesuffix(CHANGED)
+        line = line.removesuffix(CHANGED).removesuffix(CUT_OUT)
         if hash(line) not in seen:
             seen.add(hash(line))
             yield f"{line}\n"

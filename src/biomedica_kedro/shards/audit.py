@@ -67,7 +67,7 @@ def damage_of(row: Row, path: Place) -> str:
 
 
 def summarize(
-    audit: pa.Table, metadata: BatchFolder, pairs: BatchFolder, excluded: pa.Table, withdrawn: pa.Table
+    audit: pa.Table, metadata: BatchFolder, pairs: BatchFolder, prepared: BatchFolder, withdrawn: pa.Table
 ) -> dict[str, Any]:
     """Add the audits up and check that every image-caption pair is either published or excluded for a reason.
 
@@ -75,35 +75,47 @@ def summarize(
         audit: all rows of `shard_audit`.
         metadata: `dataset_metadata`.
         pairs: `image_caption_pairs`.
-        excluded: rejects of `prepared_samples`.
+        prepared: `prepared_samples`, whose rejects are what was excluded: figures, and panels of figures.
         withdrawn: `withdrawn_samples`.
     Returns:
         Counts, and the sum of bytes.
     Raises:
         AuditError: lists what is wrong.
     """
-    published = metadata.table(columns=["key"])["key"]
-    n_pairs = pairs.table(columns=["key"]).num_rows
+    samples = metadata.table(columns=["key", "parent_key"])
+    published, n_panels = samples["key"], len(samples) - samples["parent_key"].null_count
+    n_prepared = sum(commit.rows for commit in prepared.commits().values())
+    keys, rejects = pairs.table(columns=["key"])["key"], prepared.rejects()
+    n_pairs, is_pair = len(keys), pc.is_in(rejects["source"], keys.combine_chunks())
+    excluded, without = rejects.filter(is_pair), rejects.filter(pc.invert(is_pair))
     problems = [f"{row['shard']}: {problem}" for row in audit.to_pylist() for problem in row["problems"]]
     if len(pc.unique(published)) != len(published):
         problems.append(f"{len(published) - len(pc.unique(published))} keys are published twice")
-    if n_pairs != len(published) + len(excluded):
-        problems.append(f"{n_pairs} pairs came in, but {len(published)} are published and {len(excluded)} excluded")
+    if n_pairs != (n_figures := len(published) - n_panels) + len(excluded):
+        problems.append(f"{n_pairs} pairs came in, but {n_figures} are published and {len(excluded)} excluded")
+    if n_prepared != len(published):
+        problems.append(f"{n_prepared} figures and panels were prepared, but {len(published)} are published")
     if problems:
         found = pc.sum(audit["n_problems"]).as_py()
         raise AuditError(f"the audit of the shards found {found} problems:\n" + "\n".join(problems[:_PROBLEMS_LISTED]))
-    reasons = dict(sorted(Counter(excluded["reason"].to_pylist()).items()))
+    reasons = _counted(excluded["reason"])
     told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "nothing"
-    logger.info("published %s of %s image-caption pairs; left out: %s", f"{len(published):,}", f"{n_pairs:,}", told)
+    logger.info("published %s of %s image-caption pairs; left out: %s", f"{n_figures:,}", f"{n_pairs:,}", told)
     return {
         "shards": audit.num_rows,
         "bytes": pc.sum(audit["n_bytes"]).as_py() or 0,
         "image_caption_pairs": n_pairs,
         "published": len(published),
         "excluded": reasons,
+        "panels": n_panels,
+        "excluded_panels": _counted(without["reason"]),
         "withdrawn": withdrawn.num_rows,
         "problems": 0,
     }
+
+
+def _counted(reasons: pa.ChunkedArray) -> dict[str, int]:
+    return dict(sorted(Counter(reasons.to_pylist()).items()))
 
 
 def _file_problems(path: Path, entry: Row) -> Iterator[str]:

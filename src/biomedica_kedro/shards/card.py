@@ -232,6 +232,7 @@ def card_text(
         facts.summary,
         f"{audit['published']:,} images with captions in {audit['shards']:,} shards, {audit['bytes']:,} bytes. Every "
         "shard was read back: checksums, keys, records and images agree with the index.",
+        _panels_text(audit),
         "## How to read it",
         how_to_read(facts, _first(shard_index)),
         "## Licenses",
@@ -284,6 +285,20 @@ def _labels_text(facts: Facts, concepts: pd.DataFrame) -> str:
         return "No image is labeled."
     given = "Labels were given to clusters of images and hold for the cluster, not for each image."
     return given + (" The votes they follow from are simulated." if facts.origin is Origin.EMBEDDED else "")
+
+
+def _panels_text(audit: Mapping[str, Any]) -> str:
+    """What the samples are that show a part of a figure."""
+    if not audit["panels"]:
+        return ""
+    left_out = sum(audit["excluded_panels"].values())
+    return (
+        f"{audit['panels']:,} of them are panels of compound figures, cut out by a program and written anew without "
+        "loss (PNG; whole figures keep their published bytes), each with the words of the caption that name it. "
+        "`parent_key` is the key of the figure, which is published beside them in the same split; where it is empty "
+        f"the sample is a figure. {left_out:,} panels were left out: without words of their own, too small, or under a "
+        "license that does not let anybody share changed copies."
+    )
 
 
 def _references_text(excluded: Mapping[str, int]) -> str:

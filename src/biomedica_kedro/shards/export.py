@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Self
 
 import orjson
 import pyarrow as pa
-from PIL import Image
 from pydantic import Field
 
+from biomedica_kedro.images.decode import ANY_SIZE
+from biomedica_kedro.images.fingerprints import read_facts
 from biomedica_kedro.pmc.archive import ARCHIVE
 from biomedica_kedro.records import SHARD_INDEX, Options, to_table
-from biomedica_kedro.shards.attribution import CHANGED, forbids_derivatives
+from biomedica_kedro.shards.attribution import CHANGED, CUT_OUT, forbids_derivatives
 from biomedica_kedro.shards.embedded import EmbeddedWriter
 from biomedica_kedro.shards.fields import Row, metadata_row
 from biomedica_kedro.shards.index import SHARD_CONTENTS
 from biomedica_kedro.shards.layout import LAYOUT
+from biomedica_kedro.shards.panels import cut_out
 from biomedica_kedro.shards.resize import resize_image
 from biomedica_kedro.shards.samples import IMAGE
 from biomedica_kedro.shards.selection import RECORDS
@@ -75,9 +76,8 @@ def write_shard(
     kept = [member for member in members.to_pylist() if member["batch"] is not None]
     for member, (image, caption, encoded, article) in sources.read(kept):
         record = orjson.loads(encoded)
-        smaller = _resized(image, member["license_code"], options)
-        if smaller is not None:
-            image, record = smaller, record | _facts_of_copy(smaller, record)
+        for copy, change in _copies(image, record, options):
+            image, record = copy, record | _facts_of_copy(copy, record, change)
             encoded = orjson.dumps(record)
         place = writer.add_encoded(member["key"], {IMAGE: image}, caption, _joined(encoded, article))
         rows.append(_contents_row(shard, member, place, record, caption) | {"checksum": writer.checksum})
@@ -93,21 +93,24 @@ def write_shard(
     return to_table([index], SHARD_INDEX), to_table(rows, SHARD_CONTENTS.with_metadata({LAYOUT: layout}))
 
 
-def _resized(image: bytes, license_code: str | None, options: ExportOptions) -> bytes | None:
-    """A smaller copy, where one is wanted and allowed."""
-    if options.edge is None or (forbids_derivatives(license_code) and not options.resize_no_derivatives):
-        return None
-    return resize_image(image, options.edge, options.quality)
+def _copies(image: bytes, record: Row, options: ExportOptions) -> Iterator[tuple[bytes, str]]:
+    """What is published in the place of an archived image, one made of the other: a panel of it, a smaller copy."""
+    if box := record["panel_box"]:
+        image = cut_out(image, box)
+        yield image, CUT_OUT
+    if options.edge is None or (forbids_derivatives(record["license_code"]) and not options.resize_no_derivatives):
+        return
+    if smaller := resize_image(image, options.edge, options.quality):
+        yield smaller, CHANGED
 
 
-def _facts_of_copy(copy: bytes, record: Row) -> dict[str, Any]:
-    """What a record says of a resized image; `image_source_hash` still names the original."""
-    with Image.open(io.BytesIO(copy)) as opened:
-        width, height = opened.size
+def _facts_of_copy(copy: bytes, record: Row, change: str) -> dict[str, Any]:
+    """What a record says of a copy; `image_source_hash` still names the original."""
+    facts = read_facts(copy, ANY_SIZE)
     return {
-        "image_hash": hashlib.sha256(copy).hexdigest(), "image_size": [width, height], "image_format": "JPEG",
-        "image_mode": "RGB", "width": width, "height": height, "image_bytes": len(copy),
-        "attribution": record["attribution"] + CHANGED,
+        "image_hash": facts.sha256, "image_size": [facts.width, facts.height], "image_format": facts.format,
+        "image_mode": facts.mode, "width": facts.width, "height": facts.height, "image_bytes": facts.n_bytes,
+        "image_phash": facts.phash, "attribution": record["attribution"] + change,
     }  # fmt: skip
 
 

@@ -64,7 +64,8 @@ IMAGE_FIELDS = pa.schema(
         "cluster_distance": _F32, "label_confidence": _F32, "figure_id": _S, "figure_label": _S, "figure_kind": _S,
         "figure_mentions": _STRINGS, "split": _S, "license_code": _S, "license_group": _S, "redistributable": _B,
         "attribution": _S, "article_id": _S, "article_pmid": _S, "article_doi": _S, "article_journal": _S,
-        "article_type": _S, "article_language": _S, "publication_date": _S,
+        "article_type": _S, "article_language": _S, "publication_date": _S, "n_panels": _I64, "panel_score": _F32,
+        "parent_key": _S, "panel_letter": _S, "panel_box": pa.list_(_I64),
     }
 )  # fmt: skip
 
@@ -109,9 +110,9 @@ def image_part(pair: Row, article: Row, label: Row, split: str) -> dict[str, Any
     """Fields of one image, and what of its article is needed to filter.
 
     Args:
-        pair: a row of `image_caption_pairs`.
+        pair: a row of `image_caption_pairs`, or a panel of one; see `panels.panels_of`.
         article: its row of `articles`.
-        label: its row of `image_labels`; empty when the image is not labeled.
+        label: its row of `image_labels`, as far as it is labeled, and its `panels.panel_facts`, as far as looked for.
         split: "train", "validation" or "test".
     """
     cluster = label.get("cluster_id")
@@ -151,6 +152,11 @@ def image_part(pair: Row, article: Row, label: Row, split: str) -> dict[str, Any
         "article_type": article["article_type"],
         "article_language": article["language"],
         "publication_date": article["publication_date"],
+        "n_panels": label.get("n_panels"),
+        "panel_score": label.get("panel_score"),
+        "parent_key": pair.get("parent_key"),
+        "panel_letter": pair.get("panel_letter"),
+        "panel_box": pair.get("panel_box"),
     }
     return without_nulls(values, IMAGE_FIELDS)
 
@@ -193,6 +199,11 @@ def metadata_row(record: Row, caption: str) -> dict[str, Any]:
         "primary_labels": primary,
         "secondary_labels": record["image_secondary_label"],
         "label_confidence": known["label_confidence"],
+        "n_panels": known["n_panels"],
+        "panel_score": known["panel_score"],
+        "parent_key": known["parent_key"],
+        "panel_letter": known["panel_letter"],
+        "panel_box": known["panel_box"] or None,
     }
 
 

@@ -82,6 +82,7 @@ class SampleOptions(Options):
         license_groups: subsets that are published; "other" and "unlicensed" only when they are named here.
         include_retracted: publish figures of retracted articles.
         include_not_redistributable: publish figures that are under other rights than their article.
+        panels: publish the panels of compound figures as samples of their own, too; see `panels`.
         validation: share of articles in the validation split.
         test: share of articles in the test split.
     """
@@ -90,6 +91,7 @@ class SampleOptions(Options):
     license_groups: tuple[Subset, ...] = OPEN_SUBSETS
     include_retracted: bool = False
     include_not_redistributable: bool = False
+    panels: bool = False
     validation: float = Field(default=0.05, ge=0, lt=1)
     test: float = Field(default=0.05, ge=0, lt=1)
 

@@ -32,8 +32,8 @@ def _shards() -> list[Node]:
     return [
         batch_node(
             prepare_samples,
-            each=["image_caption_pairs", "articles", "image_labels", "article_archive"],
-            optional=["image_labels"],
+            each=["image_caption_pairs", "articles", "image_labels", "image_panels", "article_archive"],
+            optional=["image_labels", "image_panels"],
             makes=["prepared_samples", "article_texts"],
         ),
         batch_node(

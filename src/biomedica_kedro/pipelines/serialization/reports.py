@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@stage(version=1)
+@stage(version=2)
 def summarize_audit(
     shard_audit: BatchFolder,
     dataset_metadata: BatchFolder,
@@ -35,12 +35,12 @@ def summarize_audit(
         shard_audit.table(),
         dataset_metadata,
         image_caption_pairs,
-        prepared_samples.rejects(),
+        prepared_samples,
         withdrawn_samples.table(),
     )
 
 
-@stage(version=3)
+@stage(version=4)
 def write_dataset_card(
     dataset_metadata: BatchFolder,
     shard_index: BatchFolder,

@@ -16,6 +16,7 @@ from biomedica_kedro.shards.embedded import EmbeddedWriter
 from biomedica_kedro.shards.export import ExportOptions, SampleSources, write_shard
 from biomedica_kedro.shards.fields import Row, article_part
 from biomedica_kedro.shards.layout import ShardOptions, assign_samples
+from biomedica_kedro.shards.panels import exclude_panel, is_panel, panel_facts, panels_of
 from biomedica_kedro.shards.selection import (
     ARTICLE_TEXTS,
     KEPT_OUT,
@@ -33,25 +34,31 @@ from biomedica_kedro.stages.place import as_local
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 
 
-@stage(version=3)
+@stage(version=4)
 def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
-    """Choose the figures that may be published and lay out their captions and records.
+    """Choose the figures, and panels of them, that may be published and lay out their captions and records.
 
     Labels are optional: without annotation everything is published unlabeled. article_texts has rows in the compact
     profile only; beside it lies what licenses keep out, as references (`shards.refill`).
     """
     articles = {row["article_id"]: row for row in batch.table("articles").to_pylist()}
-    is_labeled = "image_labels" in batch.inputs
-    labels: dict[str, Row] = {row["key"]: row for row in batch.table("image_labels").to_pylist()} if is_labeled else {}
+    labels, panels = _by_key(batch, "image_labels"), _by_key(batch, "image_panels")
+    if options.panels and "image_panels" not in batch.inputs:
+        raise ValueError(
+            "serialization.prepare_samples.panels is true, but nobody has looked for panels yet: run the annotation "
+            "before (kedro run --pipelines=annotation,serialization)"
+        )
     index = batch.table("article_archive").to_pylist()
     places = {(row["article_id"], row["member"]): (row["offset"], row["n_bytes"]) for row in index}
     seen: set[str] = set()
 
     def label_of(pair: Row) -> Row:
-        return labels.get(pair["key"], {})
+        return {**labels.get(pair["key"], {}), **panel_facts(pair, panels.get(pair.get("parent_key", pair["key"])))}
 
     def check(pair: Row) -> Row:
         exclude(pair, articles.get(pair["article_id"]), options)
+        if is_panel(pair):
+            exclude_panel(pair)
         if (pair["article_id"], pair["file_name"]) not in places:
             raise DataError(RejectReason.MISSING_FILE, f"the archive holds no {pair['file_name']}")
         if pair["key"] in seen:
@@ -60,13 +67,15 @@ def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
         return pair
 
     pairs = sorted(batch.table("image_caption_pairs").to_pylist(), key=lambda pair: str(pair["key"]))
-    kept = batch.map(check, pairs, source=lambda pair: str(pair["key"]))
+    cut = panels if options.panels else {}
+    items = [item for pair in pairs for item in (pair, *panels_of(pair, cut.get(pair["key"])))]
+    kept = batch.map(check, items, source=lambda pair: str(pair["key"]))
     texts: list[Row] = []
     with batch.open_beside("prepared_samples", RECORDS) as file:
         layout = SampleLayout(file, options, places)
         for article_id, figures in by_article(kept):
             article = articles[article_id]
-            shared = article_part(article, figures)
+            shared = article_part(article, [pair for pair in figures if not is_panel(pair)])
             layout.add_article(article, shared, [(pair, label_of(pair)) for pair in figures])
             if options.profile is Profile.COMPACT:
                 text = orjson.dumps(shared).decode()
@@ -85,6 +94,11 @@ def prepare_samples(batch: Batch, options: SampleOptions) -> Tables:
     }
 
 
+def _by_key(batch: Batch, name: str) -> dict[str, Row]:
+    """Rows of what the annotation made, by key; none where it did not run."""
+    return {row["key"]: row for row in batch.table(name).to_pylist()} if name in batch.inputs else {}
+
+
 @stage(version=2)
 def assign_shards(batch: Batch, options: ShardOptions) -> Tables:
     """Shuffle the samples into shards, keeping the shards there are."""
@@ -93,7 +107,7 @@ def assign_shards(batch: Batch, options: ShardOptions) -> Tables:
     return {"shard_assignments": assignments, "withdrawn_samples": withdrawn}
 
 
-@stage(version=3)
+@stage(version=4)
 def write_shards(batch: Batch, options: ExportOptions) -> Tables:
     """Copy images, captions and records into shards, and into Parquet if wanted, and index them in the same pass."""
     members = batch.inputs["members"].rows()
@@ -109,7 +123,7 @@ def write_shards(batch: Batch, options: ExportOptions) -> Tables:
     return {"shard_index": index, "shard_contents": contents}
 
 
-@stage(version=3)
+@stage(version=4)
 def list_samples(batch: Batch) -> Tables:
     """List every published sample with its place; what was withdrawn since its shard was written is rejected."""
     contents, reasons = batch.table("shard_contents", DATASET_METADATA.names), batch.inputs["withdrawn"]
@@ -122,7 +136,7 @@ def list_samples(batch: Batch) -> Tables:
     return {"dataset_metadata": contents.filter(pc.invert(gone)).replace_schema_metadata(None)}
 
 
-@stage(version=3)
+@stage(version=4)
 def audit_shards(batch: Batch, options: SampleOptions) -> Tables:
     """Read every shard back and compare it with its index; one that is damaged stops the run."""
     path = batch.inputs["dataset_shards"].file(batch.name, SUFFIX)
