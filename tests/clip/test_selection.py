@@ -6,8 +6,16 @@ import pyarrow.compute as pc
 import pytest
 
 from biomedica_kedro.clip.left_out import left_out
-from biomedica_kedro.clip.selection import Recipe, SelectionError, SelectionOptions, choose_samples, select_samples
+from biomedica_kedro.clip.selection import (
+    Recipe,
+    SelectionError,
+    SelectionOptions,
+    choose_samples,
+    select_samples,
+    streamed_source,
+)
 from biomedica_kedro.records import DATASET_METADATA, RejectReason, to_table
+from biomedica_kedro.shards.sources import Source
 
 CONCEPTS = ["Plots"] * 60 + ["Microscopy"] * 30 + ["Maps"] * 9 + [None]
 
@@ -68,6 +76,29 @@ def test_copies_of_an_image_are_trained_on_once():
     copies = to_table([row(index, sha256="a" * 64) for index in range(5)], DATASET_METADATA)
     assert chosen(Recipe(), copies)[0]["key"].to_pylist() == ["k000"]
     assert chosen(Recipe(drop_duplicates=False), copies)[0].num_rows == 5
+
+
+def test_panels_are_trained_on_only_where_the_recipe_takes_them():
+    panel = row(7, key="k007_A", sha256="b" * 64, parent_key="k007")
+    metadata = to_table([*(row(index) for index in range(10)), panel], DATASET_METADATA)
+    assert "k007_A" not in chosen(Recipe(), metadata)[0]["key"].to_pylist()
+    assert chosen(Recipe(panels=True), metadata)[0].num_rows == 11
+    options = SelectionOptions(recipe="mine", recipes={"mine": Recipe()})
+    (left,) = left_out(choose_samples(metadata, options), "select_training_samples")
+    assert (left.source, left.reason, left.detail) == (
+        "k007_A", RejectReason.NOT_SELECTED, "coalesce(parent_key, '') = ''",
+    )  # fmt: skip
+
+
+def test_table_that_tells_nothing_of_panels_holds_figures_alone():
+    assert chosen(Recipe(), METADATA.drop_columns(["parent_key"]))[0].num_rows == 100
+
+
+def test_stream_is_asked_for_panels_only_where_the_recipe_says_so():
+    source = Source(url="shards/*.tar")
+    assert "parent_key" not in streamed_source(source, Recipe()).where
+    assert "coalesce(parent_key, '') = ''" in streamed_source(source, Recipe(panels=False)).where
+    assert "parent_key" not in streamed_source(source, Recipe(panels=True)).where
 
 
 def test_contaminated_samples_are_dropped_by_a_file(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from biomedica_kedro.clip.selection import Chosen, conditions_of
+from biomedica_kedro.clip.selection import Chosen
 from biomedica_kedro.records import Reject, RejectReason
 
 _HELD_OUT, _LICENSE = 0, 1  # places of these among a recipe's conditions
@@ -17,7 +17,7 @@ def left_out(chosen: Chosen, stage: str) -> Iterator[Reject]:
         chosen: by `choose_samples`; its manifest has not been read yet.
         stage: named by the rejects.
     """
-    conditions = conditions_of(chosen.options.chosen())
+    conditions = chosen.conditions
     cases = " ".join(f"WHEN NOT coalesce({sql}, false) THEN {place}" for place, (sql, _) in enumerate(conditions))
     found = chosen.connection.execute(
         f"SELECT key, CASE {cases} ELSE {len(conditions)} END AS place FROM dataset_metadata "

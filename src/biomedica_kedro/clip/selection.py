@@ -6,10 +6,10 @@ in conf/ are ours, written out so that a result can be repeated; they do not cla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 from pydantic import Field
@@ -34,6 +34,7 @@ COUNTS = pa.schema(
     [("split", _S), ("concept", _S), ("available", _I64), ("selected", _I64), ("draws_per_epoch", pa.float64())]
 )
 
+Condition: TypeAlias = tuple[str, list[Any]]
 UNLABELED = "unlabeled"
 _SPLITS = f"('{Split.TRAIN.value}', '{Split.VALIDATION.value}')"
 
@@ -50,6 +51,7 @@ class Recipe(Options):
         concepts: primary labels to keep; null keeps all, unlabeled samples too.
         without_concepts: primary labels to drop.
         panel_types: panel types to keep; null keeps all.
+        panels: take the panels cut out of figures, too, where the shards hold them (`shards.panels`).
         captions_from: fewest characters of a caption.
         captions_to: most characters of a caption.
         published_until: last publication date, e.g. "2023-12-31"; for a cut before a benchmark's publication.
@@ -64,6 +66,7 @@ class Recipe(Options):
     concepts: list[str] | None = None
     without_concepts: list[str] = Field(default=[])
     panel_types: list[str] | None = None
+    panels: bool = False
     captions_from: int = Field(default=1, ge=0)
     captions_to: int | None = Field(default=None, ge=1)
     published_until: str | None = Field(default=None, pattern=r"^\d{4}(-\d{2}(-\d{2})?)?$")
@@ -107,11 +110,13 @@ class Chosen:
 
     Attributes:
         options: the recipe.
+        conditions: what it asks for, see `conditions_of`.
         database: closed when the manifest has been read to its end.
         connection: has the tables `dataset_metadata`, `selected` and `factors`.
     """
 
     options: SelectionOptions
+    conditions: Sequence[Condition]
     database: ExitStack
     connection: duckdb.DuckDBPyConnection
 
@@ -152,10 +157,11 @@ def choose_samples(metadata: pa.Table | pyarrow.dataset.Dataset, options: Select
     stack = ExitStack()
     connection = stack.enter_context(database())
     read_as(connection, "dataset_metadata", metadata)
-    conditions = conditions_of(recipe)
+    columns = metadata.schema.names
+    conditions = conditions_of(recipe, tell_panels="parent_key" in columns)
     values = [value for _, given in conditions for value in given]
     condition = " AND ".join(sql for sql, _ in conditions)
-    checksum = "checksum" if "checksum" in metadata.schema.names else "NULL AS checksum"  # others publish none
+    checksum = "checksum" if "checksum" in columns else "NULL AS checksum"  # others publish none
     try:
         connection.execute(
             f"CREATE TABLE candidates AS SELECT {_KEPT}, {checksum} FROM dataset_metadata WHERE {condition}", values
@@ -163,7 +169,7 @@ def choose_samples(metadata: pa.Table | pyarrow.dataset.Dataset, options: Select
     except duckdb.Error as error:
         raise SelectionError(
             f"recipe {options.recipe!r}: the condition {recipe.where!r} failed: {_one_line(error)}; "
-            f"columns are {', '.join(metadata.schema.names)}"
+            f"columns are {', '.join(columns)}"
         ) from error
     connection.execute(_SELECTED, {"cap": recipe.cap or 2**62, "dedup": recipe.drop_duplicates})
     connection.execute("DROP TABLE candidates")
@@ -172,7 +178,7 @@ def choose_samples(metadata: pa.Table | pyarrow.dataset.Dataset, options: Select
         raise SelectionError(_nothing_left(connection, options.recipe, conditions))
     connection.register("given_factors", pa.table({"concept": list(factors), "factor": list(factors.values())}))
     connection.execute("CREATE TABLE factors AS SELECT * FROM given_factors")
-    return Chosen(options, stack, connection)
+    return Chosen(options, conditions, stack, connection)
 
 
 def select_samples(
@@ -194,8 +200,8 @@ def streamed_source(source: Source, recipe: Recipe) -> Source:
     """A source whose samples a recipe selects as they stream by, without a metadata table.
 
     Conditions are asked of each window; `temperature` becomes `Source.balance`, by counts that run along, unless the
-    source states a balance of its own. License groups are asked only where the recipe names them: shards of any origin
-    need not tell. Duplicates are not looked for: that needs all samples at once.
+    source states a balance of its own. License groups and panels are asked only where the recipe names them: shards of
+    any origin need not tell. Duplicates are not looked for: that needs all samples at once.
 
     Raises:
         SelectionError: for a recipe with a cap, which needs the number of samples beforehand.
@@ -206,7 +212,7 @@ def streamed_source(source: Source, recipe: Recipe) -> Source:
             "use a lower temperature"
         )
     named = recipe.model_fields_set
-    conditions = conditions_of(recipe)[1 if "license_groups" in named else 2 :]
+    conditions = conditions_of(recipe, tell_panels="panels" in named)[1 if "license_groups" in named else 2 :]
     asked = [_with_values(sql, values) for sql, values in conditions]
     own = [] if source.where is None else [f"({source.where})"]
     balance = source.balance if "balance" in source.model_fields_set else recipe.temperature
@@ -270,9 +276,14 @@ FROM available LEFT JOIN used USING (split, concept) ORDER BY split, available D
 """
 
 
-def conditions_of(recipe: Recipe) -> list[tuple[str, list[Any]]]:
-    """A recipe's conditions in SQL, each with its values: the split, the licenses, and what the recipe asks for."""
-    wished: list[tuple[str, list[Any]]] = [
+def conditions_of(recipe: Recipe, *, tell_panels: bool) -> list[Condition]:
+    """A recipe's conditions in SQL, each with its values: the split, the licenses, and what the recipe asks for.
+
+    Args:
+        recipe: the recipe.
+        tell_panels: whether the samples tell whether they are panels; those of others do not.
+    """
+    wished: list[Condition] = [
         (f"split IN {_SPLITS}", []),
         ("list_contains(?, license_group)", [[group.value for group in recipe.license_groups]]),
         ("length(caption) >= ?", [recipe.captions_from]),
@@ -283,6 +294,8 @@ def conditions_of(recipe: Recipe) -> list[tuple[str, list[Any]]]:
         wished.append(("NOT coalesce(list_contains(?, primary_label), false)", [recipe.without_concepts]))
     if recipe.panel_types is not None:
         wished.append(("list_contains(?, panel_type)", [recipe.panel_types]))
+    if tell_panels and not recipe.panels:
+        wished.append(("coalesce(parent_key, '') = ''", []))
     if recipe.captions_to is not None:
         wished.append(("length(caption) <= ?", [recipe.captions_to]))
     if recipe.published_until is not None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from biomedica_kedro.clip.checkpoints import BaseModel
 
 
-@stage(version=2)
+@stage(version=3)
 def select_training_samples(batch: Batch, options: SelectionOptions, stream: StreamOptions) -> Tables:
     """Choose and weigh the samples of the training and validation splits by the recipe in use.
 
