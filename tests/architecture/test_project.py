@@ -87,7 +87,8 @@ def test_stage_runs_alone_after_its_predecessors(registry, layers, stage):
     made_before = set().union(*(registry[earlier].all_outputs() for earlier in STAGES[: STAGES.index(stage)]))
     needed = {name for name in registry[stage].inputs() if not name.startswith("params:")}
     given = {name for name, layer in layers.items() if layer == "01_raw"}
-    assert needed <= made_before | given
+    recorded = {"run_summary"}  # read from what the stages record beside their tables
+    assert needed <= made_before | given | recorded
 
 
 def test_every_data_set_of_the_pipelines_is_in_the_catalog(registry, catalog_config):

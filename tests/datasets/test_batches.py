@@ -12,7 +12,7 @@ import pytest
 from engine import commit
 from kedro.io import DatasetError
 
-from biomedica_kedro.datasets.batches import BatchDataset, RejectsDataset
+from biomedica_kedro.datasets.batches import BatchDataset, RejectsDataset, RunSummaryDataset
 from biomedica_kedro.records import Reject, RejectReason
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.run import Receipt, Work
@@ -62,8 +62,18 @@ def test_rejects_of_all_data_sets_read_as_one_table(tmp_path):
     make(str(tmp_path))
     rejects = RejectsDataset(filepath=str(tmp_path))
     assert rejects.load()["source"].to_pylist() == ["x", "x"]
-    with pytest.raises(DatasetError, match="written by the stages"):
+    with pytest.raises(DatasetError, match="recorded beside their tables"):
         rejects.save(pa.table({}))
+
+
+def test_run_is_summed_up_from_what_the_stages_recorded_as_far_as_they_are_done(tmp_path):
+    rows = pa.table({"n": [1, 2]})
+    commit(BatchFolder(tmp_path / "02_intermediate" / "articles"), {"0000": rows, "0001": rows})
+    BatchFolder(tmp_path / "02_intermediate" / "figures").write_table("0000", rows)
+    summary = RunSummaryDataset(filepath=str(tmp_path))
+    assert summary.load() == {"flow": [{"name": "articles read", "records": 4, "left": {}}], "licenses": []}
+    assert summary.preview()["data"] == [["articles read", 4, "{}"]]
+    assert RunSummaryDataset(filepath=str(tmp_path / "empty")).preview()["data"] == []
 
 
 def test_receipt_of_work_that_is_not_done_is_refused(tmp_path):

@@ -83,7 +83,6 @@ def test_closing_panel_tells_figures_from_images_of_other_kinds(console, capsys)
 
 
 def test_closing_panel_is_a_funnel_and_links_what_the_run_made(console, capsys):
-    run(console, "evaluation.summarize_run", {"run_summary": Drawn(CATALOG["run_summary"], "x")})
     run(console, "evaluation.write_report", {"run_report": Drawn("<html>", "x")})
     console[0].after_pipeline_run(pipeline("corpus_summary"), Catalog())
     told = capsys.readouterr().out

@@ -36,11 +36,10 @@ def test_way_goes_from_the_listing_to_the_training_with_what_left_at_each_step(t
     manifest = BatchFolder(tmp_path / "training_manifest")
     manifest.write_table("all", pa.table({"split": ["train", "train", "validation"]}))
     found = summary_of(
-        license_summary,
         {
+            "license_summary": license_summary,
             "article_archive": write(BatchFolder(tmp_path / "article_archive"), a=(20, {"not_found": 1})),
             "articles": write(BatchFolder(tmp_path / "articles"), a=(3, {}), b=(2, {"malformed_xml": 1})),
-            "figures": None,
             "image_caption_pairs": write(BatchFolder(tmp_path / "pairs"), a=(4, {"no_caption": 1}), b=(5, {})),
             "training_manifest": write(manifest, all=(3, {})),
         },
@@ -59,8 +58,8 @@ def test_way_goes_from_the_listing_to_the_training_with_what_left_at_each_step(t
 
 
 def test_training_on_streams_has_no_manifest_to_count(tmp_path):
-    assert summary_of(None, {"training_manifest": write(BatchFolder(tmp_path / "m"), all=(0, {}))})["flow"] == []
+    assert summary_of({"training_manifest": write(BatchFolder(tmp_path / "m"), all=(0, {}))})["flow"] == []
 
 
 def test_project_that_only_measures_models_has_no_way():
-    assert summary_of(None, {"articles": None}) == {"flow": [], "licenses": []}
+    assert summary_of({}) == {"flow": [], "licenses": []}

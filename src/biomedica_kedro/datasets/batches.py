@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,10 +12,13 @@ from kedro_datasets._typing import TablePreview
 from biomedica_kedro.datasets.layers import with_layer
 from biomedica_kedro.datasets.previews import no_preview, preview_of
 from biomedica_kedro.records import REJECTS
+from biomedica_kedro.report import flow
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.folder import read_parquet
 from biomedica_kedro.stages.place import Place, entries, place
 from biomedica_kedro.stages.run import Receipt
+
+T = TypeVar("T")
 
 
 class BatchDataset(AbstractDataset[Receipt, BatchFolder]):
@@ -71,18 +74,39 @@ class BatchDataset(AbstractDataset[Receipt, BatchFolder]):
         return {"filepath": str(self.folder.path)}
 
 
-class RejectsDataset(AbstractDataset[None, pa.Table]):
-    """What left the flow at any stage, and why: the rejects of all batch data sets as one table."""
+class _LedgerDataset(AbstractDataset[None, T]):
+    """What the stages have recorded beside their tables, read from all batch data sets below the data root."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         """Args: filepath: the data root; metadata: kept for kedro-viz."""
         self._root = place(filepath)
-        self.metadata = with_layer(f"{filepath}/08_reporting/rejects", metadata)
+        self.metadata = with_layer(f"{filepath}/08_reporting/", metadata)
+
+    def save(self, data: None) -> None:
+        """Refuse.
+
+        Raises:
+            DatasetError: always: it is recorded by the stages.
+        """
+        raise DatasetError("this is what the stages have recorded beside their tables: it is only read")
+
+    def _folders(self) -> list[Place]:
+        return [part for layer in _folders(self._root) for part in _folders(layer)]
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._root)}
+
+
+class RejectsDataset(_LedgerDataset[pa.Table]):
+    """What left the flow at any stage, and why: the rejects of all batch data sets as one table."""
 
     def load(self) -> pa.Table:
         """The rejects (`records.REJECTS`), in order of data set and batch."""
-        folders = [part for layer in _folders(self._root) for part in _folders(layer)]
-        files = [part / "_rejects" / entry.name for part in folders for entry in sorted(entries(part / "_rejects"))]
+        beside = [folder / "_rejects" for folder in self._folders()]
+        files = [rejects / entry.name for rejects in beside for entry in sorted(entries(rejects))]
         tables = [read_parquet(file) for file in files if file.name.endswith(".parquet")]
         return pa.concat_tables([REJECTS.empty_table(), *tables])
 
@@ -90,19 +114,18 @@ class RejectsDataset(AbstractDataset[None, pa.Table]):
         """First rows, for kedro-viz."""
         return preview_of(self.load().slice(0, nrows))
 
-    def save(self, data: None) -> None:
-        """Refuse.
 
-        Raises:
-            DatasetError: always: rejects are written by the stages.
-        """
-        raise DatasetError("rejects are written by the stages, beside their tables")
+class RunSummaryDataset(_LedgerDataset[dict[str, Any]]):
+    """How many records went through the stages that have run, and what left on the way (`report.flow.summary_of`)."""
 
-    def _exists(self) -> bool:
-        return True
+    def load(self) -> dict[str, Any]:
+        """The summary as of now."""
+        made = map(BatchFolder, self._folders())
+        return flow.summary_of({folder.name: folder for folder in made if folder.is_complete()})
 
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._root)}
+    def preview(self) -> TablePreview:
+        """The steps, for kedro-viz."""
+        return preview_of(pa.Table.from_pylist([{**step, "left": str(step["left"])} for step in self.load()["flow"]]))
 
 
 def _folders(place: Place) -> list[Place]:

@@ -41,7 +41,7 @@ _PAIRING = "params:extraction.pair_images_with_captions"
 _AUDITING = "serialization.audit_shards"
 _SUMMARY = "benchmark_summary"
 _SCORING = "evaluation.compare_models"
-_FLOW, _SUMMING_UP = "run_summary", "evaluation.summarize_run"
+_FLOW, _SUMMING_UP = "run_summary", "evaluation.write_report"
 _REPORTS = "08_reporting"
 _MOST_REASONS = 4
 
@@ -117,7 +117,7 @@ class ConsoleHooks:
                 table.add_row("left out", f"{model}: {reason}")
         for name, told in _pages(nodes, self._mlflow_port):
             table.add_row(name, told)
-        if "evaluation.write_report" in nodes:
+        if _SUMMING_UP in nodes:
             table.add_row("report", f"{self._data_root}/{_REPORTS}/report.html")
         layers = sorted({layer for node in pipeline.nodes for name in node.outputs if (layer := _layer(name, catalog))})
         if layers:

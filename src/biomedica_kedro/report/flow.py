@@ -42,23 +42,22 @@ class Step:
     left: dict[str, int] = field(default_factory=dict)
 
 
-def summary_of(license_summary: BatchFolder | None, folders: Mapping[str, BatchFolder | None]) -> dict[str, Any]:
+def summary_of(folders: Mapping[str, BatchFolder]) -> dict[str, Any]:
     """The way of the records, and the licenses of the articles.
 
     Args:
-        license_summary: articles by license and status; None where none were selected by this project.
-        folders: by name of the data set, those of the steps and `training_manifest`; None where it was not made.
+        folders: the data sets that were made, by name; what is counted is `license_summary` (articles by license and
+            status), those of the steps, and `training_manifest`.
     Returns:
         "flow": steps as dictionaries, "licenses": rows (license, group, selected, excluded), most articles first.
     """
-    listed = None if license_summary is None else license_summary.table()
+    listed = folders["license_summary"].table() if "license_summary" in folders else None
     steps = [] if listed is None else _selection(listed)
     for name, data_sets in _STEPS.items():
-        made = [folders.get(data_set) for data_set in data_sets]
-        if (last := made[-1]) is not None:
-            left = sum((_rejects(folder) for folder in made if folder is not None), Counter())
-            steps.append(Step(name, _rows(last), _by_count(left)))
-    n_trained = _n_trained(folders.get("training_manifest"))
+        if data_sets[-1] in folders:
+            made = [folders[data_set] for data_set in data_sets if data_set in folders]
+            steps.append(Step(name, _rows(made[-1]), _by_count(sum(map(_rejects, made), Counter()))))
+    n_trained = _n_trained(folders["training_manifest"]) if "training_manifest" in folders else 0
     if n_trained:
         steps.append(Step("samples trained on", n_trained))
     return {"flow": [asdict(step) for step in steps], "licenses": [] if listed is None else _licenses(listed)}
@@ -96,8 +95,8 @@ def _rejects(folder: BatchFolder) -> Counter[str]:
     return found
 
 
-def _n_trained(manifest: BatchFolder | None) -> int:
-    if manifest is None or _rows(manifest) == 0:
+def _n_trained(manifest: BatchFolder) -> int:
+    if _rows(manifest) == 0:
         return 0
     return int(manifest.dataset().count_rows(filter=pc.field("split") == Split.TRAIN.value))
 

@@ -12,7 +12,7 @@ _MODELS, _SCORING = "params:evaluation.models", "params:evaluation.score_benchma
 
 def create_pipeline(**_: object) -> Pipeline:
     """Measure models on the benchmark's tasks, with intervals and paired comparisons."""
-    return Pipeline([*_measures(), *_reports(), *_page()], namespace="evaluation", prefix_datasets_with_namespace=False)
+    return Pipeline([*_measures(), *_reports()], namespace="evaluation", prefix_datasets_with_namespace=False)
 
 
 def _measures() -> list[Node]:
@@ -41,7 +41,9 @@ def _measures() -> list[Node]:
 
 
 def _reports() -> list[Node]:
-    """Models beside each other: tables, the leaderboard, and what a reader sees of it in MLflow."""
+    """Models beside each other: tables, the leaderboard, and what a reader sees of it in MLflow; the page of a run."""
+    learned = ["cluster_labels", "training_counts", "training_history"]
+    pictures = ["contact_sheet", "sample_contact_sheet"]
     return [
         report_node(
             reports.compare_models,
@@ -78,23 +80,10 @@ def _reports() -> list[Node]:
             outputs=["champion"],
             optional=["clip_checkpoint"],
         ),
-    ]  # fmt: skip
-
-
-def _page() -> list[Node]:
-    """What all stages came to, as far as they have run, in one page."""
-    counted = [
-        "license_summary", "article_archive", "articles", "figures", "figure_images", "image_caption_pairs",
-        "prepared_samples", "training_manifest",
-    ]  # fmt: skip
-    learned = ["cluster_labels", "training_counts", "training_history"]
-    pictures = ["contact_sheet", "sample_contact_sheet"]
-    return [
-        report_node(reports.summarize_run, inputs=counted, optional=counted, outputs=["run_summary"]),
         report_node(
             reports.write_report,
             inputs=["run_summary", *learned, "benchmark_table", *pictures, "confusion_matrices"],
             optional=[*learned, *pictures],
             outputs=["run_report"],
         ),
-    ]
+    ]  # fmt: skip

@@ -20,7 +20,6 @@ from biomedica_kedro.benchmark.scores import SCORE_ROWS
 from biomedica_kedro.benchmark.scoring import ScoringOptions
 from biomedica_kedro.benchmark.task import Task
 from biomedica_kedro.pipelines.evaluation.models import find_models
-from biomedica_kedro.report import flow
 from biomedica_kedro.stages import BatchFolder, IncompleteError
 from biomedica_kedro.stages.stage import stage
 
@@ -142,26 +141,6 @@ def promote_champion(
     checkpoint = clip_checkpoint or _NO_CHECKPOINT
     weights = {model_id: handle.weights() for model_id, handle in find_models(models, checkpoint)[0].items()}
     return promotion_candidate(model_comparison, weights, model_id=models.leading.id)
-
-
-@stage(version=1)
-def summarize_run(
-    license_summary: BatchFolder | None,
-    article_archive: BatchFolder | None,
-    articles: BatchFolder | None,
-    figures: BatchFolder | None,
-    figure_images: BatchFolder | None,
-    image_caption_pairs: BatchFolder | None,
-    prepared_samples: BatchFolder | None,
-    training_manifest: BatchFolder | None,
-) -> dict[str, Any]:
-    """Count what went through the stages and what left on the way; None is what no stage of this project has made."""
-    folders = {
-        "article_archive": article_archive, "articles": articles, "figures": figures, "figure_images": figure_images,
-        "image_caption_pairs": image_caption_pairs, "prepared_samples": prepared_samples,
-        "training_manifest": training_manifest,
-    }  # fmt: skip
-    return flow.summary_of(license_summary, folders)
 
 
 @stage(version=1)
