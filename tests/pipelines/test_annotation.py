@@ -89,36 +89,30 @@ def test_report_compares_labels_with_the_known_classes(annotated, run_node):
     truth = pq.read_table(annotation.pairs.path.parent / "corpus/truth.parquet", columns=COLUMNS)
     votes = ExpertVotesDataset(path=str(annotation.root)).load()
 
-    quality = run_node("measure_labels", **made, expert_votes=votes, known_classes=truth)["annotation_quality"]
+    reported = run_node("report_annotation", **made, expert_votes=votes, known_classes=truth)
 
+    quality, plots = reported["annotation_quality"], reported["annotation_plots"]
     assert quality["single_panel"]["cluster_purity"] > 0.5
     assert quality["single_panel"]["primary_accuracy_of_labeled"] > 0.6
     assert quality["panel_type"]["accuracy"] > 0.9
     assert quality["clusters"]["total"] == 40
-
-
-def test_pictures_show_every_cluster_and_image(annotated, run_node):
-    annotation, made = annotated
-
-    drawn = run_node("draw_annotation", **made)
-
-    sizes = [trace for trace in drawn["annotation_plots"].data if trace.legendgroup == "clusters"]
+    sizes = [trace for trace in plots.data if trace.legendgroup == "clusters"]
     assert sum(sum(trace.y) for trace in sizes) == annotation.pairs.table().num_rows
-    assert {trace.legendgroup for trace in drawn["annotation_plots"].data} == {"variance", "clusters", "agreement"}
-    assert sum(len(trace.x) for trace in drawn["image_map"].data) == annotation.pairs.table().num_rows
-    assert all(axes.images for axes in drawn["contact_sheet"].axes) and len(drawn["contact_sheet"].axes) == 3
+    assert {trace.legendgroup for trace in plots.data} == {"variance", "clusters", "agreement"}
 
 
-def test_boxes_of_compound_figures_are_drawn_on_them(annotated, run_node):
+def test_pictures_show_images_clusters_and_the_boxes_of_compound_figures(annotated, run_node):
     annotation, made = annotated
     found = made["image_panels"].table().to_pylist()
     inputs = {"image_caption_pairs": annotation.pairs, "article_archive": annotation.archive}
 
-    sheet = run_node("draw_panels", **made, **inputs)["panel_sheet"]
+    drawn = run_node("draw_annotation", **made, **inputs)
 
-    drawn = [axes for axes in sheet.axes if axes.images]
-    assert len(drawn) == 12 == min(12, sum(row["is_multiple"] for row in found))
-    assert all(len(axes.patches) > 1 and f"{len(axes.patches)} panels" in axes.get_title() for axes in drawn)
+    assert sum(len(trace.x) for trace in drawn["image_map"].data) == annotation.pairs.table().num_rows
+    assert all(axes.images for axes in drawn["contact_sheet"].axes) and len(drawn["contact_sheet"].axes) == 3
+    figures = [axes for axes in drawn["panel_sheet"].axes if axes.images]
+    assert len(figures) == 12 == min(12, sum(row["is_multiple"] for row in found))
+    assert all(len(axes.patches) > 1 and f"{len(axes.patches)} panels" in axes.get_title() for axes in figures)
 
 
 def test_each_cluster_has_a_sheet_with_the_images_nearest_to_it(annotated):

@@ -69,25 +69,20 @@ def _reports() -> list[Node]:
     """How good the labels are, and pictures."""
     return [
         report_node(
-            reports.measure_labels,
+            reports.report_annotation,
             inputs=[
-                "cluster_labels", "annotator_agreement", "image_labels", "image_panels", "expert_votes",
-                "known_classes",
+                "projection", "cluster_profile", "cluster_labels", "annotator_agreement", "image_labels",
+                "image_panels", "expert_votes", "known_classes",
             ],
-            outputs=["annotation_quality"],
+            outputs=["annotation_quality", "annotation_plots"],
         ),
         report_node(
             reports.draw_annotation,
             inputs=[
-                "projection", "image_embeddings", "cluster_profile", "cluster_labels", "annotator_agreement",
-                "annotation_sheets", "image_labels",
+                "projection", "image_embeddings", "image_labels", "annotation_sheets", "image_panels",
+                "image_caption_pairs", "article_archive",
             ],
-            outputs=["annotation_plots", "image_map", "contact_sheet"],
-        ),
-        report_node(
-            reports.draw_panels,
-            inputs=["image_panels", "image_caption_pairs", "article_archive"],
             tools=["article_archive"],
-            outputs=["panel_sheet"],
+            outputs=["image_map", "contact_sheet", "panel_sheet"],
         ),
     ]  # fmt: skip

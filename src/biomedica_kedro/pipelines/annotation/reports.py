@@ -35,15 +35,17 @@ _PANEL_SHEET = 12
 
 
 @stage(version=1)
-def measure_labels(
+def report_annotation(
+    projection: BatchFolder,
+    cluster_profile: BatchFolder,
     cluster_labels: BatchFolder,
     annotator_agreement: BatchFolder,
     image_labels: BatchFolder,
     image_panels: BatchFolder,
     expert_votes: pa.Table,
     known_classes: pa.Table,
-) -> dict[str, Any]:
-    """Measure the annotation where the truth is known."""
+) -> tuple[dict[str, Any], Figure]:
+    """Measure the annotation where the truth is known; draw the way from images to labels."""
     voted = pc.list_flatten(expert_votes["keys"]).to_pylist()
     quality = measure_annotation(each(image_labels), known_classes, voted, each(image_panels))
     agreement = annotator_agreement.table(WHOLE).to_pylist()
@@ -53,33 +55,34 @@ def measure_labels(
         "%d of %d clusters voted on; labeled %d of %d images",
         n_voted, labels.num_rows, quality["labeled"], quality["images"],
     )  # fmt: skip
-    return {**quality, "clusters": summarize_clusters(labels), "agreement": agreement}
+    concepts = [(names or [UNLABELED])[0] for names in labels["primary_labels"].to_pylist()]
+    sizes = cluster_profile.table(WHOLE)["images"].to_numpy()
+    figure = plots.plot_annotation(projection.table(WHOLE), sizes, concepts, agreement)
+    return {**quality, "clusters": summarize_clusters(labels), "agreement": agreement}, figure
 
 
 @stage(version=1)
 def draw_annotation(
     projection: BatchFolder,
     image_embeddings: BatchFolder,
-    cluster_profile: BatchFolder,
-    cluster_labels: BatchFolder,
-    annotator_agreement: BatchFolder,
-    annotation_sheets: BatchFolder,
     image_labels: BatchFolder,
-) -> tuple[Figure, Figure, Picture]:
-    """Draw what there is to see: the way from images to labels, a map of the images, contact sheets."""
-    concepts = [(labels or [UNLABELED])[0] for labels in cluster_labels.table(WHOLE)["primary_labels"].to_pylist()]
-    sizes = cluster_profile.table(WHOLE)["images"].to_numpy()
-    agreement = annotator_agreement.table(WHOLE).to_pylist()
+    annotation_sheets: BatchFolder,
+    image_panels: BatchFolder,
+    image_caption_pairs: BatchFolder,
+    article_archive: BatchFolder,
+) -> tuple[Figure, Picture, Picture]:
+    """Draw some of the images: a map of them, sheets of the largest clusters, and the boxes on compound figures."""
     return (
-        plots.plot_annotation(projection.table(WHOLE), sizes, concepts, agreement),
         _map_of(image_embeddings, projection, image_labels),
         plots.show_sheets(_largest_sheets(annotation_sheets)),
+        plots.show_panels(_compound_figures(image_panels, image_caption_pairs, article_archive)),
     )
 
 
-@stage(version=1)
-def draw_panels(image_panels: BatchFolder, image_caption_pairs: BatchFolder, article_archive: BatchFolder) -> Picture:
-    """Draw the boxes found on some of the compound figures: as many of each of a few batches."""
+def _compound_figures(
+    image_panels: BatchFolder, image_caption_pairs: BatchFolder, article_archive: BatchFolder
+) -> list[tuple[Image.Image, dict[str, Any]]]:
+    """Images of several panels with their rows: as many of each of a few batches."""
     names = image_panels.names()
     chosen = names[:: -(-len(names) // _PANEL_SHEET)]
     shown: list[tuple[Image.Image, dict[str, Any]]] = []
@@ -93,7 +96,7 @@ def draw_panels(image_panels: BatchFolder, image_caption_pairs: BatchFolder, art
                 for pair in pairs
                 if pair["key"] in some
             ]
-    return plots.show_panels(shown[:_PANEL_SHEET])
+    return shown[:_PANEL_SHEET]
 
 
 def _map_of(embeddings: BatchFolder, projection: BatchFolder, labels: BatchFolder) -> Figure:
