@@ -68,24 +68,31 @@ class Style:
     is_outside: bool
     has_frames: bool
     seed: int
+    pool: int
 
 
-def draw_figures(count: int, seed: int) -> Iterator[DrawnFigure]:
-    """Figures in the proportions of real ones."""
+def draw_figures(count: int, seed: int, pool: int = 7) -> Iterator[DrawnFigure]:
+    """Figures in the proportions of real ones.
+
+    Args:
+        count: figures to begin; those with panels too small to see are left out.
+        seed: of all that is drawn by chance, except the photographs.
+        pool: seed of the photographs that panels are cut from; those of another pool are other pictures.
+    """
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         if rng.random() < STATISTICS["single_share"] * _FORMULAS:
             yield _formula(rng)
             continue
         arrangement = "p" if rng.random() < STATISTICS["single_share"] else _arrangement(rng)
-        if (figure := draw_figure(rng, arrangement)) is not None:
+        if (figure := draw_figure(rng, arrangement, pool)) is not None:
             yield figure
 
 
-def draw_figure(rng: np.random.Generator, arrangement: str) -> DrawnFigure | None:
+def draw_figure(rng: np.random.Generator, arrangement: str, pool: int = 7) -> DrawnFigure | None:
     """One figure; None where a panel would be too small to see."""
     tree = _parse(arrangement)
-    style = _style(rng, is_single=tree == "p")
+    style = _style(rng, pool, is_single=tree == "p")
     columns, rows = _extent(tree)
     aspect = _at(STATISTICS["panel_aspect" if tree != "p" else "single_aspect"], rng.random()) * columns / rows
     aspect = float(np.clip(aspect, 0.25, 4))
@@ -113,7 +120,7 @@ def draw_figure(rng: np.random.Generator, arrangement: str) -> DrawnFigure | Non
     return DrawnFigure(image, caption, tuple(boxes), labels, min(gutters, default=None), style.page)
 
 
-def _style(rng: np.random.Generator, *, is_single: bool) -> Style:
+def _style(rng: np.random.Generator, pool: int, *, is_single: bool) -> Style:
     group = (PHOTOGRAPHS, CHARTS, CLASSES)[int(rng.choice(3, p=[0.5, 0.3, 0.2]))]
     kinds = (group[int(rng.integers(len(group)))],) if rng.random() < 0.5 else group
     top = _at(STATISTICS["label_top_of_height"], rng.random())
@@ -135,6 +142,7 @@ def _style(rng: np.random.Generator, *, is_single: bool) -> Style:
         is_outside=top < 0.1 and rng.random() < 0.45,
         has_frames=rng.random() < _FRAMES,
         seed=int(rng.integers(2**31)),
+        pool=pool,
     )
 
 
@@ -180,11 +188,11 @@ def _draw_panel(rng: np.random.Generator, page: Image.Image, box: Box, label: st
     if not is_photograph and label.strip() and content.width > 120 and rng.random() < _SUBPLOTS:
         _draw_subplots(rng, page, content, style)
     else:
-        picture = _photograph(rng, kind, content) if is_photograph else _chart(rng, kind, content)
+        picture = _photograph(rng, kind, content, style.pool) if is_photograph else _chart(rng, kind, content)
         page.paste(picture, (content.left, content.top))
     draw = ImageDraw.Draw(page)
     if is_photograph and min(content.width, content.height) > 100 and rng.random() < _INSETS:
-        _draw_inset(rng, page, kind, content)
+        _draw_inset(rng, page, kind, content, style.pool)
     if style.has_frames:
         draw.rectangle((content.left, content.top, content.right - 1, content.bottom - 1), outline=(0, 0, 0))
     if label.strip():
@@ -253,11 +261,11 @@ def _draw_legend(rng: np.random.Generator, page: Image.Image, box: Box, tone: in
         top += 13
 
 
-def _draw_inset(rng: np.random.Generator, page: Image.Image, kind: type[Panel], content: Box) -> None:
+def _draw_inset(rng: np.random.Generator, page: Image.Image, kind: type[Panel], content: Box, pool: int) -> None:
     side = round(min(content.width, content.height) * rng.uniform(0.25, 0.4))
     left = content.left if rng.random() < 0.5 else content.right - side
     top = content.bottom - side
-    page.paste(_photograph(rng, kind, Box(0, 0, side, side)), (left, top))
+    page.paste(_photograph(rng, kind, Box(0, 0, side, side), pool), (left, top))
     ink = (255,) * 3 if rng.random() < 0.7 else (0,) * 3
     ImageDraw.Draw(page).rectangle(
         (left, top, left + side - 1, top + side - 1), outline=ink, width=int(rng.integers(1, 4))
@@ -294,17 +302,17 @@ def _formula(rng: np.random.Generator) -> DrawnFigure:
 
 
 @cache
-def _pool(kind: type[Panel]) -> tuple[Image.Image, ...]:
+def _pool(kind: type[Panel], seed: int) -> tuple[Image.Image, ...]:
     pictures = []
     for number in range(_POOL_SIZE):
-        rng = np.random.default_rng([7, CLASSES.index(kind), number])
+        rng = np.random.default_rng([seed, CLASSES.index(kind), number])
         pictures.append(kind.sample(rng).paint(rng, _POOL_PIXELS, round(_POOL_PIXELS / kind.kind.aspect)))
     return tuple(pictures)
 
 
-def _photograph(rng: np.random.Generator, kind: type[Panel], box: Box) -> Image.Image:
+def _photograph(rng: np.random.Generator, kind: type[Panel], box: Box, pool: int) -> Image.Image:
     """A piece of a photograph in the shape of a box."""
-    picture = _pool(kind)[int(rng.integers(_POOL_SIZE))]
+    picture = _pool(kind, pool)[int(rng.integers(_POOL_SIZE))]
     scale = max(box.width / picture.width, box.height / picture.height) * rng.uniform(1.0, 1.5)
     width, height = round(box.width / scale), round(box.height / scale)
     left, top = (

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from biomedica_kedro.images.boxes import Box
-from biomedica_kedro.images.panel_lines import Counts, GapKind, Lines, Scene, page_tone, runs
+from biomedica_kedro.images.panel_lines import Counts, GapKind, Lines, Scene, packed, page_tone, runs
 
 
 def textured(height: int = 60, width: int = 100, seed: int = 0) -> np.ndarray:
@@ -42,7 +42,10 @@ def test_pixels_are_counted_up_to_any_place(n_pixels: int):
     masks = np.random.default_rng(n_pixels).random((2, 7, n_pixels)) < 0.3
     places = list(range(n_pixels + 1))
 
-    counts = Counts(masks).until(places, 2, 6)
+    padded = np.zeros((2, 7, 64 * (n_pixels // 64 + 1)), np.bool_)
+    padded[..., :n_pixels] = masks
+
+    counts = Counts(np.stack([packed(mask) for mask in padded])).until(places, 2, 6)
 
     assert np.array_equal(counts, [masks[:, 2:6, :place].sum(axis=2) for place in places])
 

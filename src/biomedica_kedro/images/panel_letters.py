@@ -7,7 +7,7 @@ regard to case. Only letters that the caption names are looked for: a lone "C" i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -26,7 +26,7 @@ PATCH = 16
 WEIGHTS = Path(__file__).with_name("panel_letters.safetensors")
 _DARK, _BRIGHT = 130, 170
 _LEAST_HEIGHT, _MOST_HEIGHT = 6, 34
-_LEAST_PROBABILITY = 0.3
+_LEAST_PROBABILITY, _SURE = 0.3, 0.9  # of a letter; one that is sure is looked for no further
 
 
 def find_letters(gray: Gray, wanted: Sequence[str]) -> dict[str, Box]:
@@ -36,37 +36,46 @@ def find_letters(gray: Gray, wanted: Sequence[str]) -> dict[str, Box]:
         gray: gray_HW, letters 6 to 34 pixels high.
         wanted: single letters in either case.
     """
-    places, patches = lone_marks(gray)
-    if not places:
-        return {}
-    probabilities = _read(np.stack(patches))
-    found: dict[str, Box] = {}
-    for letter in wanted:
-        if len(letter) != 1 or not ("A" <= letter.upper() <= "Z"):
-            continue
-        column = probabilities[:, ord(letter.upper()) - ord("A")]
-        best = int(column.argmax())
-        if column[best] >= _LEAST_PROBABILITY:
-            found[letter] = places[best]
-    return found
+    found: dict[str, tuple[float, Box]] = {}
+    letters = [letter for letter in wanted if len(letter) == 1 and "A" <= letter.upper() <= "Z"]
+    for mask in _masks(gray):
+        places, patches = _marks_of(mask)
+        probabilities = _read(np.stack(patches)) if patches else np.zeros((0, 26), np.float32)
+        for letter in letters if places else ():
+            column = probabilities[:, ord(letter.upper()) - ord("A")]
+            best = int(column.argmax())
+            if column[best] > max(found.get(letter, (0.0,))[0], _LEAST_PROBABILITY):
+                found[letter] = float(column[best]), places[best]
+        if len(found) == len(letters) and all(probability > _SURE for probability, _ in found.values()):
+            break
+    return {letter: found[letter][1] for letter in letters if letter in found}
 
 
 def lone_marks(gray: Gray) -> tuple[list[Box], list[Patches]]:
     """Marks of the size of a letter with nothing of their size beside them, and their patches."""
+    places, patches = zip(*map(_marks_of, _masks(gray)), strict=True)
+    return [place for some in places for place in some], [patch for some in patches for patch in some]
+
+
+def _masks(gray: Gray) -> Iterator[Mask]:
+    yield gray < _DARK
+    yield gray > _BRIGHT
+
+
+def _marks_of(mask: Mask) -> tuple[list[Box], list[Patches]]:
+    labels, count = ndimage.label(mask)
+    if not count:
+        return [], []
     places: list[Box] = []
     patches: list[Patches] = []
-    for mask in (gray < _DARK, gray > _BRIGHT):
-        labels, count = ndimage.label(mask)
-        if not count:
-            continue
-        slices = ndimage.find_objects(labels)
-        edges = np.array([(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in slices])
-        for i in np.flatnonzero(_stand_alone(edges)).tolist():
-            top, left, bottom, right = edges[i].tolist()
-            mark = labels[top:bottom, left:right] == i + 1
-            if mark.mean() < 0.9 or right - left < 0.35 * (bottom - top):
-                places.append(Box(top, left, bottom, right))
-                patches.append(patch_of(mark))
+    slices = ndimage.find_objects(labels)
+    edges = np.array([(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in slices])
+    for i in np.flatnonzero(_stand_alone(edges)).tolist():
+        top, left, bottom, right = edges[i].tolist()
+        mark = labels[top:bottom, left:right] == i + 1
+        if np.count_nonzero(mark) < 0.9 * mark.size or right - left < 0.35 * (bottom - top):
+            places.append(Box(top, left, bottom, right))
+            patches.append(patch_of(mark))
     return places, patches
 
 
@@ -94,7 +103,9 @@ def patch_of(mark: Mask) -> Patches:
     top, left = (side - height) // 2, (side - width) // 2
     sampling_PS = _sampling(side)
     small = sampling_PS[:, top : top + height] @ mark.astype(np.float32) @ sampling_PS[:, left : left + width].T
-    return np.append(small.ravel(), np.float32(width / height))
+    patch_F = np.empty(PATCH * PATCH + 1, np.float32)
+    patch_F[:-1], patch_F[-1] = small.ravel(), width / height
+    return patch_F
 
 
 @cache
