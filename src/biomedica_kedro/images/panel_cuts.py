@@ -196,12 +196,11 @@ def possible_cuts(scene: Scene, region: Box, whole: Box, depth: int, n_letters: 
     rows = scene.rows.gaps(region.left, region.right, region.top, region.bottom)
     for axis, gaps in (("columns", columns), ("rows", rows)):
         across = "rows" if axis == "columns" else "columns"
-        kept = [(gap, sides) for gap in gaps if _least_side(sides := _pieces(region, axis, gap), axis) >= least_side]
-        if not kept:
-            continue
-        trimmed = iter(scene.trimmed_along([side for _, sides in kept for side in sides], across))
-        for gap, _ in kept:
-            (first, ink), (second, other_ink) = next(trimmed), next(trimmed)
+        for gap in gaps:
+            sides = _pieces(region, axis, gap)
+            if _least_side(sides, axis) < least_side:
+                continue
+            (first, ink), (second, other_ink) = (scene.trimmed_along(side, across) for side in sides)
             features = np.array(
                 [
                     *_look(scene, gap),

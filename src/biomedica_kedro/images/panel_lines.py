@@ -6,7 +6,8 @@ than both sides all along) or a step (a change of content where panels touch). E
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -77,13 +78,11 @@ class Counts:
         for word, count in enumerate(np.bitwise_count(self._words_WML[:-1])):
             np.add(self._before_WML[word], count, out=self._before_WML[word + 1])
 
-    def until(self, pixels: Sequence[int], start: int, end: int) -> Integers:
-        """counts_KML before each of K pixels, of the lines from `start` to `end`."""
-        words_WML, before_WML = self._words_WML[:, :, start:end], self._before_WML[:, :, start:end]
-        word_K = [pixel // 64 for pixel in pixels]
-        kept_K = np.array([(1 << pixel % 64) - 1 for pixel in pixels], dtype=np.uint64)
-        partly_KML = np.bitwise_count(words_WML.take(word_K, axis=0) & kept_K[:, None, None])
-        return np.asarray(before_WML.take(word_K, axis=0) + partly_KML)
+    def before(self, pixel: int, start: int, end: int) -> Integers:
+        """counts_ML before a pixel, of the lines from `start` to `end`."""
+        word, rest = divmod(pixel, 64)
+        partly_ML = np.bitwise_count(self._words_WML[word, :, start:end] & np.uint64((1 << rest) - 1))
+        return np.asarray(self._before_WML[word, :, start:end] + partly_ML)
 
 
 def packed(mask_LQ: Mask) -> Words:
@@ -104,27 +103,19 @@ class Lines:
         ink_LQ = lines_LQ - np.uint8(lowest) > highest - lowest  # what is lower wraps around
         self._ink, self._edges = Counts(packed(ink_LQ)[None]), Counts(_edges(lines_LQ))
 
-    def inked(self, spans: Sequence[tuple[int, int]], start: int, end: int) -> list[tuple[int, int, float]]:
-        """Where each span of rows shows something between the columns `start` and `end`.
+    def inked(self, near: int, far: int, start: int, end: int) -> tuple[int, int, float]:
+        """Where the rows from `near` to `far` show something between the columns `start` and `end`.
 
         Returns:
-            For each span its first and one past its last column that is not blank, all of them where all are, and the
-            inked share of its pixels.
+            The first and one past the last column that is not blank, all of them where all are, and the inked share.
         """
-        near, far = zip(*spans, strict=True)
-        counts_KL = self._ink.until([*near, *far], start, end)[:, 0]
-        ink_SL = counts_KL[len(near) :] - counts_KL[: len(near)]
-        length_S = np.array(far) - np.array(near)
-        filled_SL = ink_SL > MAX_INK * length_S[:, None]
-        first_S = filled_SL.argmax(axis=1)
-        last_S = end - start - filled_SL[:, ::-1].argmax(axis=1)
-        share_S = ink_SL.sum(axis=1) / np.maximum(length_S * (end - start), 1)
-        return [
-            (start + first, start + last, share) if any_ else (start, end, share)
-            for first, last, share, any_ in zip(
-                first_S.tolist(), last_S.tolist(), share_S.tolist(), filled_SL.any(axis=1).tolist(), strict=True
-            )
-        ]
+        ink_L = self._ink.before(far, start, end)[0] - self._ink.before(near, start, end)[0]
+        filled_L = ink_L > MAX_INK * (far - near)
+        first = int(filled_L.argmax())
+        share = int(np.add.reduce(ink_L)) / max((far - near) * (end - start), 1)
+        if not filled_L[first]:
+            return start, end, share
+        return start + first, end - int(filled_L[::-1].argmax()), share
 
     def gaps(self, near: int, far: int, start: int, end: int) -> list[Gap]:
         """Places between the columns `start` and `end` where the rows from `near` to `far` may be cut."""
@@ -134,8 +125,7 @@ class Lines:
         off_page_LP = self._off_page_LP[start:end, near:far]
         tone = (off_page_LP @ np.ones(height, np.float32)).astype(np.float64) / height
         variance = np.vecdot(off_page_LP, off_page_LP) / height - tone * tone
-        until_near, until_far = self._edges.until([near, far], start, end)
-        step, bright, dark = (until_far - until_near) / height
+        step, bright, dark = (self._edges.before(far, start, end) - self._edges.before(near, start, end)) / height
         return list(_Profile(tone + self._page, variance, step, np.maximum(bright, dark)).gaps())
 
 
@@ -164,13 +154,13 @@ class _Profile:
         width = len(self.tone)
         values = _Values(self.tone.tolist(), self.variance.tolist(), self.step.tolist(), self.ridge.tolist())
         flat = runs(np.asarray(self.variance < _FLAT_VARIANCE))
-        inner = [b - a for a, b in flat if a > 0 and b < width]
-        widest, busy = max(inner, default=0), _median(self.step)
+        inner = sorted(b - a for a, b in flat if a > 0 and b < width)
+        widest, busy = inner[-1] if inner else 0, _median(self.step)
         used = np.zeros(width, np.bool_)
         for a, b in flat:
             used[max(0, a - 2) : b + 2] = True
             if a > 1 and b < width - 1:
-                alike = sum(other >= 0.7 * (b - a) for other in inner)
+                alike = len(inner) - bisect_left(inner, 0.7 * (b - a))
                 yield values.gutter(a, b, widest, alike, busy)
         for x in _peaks(self.ridge, _MIN_RIDGE, used):
             before, after = max(values.step[max(0, x - 2) : x + 1]), max(values.step[x + 1 : x + 3])
@@ -210,6 +200,8 @@ def _median(values: Floats) -> float:
 def _peaks(share: Floats, least: float, used: Mask) -> Iterator[int]:
     """The strongest lines that no gap near them uses; they are marked as used."""
     strong = np.flatnonzero((share >= least) & ~used)
+    if not len(strong):
+        return
     for x in strong[np.argsort(-share[strong], kind="stable")[:_MOST]].tolist():
         if not used[x] and _APART <= x < len(share) - _APART:
             used[max(0, x - _APART) : x + _APART + 1] = True
@@ -258,24 +250,15 @@ class Scene:
         """The box without blank lines around what it shows; the box itself where it is blank."""
         for turn, axis in enumerate(("rows", "columns", "rows", "columns")):
             before = box
-            ((box, _share),) = self.trimmed_along([box], axis)
+            box, _share = self.trimmed_along(box, axis)
             if turn and box == before:
                 break
         return box
 
-    def trimmed_along(self, boxes: Sequence[Box], axis: str) -> list[tuple[Box, float]]:
-        """Boxes without their first and last blank rows, or columns, and the inked share of each whole box.
-
-        The boxes have the same rows, or columns, to begin with.
-        """
+    def trimmed_along(self, box: Box, axis: str) -> tuple[Box, float]:
+        """The box without its first and last blank rows, or columns, and the inked share of the whole box."""
         if axis == "rows":
-            found = self.rows.inked([(box.left, box.right) for box in boxes], boxes[0].top, boxes[0].bottom)
-            return [
-                (Box(top, box.left, bottom, box.right), share)
-                for box, (top, bottom, share) in zip(boxes, found, strict=True)
-            ]
-        found = self.columns.inked([(box.top, box.bottom) for box in boxes], boxes[0].left, boxes[0].right)
-        return [
-            (Box(box.top, left, box.bottom, right), share)
-            for box, (left, right, share) in zip(boxes, found, strict=True)
-        ]
+            top, bottom, share = self.rows.inked(box.left, box.right, box.top, box.bottom)
+            return Box(top, box.left, bottom, box.right), share
+        left, right, share = self.columns.inked(box.top, box.bottom, box.left, box.right)
+        return Box(box.top, left, box.bottom, right), share
