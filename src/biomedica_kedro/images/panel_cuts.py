@@ -192,15 +192,17 @@ def possible_cuts(scene: Scene, region: Box, whole: Box, depth: int, n_letters: 
     cuts: list[Cut] = []
     if min(region.height, region.width) < least_side:
         return cuts
-    columns = scene.columns.gaps(region.top, region.bottom, region.left, region.right)
-    rows = scene.rows.gaps(region.left, region.right, region.top, region.bottom)
-    for axis, gaps in (("columns", columns), ("rows", rows)):
-        across = "rows" if axis == "columns" else "columns"
-        for gap in gaps:
-            sides = _pieces(region, axis, gap)
-            if _least_side(sides, axis) < least_side:
+    along = (region.top, region.bottom), (region.left, region.right)
+    for axis, across, lines, length, edges in (
+        ("columns", "rows", scene.columns, region.width, (*along[0], *along[1])),
+        ("rows", "columns", scene.rows, region.height, (*along[1], *along[0])),
+    ):
+        for gap in lines.gaps(*edges) if length >= 2 * least_side else ():
+            if min(gap.start, length - gap.end) < least_side:
                 continue
-            (first, ink), (second, other_ink) = (scene.trimmed_along(side, across) for side in sides)
+            before, after = _pieces(region, axis, gap)
+            first, ink = scene.trimmed_along(before, across)
+            second, other_ink = scene.trimmed_along(after, across)
             features = np.array(
                 [
                     *_look(scene, gap),
@@ -226,10 +228,6 @@ def _pieces(region: Box, axis: str, gap: Gap) -> tuple[Box, Box]:
         Box(region.top, region.left, region.top + gap.start, region.right),
         Box(region.top + gap.end, region.left, region.bottom, region.right),
     )
-
-
-def _least_side(sides: tuple[Box, Box], axis: str) -> int:
-    return min(side.width if axis == "columns" else side.height for side in sides)
 
 
 def _look(scene: Scene, gap: Gap) -> list[float]:
@@ -278,7 +276,7 @@ class Network:
 
     def logits(self, cuts_NF: Features) -> Features:
         """Of each of N cuts, for lying between two panels."""
-        values = np.clip((cuts_NF - self.tensors["mean"]) / self.tensors["scale"], -4, 4)
+        values = np.minimum(np.maximum((cuts_NF - self.tensors["mean"]) / self.tensors["scale"], -4), 4)
         for layer in range(2):
             values = np.maximum(values @ self.tensors[f"weight_{layer}"] + self.tensors[f"bias_{layer}"], 0)
         return np.asarray((values @ self.tensors["weight_2"] + self.tensors["bias_2"])[:, 0])

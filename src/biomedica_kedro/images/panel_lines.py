@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,8 +39,7 @@ class GapKind(IntEnum):
     STEP = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(NamedTuple):
     """A place where a region may be cut, in pixels along the region.
 
     Attributes:
@@ -77,12 +77,15 @@ class Counts:
         self._before_WML = np.zeros(self._words_WML.shape, np.int32)
         for word, count in enumerate(np.bitwise_count(self._words_WML[:-1])):
             np.add(self._before_WML[word], count, out=self._before_WML[word + 1])
+        self._known: dict[int, Integers] = {}
 
-    def before(self, pixel: int, start: int, end: int) -> Integers:
-        """counts_ML before a pixel, of the lines from `start` to `end`."""
-        word, rest = divmod(pixel, 64)
-        partly_ML = np.bitwise_count(self._words_WML[word, :, start:end] & np.uint64((1 << rest) - 1))
-        return np.asarray(self._before_WML[word, :, start:end] + partly_ML)
+    def before(self, pixel: int) -> Integers:
+        """counts_ML before a pixel; the edge of one region is that of others, so they are kept."""
+        if pixel not in self._known:
+            word, rest = divmod(pixel, 64)
+            partly_ML = np.bitwise_count(self._words_WML[word] & np.uint64((1 << rest) - 1))
+            self._known[pixel] = self._before_WML[word] + partly_ML
+        return self._known[pixel]
 
 
 def packed(mask_LQ: Mask) -> Words:
@@ -109,7 +112,7 @@ class Lines:
         Returns:
             The first and one past the last column that is not blank, all of them where all are, and the inked share.
         """
-        ink_L = self._ink.before(far, start, end)[0] - self._ink.before(near, start, end)[0]
+        ink_L = self._ink.before(far)[0, start:end] - self._ink.before(near)[0, start:end]
         filled_L = ink_L > MAX_INK * (far - near)
         first = int(filled_L.argmax())
         share = int(np.add.reduce(ink_L)) / max((far - near) * (end - start), 1)
@@ -125,7 +128,7 @@ class Lines:
         off_page_LP = self._off_page_LP[start:end, near:far]
         tone = (off_page_LP @ np.ones(height, np.float32)).astype(np.float64) / height
         variance = np.vecdot(off_page_LP, off_page_LP) / height - tone * tone
-        step, bright, dark = (self._edges.before(far, start, end) - self._edges.before(near, start, end)) / height
+        step, bright, dark = (self._edges.before(far)[:, start:end] - self._edges.before(near)[:, start:end]) / height
         return list(_Profile(tone + self._page, variance, step, np.maximum(bright, dark)).gaps())
 
 
@@ -152,7 +155,6 @@ class _Profile:
 
     def gaps(self) -> Iterator[Gap]:
         width = len(self.tone)
-        values = _Values(self.tone.tolist(), self.variance.tolist(), self.step.tolist(), self.ridge.tolist())
         flat = runs(np.asarray(self.variance < _FLAT_VARIANCE))
         inner = sorted(b - a for a, b in flat if a > 0 and b < width)
         widest, busy = inner[-1] if inner else 0, _median(self.step)
@@ -161,34 +163,33 @@ class _Profile:
             used[max(0, a - 2) : b + 2] = True
             if a > 1 and b < width - 1:
                 alike = len(inner) - bisect_left(inner, 0.7 * (b - a))
-                yield values.gutter(a, b, widest, alike, busy)
+                yield self._gutter(a, b, widest, alike, busy)
         for x in _peaks(self.ridge, _MIN_RIDGE, used):
-            before, after = max(values.step[max(0, x - 2) : x + 1]), max(values.step[x + 1 : x + 3])
-            yield values.gap(x, x + 1, GapKind.RIDGE, before, after, widest, busy)
+            before, after = _most(self.step[max(0, x - 2) : x + 1]), _most(self.step[x + 1 : x + 3])
+            yield self._gap(x, x + 1, GapKind.RIDGE, before, after, widest, busy)
         for x in _peaks(self.step, _MIN_STEP, used):
-            stands_out = values.step[x] - _median(self.step[max(0, x - 12) : x + 13])
-            yield values.gap(x, x, GapKind.STEP, values.step[x], stands_out, widest, busy)
+            stands_out = float(self.step[x]) - _median(self.step[max(0, x - 12) : x + 13])
+            yield self._gap(x, x, GapKind.STEP, float(self.step[x]), stands_out, widest, busy)
 
-
-@dataclass(frozen=True, slots=True)
-class _Values:
-    """The same statistics as plain numbers: a few of them are compared in a tenth of the time."""
-
-    tone: list[float]
-    variance: list[float]
-    step: list[float]
-    ridge: list[float]
-
-    def gutter(self, a: int, b: int, widest: int, alike: int, busy: float) -> Gap:
+    def _gutter(self, a: int, b: int, widest: int, alike: int, busy: float) -> Gap:
         return Gap(
-            a, b, GapKind.GUTTER, min(self.variance[a:b]), sum(self.tone[a:b]) / (b - a),
-            max(self.step[max(0, a - 2) : a + 1]), max(self.step[b : b + 3]), max(self.ridge[a:b]), widest, alike, busy,
+            a, b, GapKind.GUTTER, min(self.variance[a:b].tolist()), sum(self.tone[a:b].tolist()) / (b - a),
+            _most(self.step[max(0, a - 2) : a + 1]), _most(self.step[b : b + 3]), _most(self.ridge[a:b]),
+            widest, alike, busy,
         )  # fmt: skip
 
-    def gap(
+    def _gap(
         self, a: int, b: int, kind: GapKind, before: float, after: float, widest: int, busy: float
     ) -> Gap:  # a line or a step
-        return Gap(a, b, kind, self.variance[a], self.tone[a], before, after, self.ridge[a], widest, 0, busy)
+        return Gap(
+            a, b, kind, float(self.variance[a]), float(self.tone[a]), before, after, float(self.ridge[a]),
+            widest, 0, busy,
+        )  # fmt: skip
+
+
+def _most(values: Floats) -> float:
+    """The largest of a few values, in a tenth of the time that `max` of an array takes."""
+    return max(values.tolist())
 
 
 def _median(values: Floats) -> float:
