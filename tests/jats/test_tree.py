@@ -42,6 +42,10 @@ def implementation(request):
             "<p>2<sup>−ΔΔCt</sup>, the 4<sup>th</sup> 7<sup>a</sup> E2f1<sup>−/−</sup></p>",
             "2^−ΔΔCt, the 4th 7a E2f1−/−",
         ),
+        (
+            "<p>10<sup><italic>n</italic></sup> cells, 2<sup>k+1</sup>, the 2<sup>nd</sup>, Taar1<sup>m1J</sup></p>",
+            "10^n cells, 2^k+1, the 2nd, Taar1m1J",
+        ),
         ("<p>SO<sub>4</sub><sup>2−</sup>, H<sub>2</sub><sup>18</sup>O, 3<sub>10</sub></p>", "SO4^2−, H2^18O, 3_10"),
         ("<p>log<sub>2</sub>4, <sup>13</sup>C, x<sub>1</sub> 2</p>", "log2 4, 13C, x1 2"),
         (
@@ -81,6 +85,7 @@ def implementation(request):
         "scripts",
         "powers",
         "letters and signs",
+        "letters that stand for numbers",
         "one after another",
         "back on the line",
         "citations",

@@ -398,6 +398,8 @@ cdef bint is_marked(const unsigned char* content, size_t length, unsigned char s
         (content[1] == 0x80 and 0x90 <= content[2] <= 0x93) or (content[1] == 0x88 and content[2] == 0x92)
     ):
         content += 3
+    elif content[0] in b"klmnNxyz":
+        return length == 1 or not (is_digit(content[1]) or 97 <= content[1] | 32 <= 122)
     else:
         return is_greek(content[0])
     if content < end and content[0] == 32:

@@ -35,7 +35,7 @@ from biomedica_kedro.jats.tags import (
 )
 
 _DIGITS = "0123456789"
-_EXPONENT = re.compile(r"[+\-−–‐‑‒]\s*[0-9A-Za-z\u0380-\u03ff]|[\u0380-\u03ff]")
+_EXPONENT = re.compile(r"[+\-−–‐‑‒]\s*[0-9A-Za-z\u0380-\u03ff]|[\u0380-\u03ff]|[k-nNx-z](?![A-Za-z0-9])")
 _XML_SPACE = " \t\r\n"
 _PREAMBLE = re.compile(r"(?:\s*\\(?:documentclass|usepackage|setlength)(?:\[[^\]]*\]|\{[^{}]*\})*)+")
 # An XPath, because `itertext` takes three times as long.
@@ -202,8 +202,9 @@ def _append(text: str | None, is_box: bool, pieces: list[str]) -> None:
 def _is_marked(mark: str, before: str, content: str) -> bool:
     """Whether a mark stands between a character and what follows it at another height.
 
-    A superscript is marked that begins with a digit, a Greek letter, or a sign before a digit or letter: 10^−3, 2^ΔΔCt.
-    Letters and signs alone are ordinals, charges, genotypes and footnote marks: 4th, NH4+, Tp53−/−.
+    A superscript is marked that begins with a digit, a Greek letter, a letter that stands for a number, or a sign before
+    a digit or letter: 10^−3, 2^ΔΔCt, 10^n. Other letters and signs are ordinals, charges, genotypes and footnote marks:
+    4th, NH4+, Tp53−/−.
     """
     if mark == "/":
         return not before.isspace() and content.strip() != ""
