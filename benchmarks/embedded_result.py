@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -60,8 +61,14 @@ def main() -> None:
     track([*runs, control])
 
 
-def make_shards(folder: Path) -> Path:
-    """Run the four pipelines before training on a data root of their own."""
+def make_shards(folder: Path, *params: str, corpus: Mapping[str, int] | None = None) -> Path:
+    """Run the four pipelines before training on a data root of their own.
+
+    Args:
+        folder: gets configuration, data and tracking store.
+        params: other than those of conf/base, as of `kedro run --params`.
+        corpus: options of the embedded corpus (`CorpusOptions`) that are not the default.
+    """
     shutil.copytree(PROJECT / "conf", folder / "conf")
     (folder / "conf" / "base" / "globals.yml").write_text(f"data_root: {folder}/data\n")
     mlflow = folder / "conf" / "base" / "mlflow.yml"
@@ -70,12 +77,17 @@ def make_shards(folder: Path) -> Path:
         for line in mlflow.read_text().splitlines()
     ]
     mlflow.write_text("\n".join(lines))
+    source = yaml.safe_load((PROJECT / "conf/base/catalog/ingestion.yml").read_text())["article_source"]
+    source |= {"path": f"{folder}/data/01_raw/corpus", "options": dict(corpus or {})}
+    (folder / "conf" / "local").mkdir(exist_ok=True)
+    (folder / "conf" / "local" / "catalog.yml").write_text(yaml.safe_dump({"article_source": source}))
     stages = "ingestion,extraction,annotation,serialization"
     command = [
         str(Path(sys.executable).with_name("kedro")),
         "run",
         f"--conf-source={folder}/conf",
         f"--pipelines={stages}",
+        *([f"--params={','.join(params)}"] if params else []),
     ]
     subprocess.run(command, cwd=PROJECT, check=True)
     return folder / "data"
@@ -83,13 +95,42 @@ def make_shards(folder: Path) -> Path:
 
 def measure(data: Path, seed: int, *, shuffled: bool) -> dict[str, object]:
     """Train once and score on the held-out articles."""
+    started, cpu = time.perf_counter(), time.process_time()
+    outcome, options, n_training = train(data, seed, shuffled=shuffled)
+    seconds = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
+    result = {
+        "seed": seed,
+        "shuffled": shuffled,
+        "n_training": n_training,
+        "steps": options.steps,
+        **seconds,
+        **score(outcome, data / "01_raw" / "corpus" / "benchmark", seed),
+    }
+    print(json.dumps(result), flush=True)
+    return result
+
+
+def train(
+    data: Path, seed: int, *, recipe: str | None = None, shuffled: bool = False, **changed: object
+) -> tuple[Outcome, TrainOptions, int]:
+    """Train once with the options of conf/base.
+
+    Args:
+        data: data root where the pipelines ran up to serialization.
+        seed: of the training.
+        recipe: of conf/base; None is the one in use there.
+        shuffled: whether every image gets the caption of another.
+        changed: options of the training that are others.
+    Returns:
+        The model, its options, and the number of samples it was trained on.
+    """
     parameters = yaml.safe_load((PROJECT / "conf" / "base" / "parameters" / "modeling.yml").read_text())["modeling"]
-    options = TrainOptions(**{**parameters["train_clip"], "seed": seed})
+    options = TrainOptions(**{**parameters["train_clip"], **changed, "seed": seed})
     metadata = BatchFolder(data / "05_model_input" / "dataset_metadata").table()
-    manifest, _ = select_samples(metadata, SelectionOptions(**parameters["select_training_samples"]))
+    selection = SelectionOptions(**parameters["select_training_samples"])
+    manifest, _ = select_samples(metadata, selection.model_copy(update={"recipe": recipe or selection.recipe}))
     shards = data / "05_model_input" / "dataset_shards"
     training = Places.of(manifest, Split.TRAIN, shards)
-    started, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as scratch:
         if shuffled:
             training = with_shuffled_captions(training, Path(scratch) / "shuffled.tar")
@@ -101,19 +142,7 @@ def measure(data: Path, seed: int, *, shuffled: bool) -> dict[str, object]:
             scratch=Path(scratch),
             log=MemoryLog(),
         )
-        outcome = trainer.run()
-    seconds = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
-    scores = score(outcome, data / "01_raw" / "corpus" / "benchmark", seed)
-    result = {
-        "seed": seed,
-        "shuffled": shuffled,
-        "n_training": len(training),
-        "steps": options.steps,
-        **seconds,
-        **scores,
-    }
-    print(json.dumps(result), flush=True)
-    return result
+        return trainer.run(), options, len(training)
 
 
 def with_shuffled_captions(training: Places, shard: Path) -> Places:

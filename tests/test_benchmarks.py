@@ -83,6 +83,26 @@ def test_what_panels_are_found_with_is_made_by_the_project(command: str, made: s
     assert (tmp_path / made).stat().st_size > 500
 
 
+def test_training_on_panels_is_compared_with_training_without_them_on_the_embedded_corpus(tmp_path: Path) -> None:
+    for folder in ("benchmarks", "conf"):
+        left = shutil.ignore_patterns("results", "__pycache__", "local")
+        shutil.copytree(BENCHMARKS.parent / folder, tmp_path / folder, ignore=left)
+    shutil.copy(BENCHMARKS.parent / "pyproject.toml", tmp_path)
+    (tmp_path / "src").mkdir()
+    for package in ("biomedica_kedro", "biomedica_corpus"):
+        (tmp_path / "src" / package).symlink_to(BENCHMARKS.parent / "src" / package)
+
+    done = subprocess.run(
+        [sys.executable, "benchmarks/sub_figures.py", "--articles", "24", "--steps", "2", "--seeds", "0"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = json.loads((tmp_path / "benchmarks" / "results" / "sub_figures.json").read_text())["rows"]
+    assert [row["trained on"] for row in rows] == [*["figures", "figures and panels"] * 2, "difference"]
+    assert rows[0]["samples"] < rows[1]["samples"]
+
+
 def test_real_figures_are_drawn_with_their_boxes_and_listed(tmp_path: Path) -> None:
     article = tmp_path / "packages" / "one"
     article.mkdir(parents=True)
