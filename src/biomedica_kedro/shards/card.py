@@ -296,8 +296,8 @@ def _panels_text(audit: Mapping[str, Any]) -> str:
         f"{audit['panels']:,} of them are panels of compound figures, cut out by a program and written anew without "
         "loss (PNG; whole figures keep their published bytes), each with the words of the caption that name it. "
         "`parent_key` is the key of the figure, which is published beside them in the same split; where it is empty "
-        f"the sample is a figure. {left_out:,} panels were left out: without words of their own, too small, or under a "
-        "license that does not let anybody share changed copies."
+        f"the sample is a figure. {left_out:,} panels were left out: with their figure, without words of their own, "
+        "too small, or under a license that does not let anybody share changed copies."
     )
 
 
