@@ -109,7 +109,7 @@ def test_embedded_corpus_is_written_once_and_cannot_be_saved_to(tmp_path):
     written = (tmp_path / "corpus/corpus.json").stat().st_mtime_ns
     dataset.load()
     assert (tmp_path / "corpus/corpus.json").stat().st_mtime_ns == written
-    with pytest.raises(DatasetError, match="cannot be written"):
+    with pytest.raises(DatasetError, match="cannot be saved: it is an input"):
         dataset.save(1)
 
 
@@ -127,7 +127,7 @@ def test_source_is_what_the_catalog_says_and_is_never_written(dataset, source):
     assert dataset.load() == source
     assert dataset.exists()
     assert "secret" not in str(dataset)
-    with pytest.raises(DatasetError, match="cannot be written"):
+    with pytest.raises(DatasetError, match="cannot be saved: it is an input"):
         dataset.save(1)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any, NoReturn
+from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 
 from biomedica_kedro.clip.checkpoints import BaseModel
 from biomedica_kedro.clip.sources import FOLDER
+from biomedica_kedro.datasets.given import GivenDataset
 from biomedica_kedro.datasets.previews import SettingsPreview
 from biomedica_kedro.datasets.registry import RegistryError, checkpoint_folder, is_tracked
 
 
-class BaseClipModelDataset(SettingsPreview, AbstractDataset[None, BaseModel]):
+class BaseClipModelDataset(SettingsPreview, GivenDataset[BaseModel]):
     """Names an architecture and the weights to start from; nothing is loaded or fetched before the training needs it.
 
     Example:
@@ -40,8 +41,8 @@ class BaseClipModelDataset(SettingsPreview, AbstractDataset[None, BaseModel]):
             quick_gelu: whether the weights of a file were trained with QuickGELU, where nothing beside it says so.
             metadata: kept for kedro-viz (layer).
         """
+        super().__init__(metadata=metadata)
         self._base = BaseModel(architecture, weights, quick_gelu)
-        self.metadata = metadata
 
     def load(self) -> BaseModel:
         """The handle; what MLflow knows is looked up now, and is the folder of its files.
@@ -56,13 +57,6 @@ class BaseClipModelDataset(SettingsPreview, AbstractDataset[None, BaseModel]):
         except RegistryError as error:
             raise DatasetError(f"base_clip_model: {error}") from error
         return replace(self._base, architecture=f"{FOLDER}{folder}")
-
-    def save(self, data: None) -> NoReturn:
-        """Refuse: the base model is an input."""
-        raise DatasetError("base_clip_model is an input and cannot be written")
-
-    def _exists(self) -> bool:
-        return True
 
     def _describe(self) -> dict[str, Any]:
         return asdict(self._base)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
+from biomedica_kedro.datasets.given import GivenDataset
 from biomedica_kedro.datasets.layers import with_layer
 from biomedica_kedro.datasets.previews import no_preview, preview_of
 from biomedica_kedro.records import REJECTS
@@ -74,27 +75,18 @@ class BatchDataset(AbstractDataset[Receipt, BatchFolder]):
         return {"filepath": str(self.folder.path)}
 
 
-class _LedgerDataset(AbstractDataset[None, T]):
+class _LedgerDataset(GivenDataset[T]):
     """What the stages have recorded beside their tables, read from all batch data sets below the data root."""
+
+    given_by = "the stages record it beside their tables"
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         """Args: filepath: the data root; metadata: kept for kedro-viz."""
+        super().__init__(metadata=with_layer(f"{filepath}/08_reporting/", metadata))
         self._root = place(filepath)
-        self.metadata = with_layer(f"{filepath}/08_reporting/", metadata)
 
-    def save(self, data: None) -> None:
-        """Refuse.
-
-        Raises:
-            DatasetError: always: it is recorded by the stages.
-        """
-        raise DatasetError("this is what the stages have recorded beside their tables: it is only read")
-
-    def _folders(self) -> list[Place]:
+    def _data_sets(self) -> list[Place]:
         return [part for layer in _folders(self._root) for part in _folders(layer)]
-
-    def _exists(self) -> bool:
-        return True
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._root)}
@@ -105,7 +97,7 @@ class RejectsDataset(_LedgerDataset[pa.Table]):
 
     def load(self) -> pa.Table:
         """The rejects (`records.REJECTS`), in order of data set and batch."""
-        beside = [folder / "_rejects" for folder in self._folders()]
+        beside = [folder / "_rejects" for folder in self._data_sets()]
         files = [rejects / entry.name for rejects in beside for entry in sorted(entries(rejects))]
         tables = [read_parquet(file) for file in files if file.name.endswith(".parquet")]
         return pa.concat_tables([REJECTS.empty_table(), *tables])
@@ -120,12 +112,13 @@ class RunSummaryDataset(_LedgerDataset[dict[str, Any]]):
 
     def load(self) -> dict[str, Any]:
         """The summary as of now."""
-        made = map(BatchFolder, self._folders())
+        made = map(BatchFolder, self._data_sets())
         return flow.summary_of({folder.name: folder for folder in made if folder.is_complete()})
 
     def preview(self) -> TablePreview:
         """The steps, for kedro-viz."""
-        return preview_of(pa.Table.from_pylist([{**step, "left": str(step["left"])} for step in self.load()["flow"]]))
+        steps = [{**step, "left": str(step["left"])} for step in self.load()["flow"]]
+        return preview_of(pa.Table.from_pylist(steps)) if steps else no_preview("no stage has run: kedro run")
 
 
 def _folders(place: Place) -> list[Place]:

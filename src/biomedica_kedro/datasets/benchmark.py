@@ -8,26 +8,22 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.io import AbstractDataset, DatasetError
+import pyarrow as pa
+from kedro.io import DatasetError
 from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.benchmark.samples import SampleStore
 from biomedica_kedro.benchmark.task import Task, TaskFileError, load_tasks
 from biomedica_kedro.datasets.drawn import draw
-from biomedica_kedro.datasets.previews import SettingsPreview
+from biomedica_kedro.datasets.given import GivenDataset
+from biomedica_kedro.datasets.previews import SettingsPreview, preview_of
 from biomedica_kedro.stages.place import Place, place
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class _ReadOnly:
-    def save(self, data: None) -> None:
-        """Refuse: what is read here is written by people."""
-        raise DatasetError(f"{type(self).__name__} is read-only")
-
-
-class TaskRegistryDataset(_ReadOnly, AbstractDataset[None, dict[str, Task]]):
+class TaskRegistryDataset(GivenDataset[dict[str, Task]]):
     """The package's task files and the user's.
 
     Example:
@@ -36,8 +32,8 @@ class TaskRegistryDataset(_ReadOnly, AbstractDataset[None, dict[str, Task]]):
 
     def __init__(self, *, extra_paths: Sequence[str] = (), metadata: dict[str, Any] | None = None) -> None:
         """Args: extra_paths: task files or folders of them; metadata: for kedro-viz."""
+        super().__init__(metadata=metadata)
         self._extra_paths = [Path(path) for path in extra_paths]
-        self.metadata = metadata
 
     def load(self) -> dict[str, Task]:
         """Tasks by id.
@@ -52,15 +48,15 @@ class TaskRegistryDataset(_ReadOnly, AbstractDataset[None, dict[str, Task]]):
 
     def preview(self, nrows: int = 60) -> TablePreview:
         """The registry as a table, for kedro-viz."""
-        columns = ["id", "title", "domain", "kind", "classes", "n_expected", "access", "wording"]
         rows = [
-            [
-                task.id, task.title, task.domain, str(task.kind), len(task.classes), task.n_expected,
-                str(task.source.access), task.wording,
-            ]
+            {
+                "id": task.id, "title": task.title, "domain": task.domain, "kind": str(task.kind),
+                "classes": len(task.classes), "n_expected": task.n_expected, "access": str(task.source.access),
+                "wording": task.wording,
+            }
             for task in self.load().values()
-        ][:nrows]  # fmt: skip
-        return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": rows})
+        ]  # fmt: skip
+        return preview_of(pa.Table.from_pylist(rows[:nrows]))
 
     def _describe(self) -> dict[str, Any]:
         return {"extra_paths": [str(path) for path in self._extra_paths]}
@@ -93,7 +89,7 @@ class DrawnSamples(SampleStore):
             draw(lambda folder: write_synthetic_benchmark(tasks, folder), self.synthetic, MANIFEST)
 
 
-class SamplesDataset(SettingsPreview, _ReadOnly, AbstractDataset[None, SampleStore]):
+class SamplesDataset(SettingsPreview, GivenDataset[SampleStore]):
     """Folders of samples in interchange form; a task that is in none of them is missing, which is no error."""
 
     def __init__(
@@ -113,10 +109,10 @@ class SamplesDataset(SettingsPreview, _ReadOnly, AbstractDataset[None, SampleSto
                 must not decide whether its samples are seen.
             metadata: for kedro-viz.
         """
+        super().__init__(metadata=metadata)
         self._corpus = place(corpus) if corpus else None
         self._folders = tuple(place(folder) for folder in folders)
         self._synthetic = place(synthetic) if synthetic else None
-        self.metadata = metadata
 
     def load(self) -> SampleStore:
         """A handle: nothing is read or drawn yet."""
@@ -130,12 +126,8 @@ class SamplesDataset(SettingsPreview, _ReadOnly, AbstractDataset[None, SampleSto
         return {"folders": [str(folder) for folder in self._folders]}
 
 
-class PublishedScoresDataset(_ReadOnly, AbstractDataset[None, "pd.DataFrame"]):
+class PublishedScoresDataset(GivenDataset["pd.DataFrame"]):
     """Scores from the literature that ship with the package, with their source and known errors."""
-
-    def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:
-        """Args: metadata: for kedro-viz."""
-        self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
         """Columns model, task, metric, value, protocol, source, known_error."""

@@ -6,21 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 from kedro_datasets._typing import TablePreview
 
+from biomedica_kedro.datasets.given import GivenDataset
 from biomedica_kedro.labels.ballots import SEPARATOR, BallotError, read_votes
 from biomedica_kedro.stages.place import entries, local_copy, place
 
 
-class ExpertVotesDataset(AbstractDataset[None, pa.Table]):
+class ExpertVotesDataset(GivenDataset[pa.Table]):
     """Votes of people; without any file the table is empty, and everything stays unlabeled."""
+
+    given_by = "experts write votes, see `python -m biomedica_kedro.labels`"
 
     def __init__(self, *, path: str, default: str | None = None, metadata: dict[str, Any] | None = None) -> None:
         """Args: path: folder of CSV files; default: file read while the folder has none; metadata: for kedro-viz."""
+        super().__init__(metadata=metadata)
         self._folder = place(path)
         self._default = place(default) if default else None
-        self.metadata = metadata
 
     def load(self) -> pa.Table:
         """Rows of `records.EXPERT_VOTES`.
@@ -32,10 +35,6 @@ class ExpertVotesDataset(AbstractDataset[None, pa.Table]):
             return read_votes(self._files())
         except BallotError as error:
             raise DatasetError(str(error)) from error
-
-    def save(self, data: None) -> None:
-        """Votes are written by people, see `python -m biomedica_kedro.labels`."""
-        raise DatasetError(f"votes cannot be saved by a pipeline: experts write them to {self._folder}")
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """First votes, for kedro-viz."""
@@ -50,9 +49,6 @@ class ExpertVotesDataset(AbstractDataset[None, pa.Table]):
         if own or self._default is None or not self._default.is_file():
             return own
         return [local_copy(self._default)]
-
-    def _exists(self) -> bool:
-        return True
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._folder), "default": str(self._default) if self._default else None}

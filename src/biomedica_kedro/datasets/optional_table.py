@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
 
+from biomedica_kedro.datasets.given import GivenDataset
 from biomedica_kedro.datasets.previews import no_preview, preview_of
 from biomedica_kedro.stages.folder import read_parquet
 from biomedica_kedro.stages.place import place
 
 
-class OptionalTableDataset(AbstractDataset[None, pa.Table]):
+class OptionalTableDataset(GivenDataset[pa.Table]):
     """Facts that are known of some corpora only, such as the true classes of a procedural one."""
 
     def __init__(self, *, filepath: str, columns: list[str], metadata: dict[str, Any] | None = None) -> None:
         """Args: filepath: the file; columns: those that are read; metadata: kept for kedro-viz."""
+        super().__init__(metadata=metadata)
         self._path = place(filepath)
         self._columns = columns
-        self.metadata = metadata
 
     def load(self) -> pa.Table:
         """The columns, without rows when the file is absent."""
@@ -32,13 +32,6 @@ class OptionalTableDataset(AbstractDataset[None, pa.Table]):
         """First rows, for kedro-viz; or that there are none."""
         table = self.load().slice(0, nrows)
         return preview_of(table) if table.num_rows else no_preview(f"{self._path} is absent: nothing is known")
-
-    def save(self, data: None) -> None:
-        """It is given, not made."""
-        raise DatasetError(f"{self._path.name} is an input and cannot be saved")
-
-    def _exists(self) -> bool:
-        return True
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._path)}

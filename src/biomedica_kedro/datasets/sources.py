@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import pyarrow as pa
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import AbstractDataset
 from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.datasets.drawn import draw
-from biomedica_kedro.datasets.previews import SettingsPreview
+from biomedica_kedro.datasets.given import GivenDataset
+from biomedica_kedro.datasets.previews import SettingsPreview, preview_of
 from biomedica_kedro.http import RetryPolicy
 from biomedica_kedro.pmc import entrez
 from biomedica_kedro.pmc.cloud import ENDPOINT, CloudSource
@@ -30,19 +31,8 @@ from biomedica_kedro.stages.folder import read_parquet, read_rows, write_parquet
 from biomedica_kedro.stages.place import place
 
 
-class SourceDataset(SettingsPreview, AbstractDataset[None, Source]):
-    """A source of articles: it is read, never written."""
-
-    def __init__(self, *, metadata: dict[str, Any] | None = None) -> None:
-        """Args: metadata: kept for kedro-viz."""
-        self.metadata = metadata
-
-    def save(self, data: None) -> NoReturn:
-        """Refuse: nothing writes to a source."""
-        raise DatasetError(f"{self} is a source of articles and cannot be written")
-
-    def _exists(self) -> bool:
-        return True
+class SourceDataset(SettingsPreview, GivenDataset[Source]):
+    """A source of articles."""
 
 
 class MirrorDataset(SourceDataset):
@@ -100,7 +90,7 @@ class PackagesDataset(SourceDataset):
         return {"path": str(self._source.path)}
 
 
-class EntrezDataset(SettingsPreview, AbstractDataset[None, EntrezClient]):
+class EntrezDataset(SettingsPreview, GivenDataset[EntrezClient]):
     """NCBI's E-utilities; `credentials` may hold the `api_key` and `email` of the user."""
 
     def __init__(
@@ -111,20 +101,13 @@ class EntrezDataset(SettingsPreview, AbstractDataset[None, EntrezClient]):
         metadata: dict[str, Any] | None = None,
     ) -> None:
         """Args: endpoint: URL of the service; credentials: `api_key` and `email`; metadata: kept for kedro-viz."""
+        super().__init__(metadata=metadata)
         known = credentials or {}
         self._client = EntrezClient(endpoint, api_key=known.get("api_key"), email=known.get("email"))
-        self.metadata = metadata
 
     def load(self) -> EntrezClient:
         """The client."""
         return self._client
-
-    def save(self, data: None) -> NoReturn:
-        """Refuse: nothing writes to the service."""
-        raise DatasetError(f"{self} is a service and cannot be written")
-
-    def _exists(self) -> bool:
-        return True
 
     def _describe(self) -> dict[str, Any]:
         return {"endpoint": self._client.endpoint, "has_api_key": self._client.api_key is not None}
@@ -188,11 +171,7 @@ class InventoryDataset(AbstractDataset[pa.Table, pa.Table]):
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """First rows, for kedro-viz."""
-        rows = read_rows(self._path, 0, nrows).to_pylist()
-        names = INVENTORY.names
-        return TablePreview(
-            {"index": list(range(len(rows))), "columns": names, "data": [[row[name] for name in names] for row in rows]}
-        )
+        return preview_of(read_rows(self._path, 0, nrows))
 
     def _exists(self) -> bool:
         return self._path.is_file()

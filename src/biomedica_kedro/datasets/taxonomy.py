@@ -5,19 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 from kedro_datasets._typing import JSONPreview
 
+from biomedica_kedro.datasets.given import GivenDataset
 from biomedica_kedro.taxonomy import BIOMEDICA, Taxonomy, TaxonomyError, load_taxonomy
 
 
-class TaxonomyDataset(AbstractDataset[None, Taxonomy]):
+class TaxonomyDataset(GivenDataset[Taxonomy]):
     """A strictly checked YAML file of concepts."""
+
+    given_by = "a taxonomy is written by people"
 
     def __init__(self, *, filepath: str | None = None, metadata: dict[str, Any] | None = None) -> None:
         """Args: filepath: a taxonomy file; the package's own when absent; metadata: kept for kedro-viz."""
+        super().__init__(metadata=metadata)
         self._path = Path(filepath) if filepath else BIOMEDICA
-        self.metadata = metadata
 
     def load(self) -> Taxonomy:
         """The tree.
@@ -29,10 +32,6 @@ class TaxonomyDataset(AbstractDataset[None, Taxonomy]):
             return load_taxonomy(self._path)
         except (TaxonomyError, OSError) as error:
             raise DatasetError(str(error)) from error
-
-    def save(self, data: None) -> None:
-        """A taxonomy is written by people."""
-        raise DatasetError(f"a taxonomy cannot be saved: edit {self._path.name}")
 
     def preview(self) -> JSONPreview:
         """The whole tree, for kedro-viz."""

@@ -12,12 +12,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-
-from kedro.io import AbstractDataset, DatasetError
+from typing import TYPE_CHECKING, Any
 
 from biomedica_kedro.clip.log import RunDescription, TrainingLog
 from biomedica_kedro.datasets import tracking
+from biomedica_kedro.datasets.given import GivenDataset
 from biomedica_kedro.datasets.outbox import SUFFIX, Event, Outbox, first_of_a_kind, forget, read_events
 from biomedica_kedro.datasets.previews import SettingsPreview
 from biomedica_kedro.datasets.registry import log_model, register
@@ -222,12 +221,14 @@ class _Delivery:
         client.set_terminated(self._run_id, status=event["status"], end_time=event["time"])
 
 
-class TrainingLogDataset(SettingsPreview, AbstractDataset[None, TrainingLog]):
+class TrainingLogDataset(SettingsPreview, GivenDataset[TrainingLog]):
     """Where training runs are logged: the MLflow server of the project.
 
     Example:
         training_log: {type: ..., registered_model: biomedica-clip, path: data/.mlflow_outbox}
     """
+
+    given_by = "a training writes to what it loads"
 
     def __init__(
         self,
@@ -238,10 +239,10 @@ class TrainingLogDataset(SettingsPreview, AbstractDataset[None, TrainingLog]):
         metadata: dict[str, Any] | None = None,
     ) -> None:
         """See `MlflowTrainingLog`; path is its folder; metadata is kept for kedro-viz (layer)."""
+        super().__init__(metadata=metadata)
         self._settings = {"registered_model": registered_model, "upload_weights": upload_weights, "path": path}
         folder = Path(path) if path is not None else None
         self._log = MlflowTrainingLog(registered_model, upload_weights=upload_weights, folder=folder)
-        self.metadata = metadata
 
     def load(self) -> TrainingLog:
         """The log; MLflow is reached when a training starts."""
@@ -251,13 +252,6 @@ class TrainingLogDataset(SettingsPreview, AbstractDataset[None, TrainingLog]):
         """Send what trainings of earlier runs could not; see the function of that name."""
         if self._settings["path"] is not None:
             send_waiting(Path(str(self._settings["path"])))
-
-    def save(self, data: None) -> NoReturn:
-        """Refuse: trainings write to the log themselves."""
-        raise DatasetError("training_log is an input: a training writes to what it loads")
-
-    def _exists(self) -> bool:
-        return True
 
     def _describe(self) -> dict[str, Any]:
         return dict(self._settings)

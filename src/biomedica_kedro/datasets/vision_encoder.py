@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 from pydantic import ValidationError
 
+from biomedica_kedro.datasets.given import GivenDataset
 from biomedica_kedro.datasets.previews import SettingsPreview
 from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
 from biomedica_kedro.strict_yaml import problems_of
 
 
-class VisionEncoderDataset(SettingsPreview, AbstractDataset[None, EncoderHandle]):
+class VisionEncoderDataset(SettingsPreview, GivenDataset[EncoderHandle]):
     """Gives a cheap handle on the chosen encoder; weights are read by the workers that need them.
 
     Example:
@@ -24,22 +25,20 @@ class VisionEncoderDataset(SettingsPreview, AbstractDataset[None, EncoderHandle]
         ```
     """
 
+    given_by = "a vision encoder is chosen in its catalog entry"
+
     def __init__(self, *, metadata: dict[str, Any] | None = None, **choice: Any) -> None:
         """Args: choice: the attributes of `EncoderChoice`; metadata: kept for kedro-viz."""
+        super().__init__(metadata=metadata)
         try:
             self._handle = EncoderHandle(EncoderChoice.model_validate(choice))
         except ValidationError as error:
             problems = "; ".join(problems_of(error, EncoderChoice))
             raise DatasetError(f"catalog entry of a vision encoder is not valid: {problems}") from error
-        self.metadata = metadata
 
     def load(self) -> EncoderHandle:
         """The handle."""
         return self._handle
-
-    def save(self, data: None) -> None:
-        """A vision encoder is chosen, not made."""
-        raise DatasetError("a vision encoder cannot be saved: it is chosen in its catalog entry")
 
     def _exists(self) -> bool:
         weights = self._handle.choice.weights
