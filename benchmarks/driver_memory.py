@@ -132,7 +132,7 @@ def select_articles(folder: BatchFolder, n_rows: int) -> str:
 def select_training_samples(folder: BatchFolder, n_rows: int) -> str:
     """The manifest of the default recipe, written as the stage writes it."""
     from biomedica_kedro.clip.selection import SelectionOptions, choose_samples
-    from biomedica_kedro.stages.folder import write_parquet
+    from biomedica_kedro.stages.parquet import write_parquet
 
     chosen = choose_samples(folder.dataset(), SelectionOptions())
     chosen.counts()

@@ -16,7 +16,8 @@ from biomedica_kedro.images.panels import IMAGE_PANELS
 from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
 from biomedica_kedro.records import FIGURE_IMAGES, REJECTS, to_table
 from biomedica_kedro.stages import BatchFolder
-from biomedica_kedro.stages.folder import REJECTS_FILE, write_parquet
+from biomedica_kedro.stages.folder import REJECTS_FILE
+from biomedica_kedro.stages.parquet import write_parquet
 from tests.archive.small_archive import key, write_archive
 from tests.pipelines.test_archive import picture
 

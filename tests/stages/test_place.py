@@ -15,8 +15,8 @@ from biomedica_kedro.datasets.drawn import draw
 from biomedica_kedro.records import REJECTS, DataError, RejectReason, to_table
 from biomedica_kedro.stages import BatchFolder
 from biomedica_kedro.stages.files import FileRecord, put, remove, write_json
-from biomedica_kedro.stages.folder import count_rows, read_parquet, write_parquet
 from biomedica_kedro.stages.object_stores import S3, _Store
+from biomedica_kedro.stages.parquet import count_rows, read_parquet, write_parquet
 from biomedica_kedro.stages.place import (
     Listed,
     NotLocalError,
@@ -196,7 +196,7 @@ def test_three_protocols_are_served_by_obstore_in_any_process():
 
 
 def test_rows_piece_by_piece_give_the_bytes_of_the_table(tmp_path, monkeypatch):
-    monkeypatch.setattr("biomedica_kedro.stages.folder._ROWS_OF_GROUP", 100)
+    monkeypatch.setattr("biomedica_kedro.stages.parquet._ROWS_OF_GROUP", 100)
     table = pa.table({"n": range(1234)})
     pieces = pa.RecordBatchReader.from_batches(table.schema, table.to_batches(max_chunksize=37))
     assert write_parquet(tmp_path / "a.parquet", table) == write_parquet(tmp_path / "b.parquet", pieces)

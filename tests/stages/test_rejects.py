@@ -8,7 +8,7 @@ import pytest
 
 from biomedica_kedro.records import REJECTS, Reject, RejectReason, to_table
 from biomedica_kedro.stages import BatchFolder, rejects
-from biomedica_kedro.stages.folder import write_parquet
+from biomedica_kedro.stages.parquet import write_parquet
 from biomedica_kedro.stages.rejects import RejectLog
 from biomedica_kedro.stages.stage import Ledger
 

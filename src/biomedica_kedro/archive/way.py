@@ -45,7 +45,7 @@ class _Asked:
         path = BatchFolder(self.root / data_set).beside(self.row["batch"], "rejects.parquet")
         if not path.is_file():
             return None
-        from biomedica_kedro.stages.folder import read_parquet
+        from biomedica_kedro.stages.parquet import read_parquet
 
         table = read_parquet(path)
         rows: list[Row] = table.filter(pc.equal(table["source"], self.row["key"])).to_pylist()

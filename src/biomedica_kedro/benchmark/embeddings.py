@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from biomedica_kedro.benchmark.samples import QUESTION, Question, Sample
 from biomedica_kedro.stages import BatchFolder
-from biomedica_kedro.stages.folder import read_parquet
 from biomedica_kedro.stages.identity import combined
+from biomedica_kedro.stages.parquet import read_parquet
 
 VECTORS, ANCHORS, CORRUPTED = "vectors.parquet", "anchors.parquet", "corrupted.parquet"
 _VERSION = 3  # raised by a person when the arrays read from the same tables are others

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -53,7 +53,7 @@ from biomedica_kedro.clip.state import (
     whole_state,
 )
 from biomedica_kedro.clip.streamed import StreamedSamples, held_out
-from biomedica_kedro.clip.validation import encode, mean_recall, retrieval
+from biomedica_kedro.clip.validation import best_step, validate
 from biomedica_kedro.shards.sources import Source
 from biomedica_kedro.stages.progress import Work, duration, tell
 
@@ -349,23 +349,6 @@ class Trainer:
         read = {"read": tally.read, "left_out": tally.left_out, "rejected": tally.rejected.total()}
         seen = {f"seen/{name}": count for name, count in self.training.seen(steps).items()}
         return {f"feed/{name}": float(count) for name, count in {**read, **seen}.items()}
-
-
-def best_step(history: Sequence[Mapping[str, Any]]) -> int | None:
-    """The step of the best validation retrieval, the first of equals; None when there is none."""
-    scores = {row["step"]: _recall(row) for row in history if any(name.startswith("validation/") for name in row)}
-    return max(scores, key=lambda step: (scores[step], -step)) if scores else None
-
-
-def _recall(row: Mapping[str, Any]) -> float:
-    return mean_recall({name: value for name, value in row.items() if name.startswith("validation/")})
-
-
-def validate(model: ClipModel, batches: Iterable[Batch], geometry: Geometry) -> dict[str, float]:
-    """Validation retrieval of a model; empty when there are fewer than two samples."""
-    image_NE, text_NE = encode(model, batches, geometry)
-    scores = retrieval(image_NE, text_NE) if len(image_NE) > 1 else {}
-    return {f"validation/{name}": value for name, value in scores.items()}
 
 
 @dataclass(slots=True)

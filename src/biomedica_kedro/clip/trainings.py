@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from biomedica_kedro.clip.sources import FOLDER
 from biomedica_kedro.stages.files import atomic_path, link_or_copy, remove_leftovers, remove_unnamed_leftovers
-from biomedica_kedro.stages.folder import read_parquet, write_parquet
+from biomedica_kedro.stages.parquet import read_parquet, write_parquet
 
 TRAININGS, LATEST = "trainings", "latest"
 _HISTORY = "history.parquet"

@@ -5,8 +5,8 @@ Shapes: N pairs, E embedding; features are L2-normalized.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,6 +18,23 @@ if TYPE_CHECKING:
 
 _RANKS = (1, 5, 10)
 _ROWS_AT_ONCE = 1024
+
+
+def validate(model: ClipModel, batches: Iterable[Batch], geometry: Geometry) -> dict[str, float]:
+    """Validation retrieval of a model; empty when there are fewer than two samples."""
+    image_NE, text_NE = encode(model, batches, geometry)
+    scores = retrieval(image_NE, text_NE) if len(image_NE) > 1 else {}
+    return {f"validation/{name}": value for name, value in scores.items()}
+
+
+def best_step(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """The step of the best validation retrieval, the first of equals; None when there is none."""
+    recalls = {}
+    for row in history:
+        scores = {name: value for name, value in row.items() if name.startswith("validation/")}
+        if scores:
+            recalls[row["step"]] = mean_recall(scores)
+    return max(recalls, key=lambda step: (recalls[step], -step)) if recalls else None
 
 
 def encode(model: ClipModel, batches: Iterable[Batch], geometry: Geometry) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,7 +15,7 @@ from biomedica_kedro.datasets.previews import no_preview, preview_of
 from biomedica_kedro.records import REJECTS
 from biomedica_kedro.report import flow
 from biomedica_kedro.stages import BatchFolder
-from biomedica_kedro.stages.folder import read_parquet
+from biomedica_kedro.stages.parquet import read_parquet
 from biomedica_kedro.stages.place import Place, entries, place
 from biomedica_kedro.stages.run import Receipt
 

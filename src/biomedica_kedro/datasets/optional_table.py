@@ -9,7 +9,7 @@ from kedro_datasets._typing import TablePreview
 
 from biomedica_kedro.datasets.given import GivenDataset
 from biomedica_kedro.datasets.previews import no_preview, preview_of
-from biomedica_kedro.stages.folder import read_parquet
+from biomedica_kedro.stages.parquet import read_parquet
 from biomedica_kedro.stages.place import place
 
 

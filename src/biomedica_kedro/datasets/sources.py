@@ -27,7 +27,7 @@ from biomedica_kedro.pmc.inventory import with_removed
 from biomedica_kedro.pmc.mirror import MirrorSource
 from biomedica_kedro.pmc.packages import PackagesSource
 from biomedica_kedro.pmc.source import INVENTORY, Origin, Source
-from biomedica_kedro.stages.folder import read_parquet, read_rows, write_parquet
+from biomedica_kedro.stages.parquet import read_parquet, read_rows, write_parquet
 from biomedica_kedro.stages.place import place
 
 

@@ -22,8 +22,8 @@ from biomedica_kedro.records import Options, RejectReason, to_table
 from biomedica_kedro.shards.selection import PREPARED_SAMPLES
 from biomedica_kedro.shards.writer import SUFFIX
 from biomedica_kedro.stages import WHOLE, BatchFolder
-from biomedica_kedro.stages.folder import read_rows
 from biomedica_kedro.stages.identity import digest_of
+from biomedica_kedro.stages.parquet import read_rows
 from biomedica_kedro.stages.query import ROWS_AT_ONCE, database, rows_of
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ import orjson
 import pyarrow as pa
 
 from biomedica_kedro.stages.files import atomic_path, write_json
-from biomedica_kedro.stages.folder import BatchFolder, read_parquet, write_parquet
+from biomedica_kedro.stages.folder import BatchFolder
+from biomedica_kedro.stages.parquet import read_parquet, write_parquet
 from biomedica_kedro.stages.place import Place, read_file
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from biomedica_kedro.records import Reject
 from biomedica_kedro.stages.files import FileRecord, atomic_path, remove
-from biomedica_kedro.stages.folder import REJECTS_FILE, BatchFolder, Rows, count_rows, write_parquet
+from biomedica_kedro.stages.folder import REJECTS_FILE, BatchFolder
 from biomedica_kedro.stages.items import map_items
+from biomedica_kedro.stages.parquet import Rows, count_rows, write_parquet
 from biomedica_kedro.stages.place import Place, read_files
 from biomedica_kedro.stages.rejects import RejectLog
 

@@ -29,7 +29,7 @@ from biomedica_kedro.shards.selection import (
     exclude,
 )
 from biomedica_kedro.shards.writer import SUFFIX
-from biomedica_kedro.stages.folder import write_parquet
+from biomedica_kedro.stages.parquet import write_parquet
 from biomedica_kedro.stages.place import as_local
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 
