@@ -44,14 +44,14 @@ def examples(figures: Iterable[DrawnFigure], seed: int) -> tuple[np.ndarray, np.
             continue
         scene = Scene(gray)
         boxes = [Box(*(round(edge * scale) for edge in (b.top, b.left, b.bottom, b.right))) for b in figure.boxes]
-        for cut, is_right in _walk(scene, scale, boxes, _letters(rng, figure), rng):
+        for cut, is_right in _walk(scene, scale, boxes, letters_told(rng, figure), rng):
             features.append(cut.features)
             right.append(is_right)
             numbers.append(number)
     return np.stack(features), np.array(right), np.array(numbers)
 
 
-def _letters(rng: np.random.Generator, figure: DrawnFigure) -> int:
+def letters_told(rng: np.random.Generator, figure: DrawnFigure) -> int:
     """Panels that the caption names, sometimes hidden or wrong, as real captions are."""
     number = len(split_caption(figure.caption).parts)
     if len(figure.boxes) == 1:
@@ -135,10 +135,10 @@ def calibrate(figures: Sequence[DrawnFigure]) -> np.ndarray:
     logits, several = [], []
     for figure in figures:
         for n_letters in {0, len(split_caption(figure.caption).parts)}:
-            p = np.clip(
-                panel_cuts.take_apart(*gray_of(figure.image, WORKING_SIZE), n_letters).probability, 1e-4, 1 - 1e-4
-            )
-            logits.append(np.log(p / (1 - p)))
+            surest = panel_cuts.Cutting(*gray_of(figure.image, WORKING_SIZE), n_letters).surest()
+            if surest is None:
+                continue
+            logits.append(surest.logit)
             several.append(float(len(figure.boxes) > 1))
     x, y = torch.tensor(np.array(logits)), torch.tensor(np.array(several))
     line = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)

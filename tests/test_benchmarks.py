@@ -61,6 +61,7 @@ def test_a_benchmark_measures_and_writes_its_result(command: str, tmp_path: Path
     ("command", "made"),
     [
         ("train_panel_cuts.py --figures 12 --output cuts.safetensors", "cuts.safetensors"),
+        ("train_panel_glance.py --blocks 1 --figures 40 --output glance.safetensors", "glance.safetensors"),
         ("train_panel_letters.py --letters 600 --figures 2 --output letters.safetensors", "letters.safetensors"),
         ("layout_statistics.py --layouts layouts.tsv", "benchmarks/layout_statistics.json"),
     ],

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
 from biomedica_kedro.archive.model import ArchiveModelOptions
+from biomedica_kedro.labels.panel_corrections import read_corrections
 from biomedica_kedro.stages import BatchFolder
 from tests.archive.small_archive import CAPTIONS
 from tests.pipelines.test_archive import index, picture, upstream
@@ -27,13 +29,18 @@ LAYERS = {
 
 
 @pytest.fixture(scope="module")
-def url(upstream: dict[str, BatchFolder], tmp_path_factory, serve: Callable[..., str]) -> str:
-    """The page over a data root as a run leaves it."""
+def root(upstream: dict[str, BatchFolder], tmp_path_factory) -> Path:
+    """A data root as a run leaves it."""
     root = tmp_path_factory.mktemp("data")
     index(upstream, root, {"embed_archive": ArchiveModelOptions(model="descriptors")})
     for name, layer in LAYERS.items():
         (root / layer).mkdir(exist_ok=True)
         (root / layer / name).symlink_to(upstream[name].path)
+    return root
+
+
+@pytest.fixture(scope="module")
+def url(root: Path, serve: Callable[..., str]) -> str:
     command = (sys.executable, "-m", "biomedica_kedro.archive", "--data-root", str(root), "--port", "{port}")
     return serve(*command, cwd=root)
 
@@ -123,3 +130,37 @@ def test_rejects_are_looked_through_with_their_reasons(page):
 
     wait(page, lambda b: "not_an_image" in text(b, "reject_about"))
     assert "PMC4_1-F1-0" in text(page, "reject_about")
+
+
+@pytest.mark.browser
+def test_panels_of_a_figure_are_corrected_and_saved(page, root: Path):
+    ask(page, "words", "chest x-ray pneumonia")
+    wait(page, lambda b: len(images(b)) == 3)
+    page.execute_script("arguments[0].click()", images(page)[0])
+    wait(page, lambda b: "pneumonia" in text(b, "about"))
+    page.find_element(By.CSS_SELECTOR, "#correct button").click()
+    wait(page, lambda b: [cell.text for cell in cells(b)[:4]] == ["0", "0", "64", "48"])
+
+    put(page, 2, "31")
+    put(page, 4, "A")
+    wait(page, lambda b: [cell.text for cell in cells(b)[:5]] == ["0", "0", "31", "48", "A"])
+    page.find_element(By.CSS_SELECTOR, "#corrector textarea, #corrector input").send_keys("Ada")
+    page.find_element(By.ID, "save_panels").click()
+    wait(page, lambda b: "Saved to ada.csv" in text(b, "correct_status"))
+
+    (row,) = read_corrections([root / "01_raw" / "panel_corrections" / "ada.csv"]).to_pylist()
+    assert {name: row[name] for name in ("expert", "left", "top", "right", "bottom", "letter")} == {
+        "expert": "Ada", "left": 0, "top": 0, "right": 31, "bottom": 48, "letter": "A",
+    }  # fmt: skip
+
+
+def cells(browser: WebDriver) -> list:
+    return browser.find_elements(By.CSS_SELECTOR, "#panel_table tbody td")
+
+
+def put(browser: WebDriver, number: int, value: str) -> None:
+    """Write into a cell of the table as a person does: two clicks, the value, Enter."""
+    ActionChains(browser).double_click(cells(browser)[number]).perform()
+    field = wait(browser, lambda b: b.find_elements(By.CSS_SELECTOR, "#panel_table td input, #panel_table td textarea"))
+    field[0].send_keys(Keys.CONTROL, "a")
+    field[0].send_keys(value, Keys.ENTER)

@@ -12,6 +12,7 @@ from biomedica_kedro.archive.images import ArchiveImages
 from biomedica_kedro.archive.rejects import Count, Picture, RejectTable
 from biomedica_kedro.archive.rows import row_schema
 from biomedica_kedro.archive.way import Step, way_of
+from biomedica_kedro.images.boxes import Box
 from biomedica_kedro.images.panels import IMAGE_PANELS
 from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
 from biomedica_kedro.records import FIGURE_IMAGES, REJECTS, to_table
@@ -41,7 +42,9 @@ def root(tmp_path_factory) -> Path:
     commit(BatchFolder(root / "02_intermediate" / "figure_images"), {"0000": to_table([image], FIGURE_IMAGES)})
     panels = {"key": key(1), "is_multiple": True, "score": 0.9, "n_panels": 1,
               "panels": [{"left": 2, "top": 4, "right": 30, "bottom": 40, "letter": "B"}]}  # fmt: skip
-    commit(BatchFolder(root / "04_feature" / "image_panels"), {"0000": to_table([panels], IMAGE_PANELS)})
+    for name, person in (("detected_panels", None), ("image_panels", "Ada")):
+        table = to_table([panels | {"corrected_by": person}], IMAGE_PANELS)
+        commit(BatchFolder(root / "04_feature" / name), {"0000": table})
     archive = BatchFolder(root / "01_raw" / "article_archive")
     archive.beside("0000", ARCHIVE).parent.mkdir(parents=True)
     with ArchiveWriter(archive.beside("0000", ARCHIVE)) as writer:
@@ -63,6 +66,7 @@ def test_way_tells_what_each_stage_decided(root):
 
     assert "Radiology's Letters" in steps["select_articles"]
     assert steps["verify_images"] == "f1.jpg is a whole jpg, 64 x 48 pixels, RGB, 1,234 bytes"
+    assert steps["correct_panels"] == "1 panels as Ada drew them"
     assert steps["detect_panels"] == "several panels, 1 found (score 0.90)"
     assert "prepare_samples" not in steps
 
@@ -96,7 +100,7 @@ def test_panels_are_outlined_and_what_is_no_image_is_none(root):
     plain = images.image("0000", "PMC1.1", "f1.jpg")
     outlined = images.with_panels("0000", "PMC1.1", "f1.jpg", key(1), 1000)
 
-    assert images.boxes("0000", key(1)) == [((2, 4, 30, 40), "B")]
+    assert images.panels("0000", key(1)) == [(Box(4, 2, 40, 30), "B")]
     assert outlined.size == plain.size and outlined.getpixel((29, 39)) == (230, 97, 0) != plain.getpixel((29, 39))
     assert images.with_panels("0000", "PMC2.1", "f1.jpg", key(2), 1000) is None
     assert images.image("0000", "PMC9.1", "f1.jpg") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from engine import run_node
 
 from biomedica_kedro.datasets.expert_votes import ExpertVotesDataset
+from biomedica_kedro.images.boxes import Box
 from biomedica_kedro.labels.clusters import ClusterOptions
 from biomedica_kedro.labels.embedding import EmbedOptions
 from biomedica_kedro.labels.encoders import EncoderChoice, EncoderHandle
+from biomedica_kedro.labels.panel_corrections import append_correction, read_corrections
 from biomedica_kedro.labels.propagation import PropagateOptions
 from biomedica_kedro.pipelines.annotation import create_pipeline
 from biomedica_kedro.stages import WHOLE, BatchFolder
@@ -36,7 +39,7 @@ class Annotation:
         self.batches = BatchOptions(count=1, workers=workers)
         self.made: dict[str, Any] = {
             "image_caption_pairs": pairs, "article_archive": archive, "vision_encoder": ENCODER,
-            "taxonomy": load_taxonomy(),
+            "taxonomy": load_taxonomy(), "panel_corrections": read_corrections(()),
         }  # fmt: skip
 
     def node(self, name: str, **options: Any) -> dict[str, BatchFolder]:
@@ -82,6 +85,24 @@ def test_every_image_gets_one_row_of_labels(annotated):
 
     assert sorted(made["image_labels"].table()["key"].to_pylist()) == keys
     assert sorted(made["image_panels"].table()["key"].to_pylist()) == keys
+
+
+def test_panels_that_a_person_draws_count_before_the_detected_ones(annotated, tmp_path):
+    annotation, made = annotated
+    detected = {row["key"]: row for row in made["image_panels"].table().to_pylist()}
+    key = next(key for key, row in sorted(detected.items()) if not row["is_multiple"])
+    drawn = [(Box(0, 0, 30, 20), "A"), (Box(0, 20, 30, 40), "B")]
+    path = append_correction(tmp_path, "Ada", key, drawn, datetime(2026, 1, 1, tzinfo=UTC))
+    again = Annotation(annotation.pairs, annotation.archive, tmp_path, annotation._run_node)
+    again.made = {**annotation.made, "panel_corrections": read_corrections([path])}
+
+    corrected = {row["key"]: row for row in again.node("correct_panels")["image_panels"].table().to_pylist()}
+
+    assert corrected.pop(key) | {"panels": None} == {
+        "key": key, "is_multiple": True, "score": 1.0, "n_panels": 2, "shared_caption": None, "corrected_by": "Ada",
+        "panels": None,
+    }  # fmt: skip
+    assert corrected == {other: row for other, row in detected.items() if other != key}
 
 
 def test_report_compares_labels_with_the_known_classes(annotated, run_node):

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.compute as pc
 from PIL import Image
 
-from biomedica_kedro.archive import cards
+from biomedica_kedro.archive import cards, correction
 from biomedica_kedro.archive.conditions import recipe_of, where_keys, where_of
 from biomedica_kedro.archive.images import ArchiveImages
 from biomedica_kedro.archive.rejects import RejectTable
@@ -83,6 +83,7 @@ def _search_tab(gr: Any, view: _View, page: Any) -> None:
                 recipe = gr.Code(language="yaml", elem_id="recipe", label="conf/local/parameters_modeling.yml")
         with gr.Column(scale=2):
             picture = gr.Image(show_label=False, elem_id="picture", height=430)
+            current, panels = correction.build(gr, view.corrector, picture)
             about = gr.HTML(elem_id="about")
             with gr.Accordion("Why is this here?", open=False, elem_id="why"):
                 way = gr.HTML(elem_id="way")
@@ -100,7 +101,7 @@ def _search_tab(gr: Any, view: _View, page: Any) -> None:
         return view.show(rows, event.index)
 
     select.__annotations__["event"] = gr.SelectData  # Gradio looks at the annotation itself
-    gallery.select(select, shown, [picture, about, way], show_progress="hidden")
+    gallery.select(select, shown, [picture, about, way, current, panels], show_progress="hidden")
     page.load(view.first, asked, found)
 
 
@@ -138,6 +139,7 @@ class _View:
     def __init__(self, archive: Archive, root: Path) -> None:
         self._archive, self._root = archive, root
         self._images = ArchiveImages(root)
+        self.corrector = correction.Corrector(root, self._images, _LARGE)
         self._rejects = RejectTable(root)
 
     def choices(self, column: str) -> list[tuple[str, str]]:
@@ -164,11 +166,12 @@ class _View:
             return f"# {error}"
         return recipe_of("found", where_keys(rows["key"].to_pylist()))
 
-    def show(self, rows: Sequence[Mapping[str, Any]], number: int) -> tuple[Any, str, str]:
+    def show(self, rows: Sequence[Mapping[str, Any]], number: int) -> list[Any]:
         row = rows[number]
-        place = (row["batch"], row["article_id"], row["file_name"])
-        picture = self._images.with_panels(*place, row["key"], _LARGE)
-        return picture, cards.card(row, cards.how_found(row)), cards.way_list(way_of(row, self._root))
+        cells = self.corrector.cells(row)
+        picture, _ = self.corrector.picture(row, cells if len(cells) > 1 else [])
+        about, way = cards.card(row, cards.how_found(row)), cards.way_list(way_of(row, self._root))
+        return [picture, about, way, dict(row), cells]
 
     def reasons(self) -> Any:
         import gradio as gr

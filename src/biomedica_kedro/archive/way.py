@@ -95,10 +95,16 @@ def _paired(asked: _Asked) -> Iterator[str]:
 
 
 def _panels(asked: _Asked) -> Iterator[str]:
-    found = asked.one("04_feature/image_panels", key=asked.row["key"])
+    found = asked.one("04_feature/detected_panels", key=asked.row["key"])
     if found is not None:
         kind = "several panels" if found["is_multiple"] else "one panel"
         yield f"{kind}, {found['n_panels']} found (score {found['score']:.2f})"
+
+
+def _corrected(asked: _Asked) -> Iterator[str]:
+    found = asked.one("04_feature/image_panels", key=asked.row["key"])
+    if found is not None and found["corrected_by"]:
+        yield f"{found['n_panels']} panels as {found['corrected_by']} drew them"
 
 
 def _clustered(asked: _Asked) -> Iterator[str]:
@@ -156,6 +162,7 @@ _TELLERS: Mapping[str, Callable[[_Asked], Iterator[str]]] = {
     "verify_images": _verified,
     "pair_images_with_captions": _paired,
     "detect_panels": _panels,
+    "correct_panels": _corrected,
     "assign_clusters": _clustered,
     "resolve_expert_votes": _voted,
     "propagate_labels": _labeled,

@@ -30,6 +30,10 @@ class Box(NamedTuple):
         return self.top <= row < self.bottom and self.left <= column < self.right
 
 
+LetteredBox = tuple[Box, str]
+"""A panel and its letter; empty where it has none."""
+
+
 def in_reading_order(boxes: Sequence[Box]) -> list[Box]:
     """Row by row, left to right; boxes whose vertical centers lie within half a box of each other share a row."""
     remaining = sorted(boxes)

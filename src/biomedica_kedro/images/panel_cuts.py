@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from math import log, log1p
+from math import inf, log, log1p
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
 
+from biomedica_kedro.images import panel_glance
 from biomedica_kedro.images.boxes import Box
 from biomedica_kedro.images.panel_lines import Gap, GapKind, Gray, Scene
 
@@ -26,6 +27,8 @@ WEIGHTS = Path(__file__).with_name("panel_cuts.safetensors")
 _LEAST_SIDE = 8  # pixels of an image that can be cut
 _MOST_PANELS = 40
 _WITHOUT_LETTERS, _WITH_LETTERS, _BEYOND_LETTERS = 0.4, 0.12, 0.85
+_UNSURE = 5.0  # logits of several panels between -5 and 5 are looked at again
+_MOST_LOGIT = 9.2  # of a cut: more says no more
 _BETWEEN, _BESIDE = 3.0, -4.0  # logits that letters in both pieces add, or in one alone
 _LEAST_PANEL = 36  # pixels: 0.1 % of the panels of real compound figures are smaller
 
@@ -60,6 +63,21 @@ class Letters:
 
 
 NO_LETTERS = Letters()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurestCut:
+    """The first cut of an image.
+
+    Attributes:
+        cut: the place.
+        counted: counted_F, its features and its logit.
+        logit: of several panels.
+    """
+
+    cut: Cut
+    counted: Features
+    logit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +128,40 @@ class Cutting:
         whole = Box(0, 0, *self._gray.shape)
         if min(self._gray.shape) < _LEAST_SIDE:
             return Pieces((whole,), 0.0)
-        network = _network()
         open_regions = [self._judge(self._region, 0, letters)]
-        probability = network.calibrated(open_regions[0].probability)
+        probability = self._several
+        if letters.places:
+            probability = max(probability, _logistic(_network().calibrated(open_regions[0].logit)))
         while len(open_regions) < _MOST_PANELS:
-            best = max(open_regions, key=lambda judged: judged.probability)
+            best = max(open_regions, key=lambda judged: judged.logit)
             if best.cut is None or not _is_likely(
-                best.probability, probability, len(open_regions), self._n_letters, threshold
+                _logistic(best.logit), probability, len(open_regions), self._n_letters, threshold
             ):
                 break
             open_regions.remove(best)
             pieces = (self._scene.trimmed(piece) for piece in (best.cut.first, best.cut.second))
             open_regions += (self._judge(piece, best.depth + 1, letters) for piece in pieces)
         return Pieces(tuple(judged.region for judged in open_regions), probability)
+
+    def surest(self) -> SurestCut | None:
+        """Where the image would be cut first; None where nowhere."""
+        if min(self._gray.shape) < _LEAST_SIDE:
+            return None
+        judged = self._judge(self._region, 0, NO_LETTERS)
+        if judged.cut is None:
+            return None
+        counted_F = np.append(judged.cut.features, np.float32(judged.logit))
+        return SurestCut(judged.cut, counted_F, _network().calibrated(judged.logit))
+
+    @cached_property
+    def _several(self) -> float:
+        """Probability of several panels, whatever letters there are: by the surest cut, or a second look."""
+        surest = self.surest()
+        if surest is None:
+            return 0.0
+        if abs(surest.logit) >= _UNSURE:
+            return _logistic(surest.logit)
+        return _logistic(panel_glance.glance(self._gray, surest.cut.first, surest.cut.second, surest.counted))
 
     @cached_property
     def _scene(self) -> Scene:
@@ -141,11 +180,11 @@ class Cutting:
             self._cuts[region, depth] = cuts, _network().logits(features) if cuts else features
         cuts, logits = self._cuts[region, depth]
         if not cuts:
-            return _Judged(region, depth, None, 0.0)
+            return _Judged(region, depth, None, -inf)
         if letters.places:
             logits = logits + np.array([_favor(cut, letters) for cut in cuts], dtype=np.float32)
         best = int(logits.argmax())
-        return _Judged(region, depth, cuts[best], _logistic(float(logits[best])))
+        return _Judged(region, depth, cuts[best], float(logits[best]))
 
 
 def _is_likely(cut: float, several: float, n_regions: int, n_letters: int, threshold: float) -> bool:
@@ -164,7 +203,7 @@ class _Judged:
     region: Box
     depth: int
     cut: Cut | None
-    probability: float
+    logit: float
 
 
 def _favor(cut: Cut, letters: Letters) -> float:
@@ -281,11 +320,10 @@ class Network:
             values = np.maximum(values @ self.tensors[f"weight_{layer}"] + self.tensors[f"bias_{layer}"], 0)
         return np.asarray((values @ self.tensors["weight_2"] + self.tensors["bias_2"])[:, 0])
 
-    def calibrated(self, probability: float) -> float:
-        """Probability of several panels, from that of an image's first cut."""
-        clipped = min(max(probability, 1e-4), 1 - 1e-4)
+    def calibrated(self, logit: float) -> float:
+        """Logit of several panels, from that of an image's first cut."""
         slope, shift = self.tensors["calibration"]
-        return _logistic(float(slope * np.log(clipped / (1 - clipped)) + shift))
+        return float(slope * min(max(logit, -_MOST_LOGIT), _MOST_LOGIT) + shift)
 
 
 @cache

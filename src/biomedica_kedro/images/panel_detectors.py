@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 from PIL import Image
 
-from biomedica_kedro.images import panel_cuts, panel_letters
+from biomedica_kedro.images import panel_cuts, panel_glance, panel_letters
 from biomedica_kedro.images.boxes import Box, in_reading_order
 from biomedica_kedro.images.panels import (
     PanelOptions,
@@ -27,7 +27,7 @@ from biomedica_kedro.images.panels import (
 from biomedica_kedro.stages.files import sha256_of
 from biomedica_kedro.stages.identity import digest_of, what
 
-OWN_WEIGHTS = (panel_cuts.WEIGHTS, panel_letters.WEIGHTS)
+OWN_WEIGHTS = (panel_cuts.WEIGHTS, panel_glance.WEIGHTS, panel_letters.WEIGHTS)
 
 
 class PanelDetector(Protocol):

@@ -90,7 +90,7 @@ class Counts:
 
 def packed(mask_LQ: Mask) -> Words:
     """words_LW: 64 pixels a word; Q is a multiple of 64."""
-    return np.packbits(mask_LQ.ravel(), bitorder="little").view("<u8").reshape(len(mask_LQ), -1)
+    return np.packbits(mask_LQ.ravel(), bitorder="little").view("<u8").reshape(len(mask_LQ), mask_LQ.shape[1] // 64)
 
 
 class Lines:
@@ -189,7 +189,7 @@ class _Profile:
 
 def _most(values: Floats) -> float:
     """The largest of a few values, in a tenth of the time that `max` of an array takes."""
-    return max(values.tolist())
+    return float(max(values.tolist()))
 
 
 def _median(values: Floats) -> float:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
-from biomedica_kedro.images.boxes import Box, in_reading_order
+from biomedica_kedro.images.boxes import Box, LetteredBox, in_reading_order
 from biomedica_kedro.images.panel_cuts import Cutting, Letters, Pieces
 from biomedica_kedro.images.panel_letters import find_letters
 from biomedica_kedro.images.panel_lines import Gray
@@ -31,6 +31,7 @@ IMAGE_PANELS = pa.schema(
         ("score", pa.float32()),
         ("n_panels", pa.int32()),
         ("shared_caption", pa.string()),
+        ("corrected_by", pa.string()),
         (
             "panels",
             pa.list_(
@@ -183,20 +184,54 @@ def gray_of(image: Image.Image, long_side: int) -> tuple[Gray, float]:
 def panel_row(key: str, reading: PanelReading) -> dict[str, object]:
     """Row of `image_panels`."""
     panels = [
-        {
-            "left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom,
-            "letter": part.letter if part else None, "caption": part.text if part else None,
-        }
+        _panel(box, part.letter if part else None, part)
         for box, part in zip(reading.boxes, reading.captions, strict=True)
-    ]  # fmt: skip
+    ]
     return {
         "key": key,
         "is_multiple": reading.is_multiple,
         "score": round(reading.score, 4),
         "n_panels": len(panels),
         "shared_caption": reading.shared or None,
+        "corrected_by": None,
         "panels": panels,
     }
+
+
+def corrected_row(
+    key: str, panels: Sequence[LetteredBox], person: str, caption: str, options: PanelOptions
+) -> dict[str, object]:
+    """Row of `image_panels` with the panels that a person has drawn.
+
+    Args:
+        key: of the image.
+        panels: boxes in reading order, each with its letter, empty where it has none.
+        person: who drew them.
+        caption: as in `read_panels`; a panel gets the words of its letter.
+        options: see `PanelOptions`.
+    """
+    split = split_caption(caption)
+    by_letter = {part.letter: part for part in split.parts}
+    parts = [by_letter.get(letter) for _, letter in panels] if len(panels) > 1 else [None]
+    return {
+        "key": key,
+        "is_multiple": len(panels) > 1,
+        "score": 1.0,
+        "n_panels": len(panels),
+        "shared_caption": split.shared or None if any(parts) else None,
+        "corrected_by": person,
+        "panels": [
+            _panel(box, letter or None, words)
+            for (box, letter), words in zip(panels, _worded(parts, split, options), strict=True)
+        ],
+    }
+
+
+def _panel(box: Box, letter: str | None, words: SubCaption | None) -> dict[str, object]:
+    return {
+        "left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom,
+        "letter": letter, "caption": words.text if words else None,
+    }  # fmt: skip
 
 
 def _scaled(box: Box, scale: float, image: Image.Image) -> Box:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import fcntl
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,18 +47,28 @@ def append_vote(folder: Path, expert: str, keys: Sequence[str], answers: Mapping
     Returns:
         The file. Writers take turns; a line is written whole or not at all.
     """
+    rows = [
+        (expert.strip(), SEPARATOR.join(keys), question, SEPARATOR.join(chosen)) for question, chosen in answers.items()
+    ]
+    return append_lines(folder, expert, EXPERT_VOTES.names, rows)
+
+
+def append_lines(folder: Path, expert: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
+    """Add rows to a person's CSV file, which begins with the columns; writers take turns.
+
+    Raises:
+        BallotError: when the person has no name.
+    """
     if not expert.strip():
         raise BallotError("a vote needs the name of the expert")
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for question, chosen in answers.items():
-        writer.writerow([expert.strip(), SEPARATOR.join(keys), question, SEPARATOR.join(chosen)])
+    csv.writer(text, lineterminator="\n").writerows(rows)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{_file_stem(expert)}.csv"
     with path.open("a", encoding="utf-8", newline="") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if file.tell() == 0:
-            file.write(",".join(EXPERT_VOTES.names) + "\n")
+            file.write(",".join(columns) + "\n")
         file.write(text.getvalue())
     return path
 
@@ -93,25 +103,35 @@ def _file_stem(expert: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in expert.strip().lower())[:80]
 
 
-def _read(path: Path) -> list[dict[str, object]]:
+def read_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Rows of a CSV file that are not empty, each with the number of its line.
+
+    Args:
+        path: as a spreadsheet writes it: with or without byte order mark, comma, semicolon or tab between the cells.
+        columns: that there must be.
+    Raises:
+        BallotError: naming the file and the columns that it lacks.
+    """
     text = path.read_text(encoding="utf-8-sig")
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    missing = set(EXPERT_VOTES.names) - set(reader.fieldnames or ())
+    missing = set(columns) - set(reader.fieldnames or ())
     if missing:
         raise BallotError(
             f"votes file {path.name} lacks the columns {', '.join(sorted(missing))}; it has "
-            f"{', '.join(reader.fieldnames or ())}; wanted are {', '.join(EXPERT_VOTES.names)}"
+            f"{', '.join(reader.fieldnames or ())}; wanted are {', '.join(columns)}"
         )
-    rows: list[dict[str, object]] = []
     for row in reader:
-        if not any(row.values()):
-            continue
+        if any(row.values()):
+            yield reader.line_num, row
+
+
+def _read(path: Path) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for line, row in read_lines(path, EXPERT_VOTES.names):
         if not (row["expert"] and row["keys"] and row["question"]):
-            raise BallotError(
-                f"votes file {path.name}, line {reader.line_num}: expert, keys and question must be given"
-            )
+            raise BallotError(f"votes file {path.name}, line {line}: expert, keys and question must be given")
         lists = {name: [part.strip() for part in (row[name] or "").split(SEPARATOR) if part.strip()] for name in _LISTS}
         if not lists["answers"]:
             continue  # a line of a ballot that has not been filled in

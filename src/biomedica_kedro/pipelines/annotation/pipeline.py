@@ -20,7 +20,14 @@ def _clusters() -> list[Node]:
     images = ["image_caption_pairs", "article_archive"]
     return [
         batch_node(stages.embed_images, each=images, whole=["vision_encoder"], makes=["image_embeddings"]),
-        batch_node(stages.detect_panels, each=images, makes=["image_panels"]),
+        batch_node(stages.detect_panels, each=images, makes=["detected_panels"]),
+        batch_node(
+            stages.correct_panels,
+            each=["detected_panels", "image_caption_pairs"],
+            whole=["panel_corrections"],
+            makes=["image_panels"],
+            params=["detect_panels"],
+        ),
         batch_node(stages.fit_projection, whole=["image_embeddings"], makes=["projection"]),
         batch_node(stages.cluster_images, whole=["image_embeddings", "projection"], makes=["cluster_model"]),
         batch_node(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,12 @@ from threadpoolctl import threadpool_limits
 
 from biomedica_kedro.images.decode import as_rgb, open_image
 from biomedica_kedro.images.panel_detectors import DetectOptions, read_image
-from biomedica_kedro.images.panels import IMAGE_PANELS, panel_row
+from biomedica_kedro.images.panels import IMAGE_PANELS, corrected_row, panel_row
 from biomedica_kedro.labels import clusters, propagation, sheets, votes
 from biomedica_kedro.labels.agreement import AGREEMENT, measure_agreement
 from biomedica_kedro.labels.clusters import CENTROIDS, ClusterOptions
 from biomedica_kedro.labels.embedding import EmbedOptions, VectorStore, encode_images, stream_vectors, vectors_of
+from biomedica_kedro.labels.panel_corrections import panels_of
 from biomedica_kedro.labels.probe import LabelProbe
 from biomedica_kedro.labels.projection import PROJECTION, Projection, ProjectionOptions, gather_moments, project
 from biomedica_kedro.labels.propagation import PropagateOptions
@@ -48,21 +50,44 @@ def embed_images(batch: Batch, options: EmbedOptions) -> Tables:
         return {"image_embeddings": encode_images(rows, _opener(archive), encoder, options, batch.map)}
 
 
-@stage(version=2)
+@stage(version=3)
 def detect_panels(batch: Batch, options: DetectOptions) -> Tables:
     """Decide for each image whether it shows one panel or several, and where they lie."""
     rows = batch.table("image_caption_pairs", [*_PLACE, "figure_id", "caption"]).to_pylist()
-    files = Counter((row["article_id"], row["figure_id"]) for row in rows)
+    captions = _captions_of_panels(rows)
     detector = options.handle.build()
     with ArchiveReader(batch.inputs["article_archive"], batch.name) as archive:
         read = _opener(archive)
 
         def detect(row: Mapping[str, Any]) -> dict[str, Any]:
-            caption = row["caption"] if files[row["article_id"], row["figure_id"]] == 1 else None
-            return panel_row(row["key"], read_image(read(row), caption or "", options, detector))
+            return panel_row(row["key"], read_image(read(row), captions[row["key"]], options, detector))
 
         found = batch.map(detect, rows, source=lambda row: row["key"])
-    return {"image_panels": to_table(found, IMAGE_PANELS)}
+    return {"detected_panels": to_table(found, IMAGE_PANELS)}
+
+
+@stage(version=1)
+def correct_panels(batch: Batch, options: DetectOptions) -> Tables:
+    """Put the panels that people have drawn in the place of the detected ones."""
+    detected = batch.table("detected_panels")
+    drawn = batch.inputs["panel_corrections"].filter(pc.field("key").isin(detected["key"]))
+    if not drawn.num_rows:
+        return {"image_panels": detected}
+    captions = _captions_of_panels(
+        batch.table("image_caption_pairs", ["key", "article_id", "figure_id", "caption"]).to_pylist()
+    )
+    corrected = {
+        key: corrected_row(key, panels_of(said), said[0]["expert"], captions[key], options)
+        for key, said in ((key, list(rows)) for key, rows in groupby(drawn.to_pylist(), itemgetter("key")))
+    }
+    rows = [corrected.get(row["key"], row) for row in detected.to_pylist()]
+    return {"image_panels": to_table(rows, IMAGE_PANELS)}
+
+
+def _captions_of_panels(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """By image the caption whose letters may name its panels: none where they may name a figure's several files."""
+    files = Counter((row["article_id"], row["figure_id"]) for row in rows)
+    return {row["key"]: row["caption"] or "" if files[row["article_id"], row["figure_id"]] == 1 else "" for row in rows}
 
 
 @stage(version=1)
