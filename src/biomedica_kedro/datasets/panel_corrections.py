@@ -14,6 +14,8 @@ from biomedica_kedro.labels.panel_corrections import read_corrections
 class PanelCorrectionsDataset(ExpertVotesDataset):
     """Panels that people have drawn; without any file the table is empty, and the detected ones stay."""
 
+    given_by = "people draw panels, see `python -m biomedica_kedro.archive`"
+
     def load(self) -> pa.Table:
         """Rows of `PANEL_CORRECTIONS`, the latest correction of each image.
 
@@ -24,10 +26,6 @@ class PanelCorrectionsDataset(ExpertVotesDataset):
             return read_corrections(self._files())
         except BallotError as error:
             raise DatasetError(str(error)) from error
-
-    def save(self, data: None) -> None:
-        """Corrections are made by people, see `python -m biomedica_kedro.archive`."""
-        raise DatasetError(f"corrections cannot be saved by a pipeline: people write them to {self._folder}")
 
     def preview(self, nrows: int = 10) -> TablePreview:
         """First boxes, for kedro-viz."""
