@@ -94,7 +94,7 @@ def test_training_on_panels_is_compared_with_training_without_them_on_the_embedd
         (tmp_path / "src" / package).symlink_to(BENCHMARKS.parent / "src" / package)
 
     done = subprocess.run(
-        [sys.executable, "benchmarks/sub_figures.py", "--articles", "24", "--steps", "2", "--seeds", "0"],
+        [sys.executable, "benchmarks/sub_figures.py", "--articles", "40", "--steps", "2", "--seeds", "0"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
