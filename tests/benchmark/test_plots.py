@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from biomedica_kedro.benchmark.plots import confusion_figure, reliability_figure
+from biomedica_kedro.benchmark.plots import errors_figure
 from biomedica_kedro.benchmark.task import Task
 
 
@@ -23,7 +23,7 @@ def _predictions(tasks: list[str]) -> pd.DataFrame:
 
 
 def test_matrix_shows_recall_by_class_and_ties_apart(color_task: Task) -> None:
-    figure = confusion_figure(_predictions(["colors"]), {"colors": color_task}, {"colors": "synthetic"}, "m")
+    figure = errors_figure(_predictions(["colors"]), {"colors": color_task}, {"colors": "synthetic"}, "m")
     shares = np.asarray(figure.axes[0].images[0].get_array())
     assert shares.shape == (3, 4)
     assert shares[0].tolist() == [2 / 3, 0, 0, 1 / 3]
@@ -32,6 +32,7 @@ def test_matrix_shows_recall_by_class_and_ties_apart(color_task: Task) -> None:
 
 def test_one_panel_a_task_and_none_without_predictions(color_task: Task) -> None:
     tasks = {name: color_task.model_copy(update={"id": name}) for name in "abcd"}
-    assert len(reliability_figure(_predictions(list("abcd")), tasks, {}, "m").axes) == 4
-    assert reliability_figure(_predictions([]), tasks, {}, "m").axes == []
-    assert confusion_figure(_predictions([]), tasks, {}, "m").axes == []
+    tasks["d"] = color_task.model_copy(update={"id": "d", "classes": ()})
+    figure = errors_figure(_predictions(list("abcd")), tasks, {}, "m")
+    assert [len(part.axes) for part in figure.subfigs] == [3, 4]
+    assert errors_figure(_predictions([]), tasks, {}, "m").axes == []

@@ -54,7 +54,7 @@ def test_kedro_viz_previews_what_the_stages_draw(viz):
     plots = ["license_plot", "annotation_plots", "training_curves", "leaderboard"]
     for name in plots:
         assert asked(f"{viz}/api/nodes/{ids[name]}")["preview"]["data"], name
-    for name in ("contact_sheet", "sample_contact_sheet", "reliability_curves"):
+    for name in ("contact_sheet", "sample_contact_sheet", "model_errors"):
         assert b64decode(asked(f"{viz}/api/nodes/{ids[name]}")["preview"])[:4] == b"\x89PNG", name
 
 

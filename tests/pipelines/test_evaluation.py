@@ -160,8 +160,9 @@ def test_comparison_leaderboard_and_runs_follow_from_the_scores(evaluate: Callab
     table = made["benchmark_table"].set_index(["task", "model_id"])["value"]
     ended_with = made["benchmark_summary"]["scores"]["synthetic embedded_figure_type accuracy"]
     assert ended_with == {model: table["embedded_figure_type", model] for model in ("control", "trained")}
-    for name, kind in (("confusion_matrices", "Confusion"), ("reliability_curves", "Reliability")):
-        assert made[name].axes and made[name].get_suptitle() == f"{kind} of trained"
+    parts = made["model_errors"].subfigs
+    assert [part.get_suptitle() for part in parts] == ["Confusion of trained", "Reliability of trained"]
+    assert all(part.axes for part in parts)
     drawn = run_node("draw_leaderboard", options=OPTIONS, **made)
     assert {trace.name for trace in drawn["leaderboard"].data} == {"trained", "control", "chance"}
     page = drawn["benchmark_pages"]["leaderboard.html"]

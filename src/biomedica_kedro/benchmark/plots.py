@@ -1,11 +1,11 @@
 """Where a model errs and how far its confidence can be trusted: confusion matrices and reliability curves.
 
-Drawn from predictions of one model, one panel a task; matplotlib figures, since kedro-viz previews them.
+Drawn from predictions of one model, one panel a task; a matplotlib figure, since kedro-viz previews it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,26 +16,43 @@ from biomedica_kedro.benchmark.task import Task
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 _COLUMNS = 3
 _INCHES = 5.2
 
 
-def confusion_figure(
+def errors_figure(
     predictions: pd.DataFrame, tasks: Mapping[str, Task], samples: Mapping[str, str], model_id: str
 ) -> Figure:
-    """Share of each class's rows by predicted class; the last column holds rows without a single best option.
+    """Confusion matrices, and below them reliability curves: no display is needed.
 
     Args:
         predictions: rows of `classification.PREDICTIONS` of one model under one prompt set.
-        tasks: the registry; tasks without classes are left out.
+        tasks: the registry.
         samples: task -> "real" or "synthetic"; a panel names the latter.
         model_id: whose answers they are, which the figure says.
     """
-    names = [name for name in sorted(predictions["task"].unique()) if tasks[name].classes]
-    figure, panels = _grid(len(names), f"Confusion of {model_id}")
-    for name, panel in zip(names, panels, strict=False):
+    from matplotlib.figure import Figure
+
+    names = sorted(predictions["task"].unique())
+    with_classes = [name for name in names if tasks[name].classes]
+    rows = [max(1, -(-len(shown) // _COLUMNS)) for shown in (with_classes, names)]
+    figure = Figure(figsize=(_INCHES * _COLUMNS, _INCHES * sum(rows)), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=rows)
+    above.suptitle(f"Confusion of {model_id}")
+    below.suptitle(f"Reliability of {model_id}")
+    _draw_confusion(_panels(above, len(with_classes)), with_classes, predictions, tasks, samples)
+    _draw_reliability(_panels(below, len(names)), names, predictions, tasks, samples)
+    return figure
+
+
+def _draw_confusion(
+    panels: Sequence[Axes], names: Sequence[str], predictions: pd.DataFrame, tasks: Mapping[str, Task],
+    samples: Mapping[str, str],
+) -> None:  # fmt: skip
+    """Share of each class's rows by predicted class; the last column holds rows without a single best option."""
+    for name, panel in zip(names, panels, strict=True):
         rows, task = predictions[predictions["task"] == name], tasks[name]
         k = len(task.classes)
         counts_KP = np.zeros((k, k + 1))
@@ -46,23 +63,14 @@ def confusion_figure(
         panel.set_xticks(range(k + 1), [*(cls.name for cls in task.classes), "tie"], rotation=90, fontsize=6)
         panel.set_ylabel("label", fontsize=7)
         panel.set_xlabel("predicted", fontsize=7)
-    return figure
 
 
-def reliability_figure(
-    predictions: pd.DataFrame, tasks: Mapping[str, Task], samples: Mapping[str, str], model_id: str
-) -> Figure:
-    """Accuracy against confidence in 15 bins; on the diagonal a model means what it says.
-
-    Args:
-        predictions: see `confusion_figure`.
-        tasks: the registry.
-        samples: see `confusion_figure`.
-        model_id: see `confusion_figure`.
-    """
-    names = sorted(predictions["task"].unique())
-    figure, panels = _grid(len(names), f"Reliability of {model_id}")
-    for name, panel in zip(names, panels, strict=False):
+def _draw_reliability(
+    panels: Sequence[Axes], names: Sequence[str], predictions: pd.DataFrame, tasks: Mapping[str, Task],
+    samples: Mapping[str, str],
+) -> None:  # fmt: skip
+    """Accuracy against confidence in 15 bins; on the diagonal a model means what it says."""
+    for name, panel in zip(names, panels, strict=True):
         rows = predictions[predictions["task"] == name]
         bins = np.clip(np.ceil(rows["confidence"] * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
         means = rows.groupby(bins)[["confidence", "correct"]].mean()
@@ -72,21 +80,14 @@ def reliability_figure(
         panel.set_title(_title(tasks[name], samples), fontsize=9)
         panel.set_xlabel("confidence", fontsize=7)
         panel.set_ylabel("accuracy", fontsize=7)
-    return figure
 
 
-def _grid(n_panels: int, title: str) -> tuple[Figure, list[Axes]]:
-    """A figure that needs no display, and its panels; those not needed are removed."""
-    from matplotlib.figure import Figure
-
-    columns = max(1, min(_COLUMNS, n_panels))
-    n_rows = max(1, -(-n_panels // columns))
-    figure = Figure(figsize=(_INCHES * columns, _INCHES * n_rows), layout="constrained")
-    figure.suptitle(title)
-    panels = list(figure.subplots(n_rows, columns, squeeze=False).ravel())
+def _panels(figure: SubFigure, n_panels: int) -> list[Axes]:
+    """Panels in rows; those not needed are removed."""
+    panels = list(figure.subplots(max(1, -(-n_panels // _COLUMNS)), _COLUMNS, squeeze=False).ravel())
     for panel in panels[n_panels:]:
         panel.remove()
-    return figure, panels[:n_panels]
+    return panels[:n_panels]
 
 
 def _title(task: Task, samples: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from jinja2 import Template
 
-_LONGEST = 1600  # pixels of a picture
+_WIDEST, _HIGHEST = 1600, 16_000  # pixels of a picture
 _QUALITY = 82
 
 
@@ -77,13 +77,13 @@ def report_page(title: str, sections: Sequence[Section]) -> str:
 
 
 def inlined(picture: bytes) -> str:
-    """A picture as a `data:` address: a JPEG at most 1,600 pixels long.
+    """A picture as a `data:` address: a JPEG at most 1,600 pixels wide.
 
     Raises:
         OSError: when the bytes are no image.
     """
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    image.thumbnail((_LONGEST, _LONGEST), Image.Resampling.BICUBIC)
+    image.thumbnail((_WIDEST, _HIGHEST), Image.Resampling.BICUBIC)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -88,12 +88,12 @@ def training_section(counts: pa.Table | None, history: pa.Table | None) -> Secti
     return Section(title="Training", note=note, bars=bars, curves=curves)
 
 
-def score_section(table: pd.DataFrame, confusion: bytes | None) -> Section:
+def score_section(table: pd.DataFrame, errors: bytes | None) -> Section:
     """Headline score of every model on every task, with its interval, and where the leading one errs.
 
     Args:
         table: of `benchmark.tables.benchmark_table`.
-        confusion: picture of the leading model's confusion matrices.
+        errors: picture of the leading model's confusion matrices and reliability curves.
     """
     models = sorted(table["model_id"].unique())
     rows = []
@@ -106,7 +106,7 @@ def score_section(table: pd.DataFrame, confusion: bytes | None) -> Section:
     return Section(
         title="Scores", note="With 95 % bootstrap intervals; everything else stands in benchmark/leaderboard.html.",
         headings=("task", "metric", "chance", *models, "n", "samples"), rows=rows,
-        pictures=_given({"Where the leading model errs": confusion}), otherwise="No task has samples.",
+        pictures=_given({"Where the leading model errs": errors}), otherwise="No task has samples.",
     )  # fmt: skip
 
 

@@ -53,8 +53,7 @@ def _reports() -> list[Node]:
             ],
             optional=["clip_checkpoint"],
             outputs=[
-                "benchmark_table", "domain_averages", "model_comparison", "benchmark_summary", "confusion_matrices",
-                "reliability_curves",
+                "benchmark_table", "domain_averages", "model_comparison", "benchmark_summary", "model_errors",
             ],
         ),
         report_node(
@@ -82,7 +81,7 @@ def _reports() -> list[Node]:
         ),
         report_node(
             reports.write_report,
-            inputs=["run_summary", *learned, "benchmark_table", *pictures, "confusion_matrices"],
+            inputs=["run_summary", *learned, "benchmark_table", *pictures, "model_errors"],
             optional=[*learned, *pictures],
             outputs=["run_report"],
         ),

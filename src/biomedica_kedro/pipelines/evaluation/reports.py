@@ -49,13 +49,13 @@ def compare_models(
     clip_checkpoint: BatchFolder | None,
     models: Models,
     options: ScoringOptions,
-) -> tuple[DataFrame, DataFrame, DataFrame, dict[str, Any], Picture, Picture]:
+) -> tuple[DataFrame, DataFrame, DataFrame, dict[str, Any], Picture]:
     """Put the models beside each other: headline scores, averages, paired differences, and where the leading one errs.
 
     benchmark_summary holds the few numbers the run ends with, those of the tables, and why models are missing.
-    confusion_matrices and reliability_curves are of the leading model.
+    model_errors are those of the leading model.
     """
-    from biomedica_kedro.benchmark.plots import confusion_figure, reliability_figure
+    from biomedica_kedro.benchmark.plots import errors_figure
 
     shown_set = options.zero_shot.prompt_set
     scores, answers = _frame(benchmark_scores, SCORE_ROWS), _frame(predictions, PREDICTIONS)
@@ -70,10 +70,8 @@ def compare_models(
         "scores": tables.summary(table, averages, benchmark_tasks),
         "left_out": find_models(models, clip_checkpoint or _NO_CHECKPOINT)[1],
     }
-    drawn = (shown[shown["model_id"] == leading], benchmark_tasks, kinds, leading)
-    return (
-        table, averages, differences, summary, confusion_figure(*drawn), reliability_figure(*drawn),
-    )  # fmt: skip
+    errors = errors_figure(shown[shown["model_id"] == leading], benchmark_tasks, kinds, leading)
+    return table, averages, differences, summary, errors
 
 
 @stage(version=2)
@@ -152,7 +150,7 @@ def write_report(
     benchmark_table: DataFrame,
     contact_sheet: bytes | None,
     sample_contact_sheet: bytes | None,
-    confusion_matrices: bytes,
+    model_errors: bytes,
 ) -> str:
     """Write the page of a run: funnel, licenses, rejects, clusters, samples, training and scores in one file."""
     from biomedica_kedro.report import sections
@@ -170,7 +168,7 @@ def write_report(
             sections.cluster_section(clusters, contact_sheet),
             sections.sample_section(sample_contact_sheet),
             sections.training_section(counts, history),
-            sections.score_section(benchmark_table, confusion_matrices),
+            sections.score_section(benchmark_table, model_errors),
         ],
     )
 
