@@ -240,10 +240,10 @@ def _replace_entities(root: etree._Element, warnings: list[str], is_clean: bool)
 
     A file that the parser had nothing to say about has no undeclared entities.
     """
-    document = root.getroottree().docinfo
-    if not document.doctype:  # type: ignore[attr-defined]
-        return  # without a document type an undefined entity is an error of syntax
-    declared = {entity.name for entity in document.internalDTD.iterentities()}  # type: ignore[attr-defined]
+    document_type: etree.DTD | None = root.getroottree().docinfo.internalDTD
+    if document_type is None:
+        return  # without it an undefined entity is an error of syntax
+    declared = {entity.name for entity in document_type.iterentities()}  # type: ignore[attr-defined]
     if is_clean and not declared:
         return
     entities = list(root.iter(etree.Entity))

@@ -103,8 +103,8 @@ def _paragraphs(scan: Scan) -> list[Paragraph]:
     """The article's own text: body, appendices and acknowledgements, without floats, notes and sub-articles."""
     return [
         Paragraph(index, place.section, text)
-        for index, place, text, _ in scan.paragraphs
-        if text and place.sub_article is None
+        for index, scope, text, _ in scan.paragraphs
+        if text and (place := scan.places[scope]).sub_article is None
     ]
 
 
@@ -116,7 +116,7 @@ def _references(scan: Scan) -> list[Reference]:
 
 
 def _doi_in(texts: list[str]) -> str | None:
-    found = next(filter(None, map(_DOI.search, texts)), None)
+    found = _DOI.search(" ".join(texts))
     return found[0].rstrip(".,;") if found else None
 
 

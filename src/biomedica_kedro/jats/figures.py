@@ -127,8 +127,9 @@ def _read_figure(element: etree._Element, graphics: list[etree._Element], place:
 
 
 def _read_captions(figure: Figure, captions: list[etree._Element], language: str) -> None:
-    pieces: dict[str, list[str]] = {}
+    by_language: dict[str, str] = {}
     titles: dict[str, str] = {}
+    said: set[tuple[str, str]] = set()
     for caption in captions:
         spoken = language_of(caption) or language
         parts = caption if len(caption) > 1 and caption[-1].get(XML_LANG) else (caption,)
@@ -137,12 +138,12 @@ def _read_captions(figure: Figure, captions: list[etree._Element], language: str
             if "lick here" in text:
                 text = _CLICK_HERE.sub("", text).strip()
             told = (language_of(part) if parts is caption else None) or spoken
-            pieces.setdefault(told, []).append(text)
-            first = part if parts is caption else next(iter(caption), None)
-            titles.setdefault(told, text_of(first) if first is not None and first.tag == "title" else "")
-    by_language = {
-        spoken: text for spoken, texts in pieces.items() if (text := " ".join(filter(None, dict.fromkeys(texts))))
-    }
+            if told not in titles:
+                first = part if parts is caption else next(iter(caption), None)
+                titles[told] = text_of(first) if first is not None and first.tag == "title" else ""
+            if text and (told, text) not in said:
+                said.add((told, text))
+                by_language[told] = f"{by_language[told]} {text}" if told in by_language else text
     if not by_language:
         return
     main = language if language in by_language else next(iter(by_language))

@@ -80,7 +80,8 @@ def is_retraction(article: Article, meta: Children) -> bool:
     """
     if article.article_type in {"retraction", "retracted-article", "expression-of-concern"}:
         return True
-    if RETRACTED_TITLE.search(article.title):
+    title = article.title.lower()
+    if ("retract" in title or "withdr" in title) and RETRACTED_TITLE.search(article.title):
         return True
     return any("retract" in (link.get("related-article-type") or "") for link in meta.get("related-article", ()))
 
@@ -158,17 +159,24 @@ def _abstract(abstracts: Sequence[etree._Element], language: str) -> str:
 
 
 def _publication_date(elements: Sequence[etree._Element]) -> str | None:
-    dates: dict[str, str] = {}
+    by_kind: dict[str, list[etree._Element]] = {}
     for element in elements:
-        day = _date(element)
         kind = element.get("pub-type") or element.get("date-type") or ""
         if kind == "pub" and element.get("publication-format") == "electronic":
             kind = "electronic"
-        if day and kind not in _NOT_PUBLISHED:
-            dates.setdefault(kind, day)
-    ordered = [dates[kind] for kind in _DATE_ORDER if kind in dates] or list(dates.values())
-    # "collection 2019" says less than "ppub 2019-03", so the first full date wins over an earlier vague one.
-    return next((day for day in ordered if len(day) > len("2019")), ordered[0] if ordered else None)
+        if kind not in _NOT_PUBLISHED:
+            by_kind.setdefault(kind, []).append(element)
+    for kinds in (_DATE_ORDER, by_kind):
+        vague = None
+        for kind in kinds:
+            day = next(filter(None, map(_date, by_kind.get(kind, ()))), None)
+            # "collection 2019" says less than "ppub 2019-03", so the first full date wins over an earlier vague one.
+            if day and len(day) > len("2019"):
+                return day
+            vague = vague or day
+        if vague:
+            return vague
+    return None
 
 
 def _date(element: etree._Element) -> str | None:
@@ -197,16 +205,16 @@ def _iso(element: etree._Element) -> re.Match[str] | None:
 def _authors(group: etree._Element) -> list[str]:
     names = []
     for contributor in group.iterchildren("contrib"):
-        if _AUTHOR_TYPE.match(contributor.get("contrib-type", "author")):
-            name = _author(contributor)
-            if name:
-                names.append(name)
+        kind = contributor.get("contrib-type", "author")
+        if (kind == "author" or _AUTHOR_TYPE.match(kind)) and (name := _author(contributor)):
+            names.append(name)
     return names
 
 
 def _author(contributor: etree._Element) -> str:
     """Given name, surname and suffix; a group's name without its members; or the name as written."""
-    for element in contributor.iter("name", "collab", "collab-name", "string-name"):
+    is_plain = len(contributor) and contributor[0].tag == "name" and len(contributor[0])
+    for element in [contributor[0]] if is_plain else contributor.iter("name", "collab", "collab-name", "string-name"):
         if element.tag != "name":
             text = text_without(element, set(element.iter(*_NOT_A_NAME)))
         else:

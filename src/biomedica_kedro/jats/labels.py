@@ -86,6 +86,7 @@ def leading_key(caption: str) -> LabelKey | None:
     return label_key(caption[:_REACH]) if _IN_A_LABEL.match(caption) else None
 
 
+@lru_cache(maxsize=4096)
 def head_of(key: LabelKey) -> str:
     """The word that a label's number follows."""
     words = [word for word in key[0].split() if not word.isdigit()]

@@ -8,7 +8,6 @@ it; these mentions come last.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -52,13 +51,13 @@ def find_mentions(scan: Scan, found: FigureSet) -> None:
 
 @dataclass(slots=True)
 class _Cited:
-    """A cross reference: its words, the numbers in them, the text directly behind it, the figures it leads to."""
+    """A cross reference: its words, the numbers in them, the text directly behind it, and what it leads to."""
 
     xref: etree._Element
     words: str
     numbers: list[str]
     tail: str
-    figures: list[Figure]
+    hits: list[tuple[Figure, Via]]
 
 
 class _Finder:
@@ -79,7 +78,7 @@ class _Finder:
             if key is not None and figure.translation_of is None:
                 self.by_label.setdefault((figure.sub_article_id, key), []).append(figure)
         # How many figure words of a paragraph belong to references; and where a list goes on behind one.
-        self.told: Counter[int | None] = Counter()
+        self.told: dict[int | None, int] = {}
         self.listing: set[int | None] = set()
         keys = {key for _, key in self.by_label}
         self.spelled = spellings([f.label for f in found.figures], keys)
@@ -90,11 +89,14 @@ class _Finder:
         previous: _Cited | None = None
         for xref, rid, words, scope, paragraph in self.scan.walk.xrefs(self.targets, _FIGURE_REFERENCES):
             place = self.scan.places[scope]
-            hits = self._targets_of(xref, rid, words, place.sub_article)
+            hits = self.targets.get(rid)
+            if hits is None or len(hits) > 1:
+                hits = self._targets_of(xref, rid, words, place.sub_article)
             if not hits:
                 continue
-            cited = _Cited(xref, words, _NUMBER.findall(words), xref.tail or "", [figure for figure, _ in hits])
-            hits = [*hits, *self._implied(previous, cited)]
+            cited = _Cited(xref, words, _NUMBER.findall(words), xref.tail or "", hits)
+            if len(cited.numbers) > 1 or (previous is not None and xref.getprevious() is previous.xref):
+                hits = [*hits, *self._implied(previous, cited)]
             self._record(hits, cited, place, paragraph)
             previous = cited
         if self.by_label:
@@ -121,26 +123,26 @@ class _Finder:
 
     def _implied(self, previous: _Cited | None, cited: _Cited) -> Iterator[tuple[Figure, Via]]:
         """Figures that a reference names too, "<Figs 1, 2>", and those between two, "Figs <1>-<4>"."""
-        key = self.keys[cited.figures[0].figure_id]
+        key = self.keys[cited.hits[0][0].figure_id]
         if key is None:
             return
         named = dict(self._named(cited.words, key)) if len(cited.numbers) > 1 else {}
         if key not in named:
             named = {}
         if len(named) < 2 and previous is not None and _is_range(previous, cited):
-            start = self.keys[previous.figures[-1].figure_id]
+            start = self.keys[previous.hits[-1][0].figure_id]
             if start is not None and start[:2] == key[:2] and key[2] - start[2] <= MAX_RANGE:
                 named |= dict.fromkeys(((*key[:2], number) for number in range(start[2] + 1, key[2])), True)
         for other, is_range in named.items():
-            for figure in self.by_label.get((cited.figures[0].sub_article_id, other), ()):
-                if other != key and all(figure is not own for own in cited.figures):
+            for figure in self.by_label.get((cited.hits[0][0].sub_article_id, other), ()):
+                if other != key and all(figure is not own for own, _ in cited.hits):
                     yield figure, Via.RANGE if is_range else Via.TEXT
 
     def _record(self, hits: list[tuple[Figure, Via]], cited: _Cited, place: Place, paragraph: int | None) -> None:
         words, tail = cited.words, cited.tail
         text = _text_around(cited.xref) if paragraph is None else self.scan.paragraph_text(paragraph)
         if cited.numbers and ("ig" in words or "ig" in _before(cited.xref)):
-            self.told[paragraph] += 1
+            self.told[paragraph] = self.told.get(paragraph, 0) + 1
         if _GOES_ON.match(tail):
             self.listing.add(paragraph)
         if words[-1:].isdigit() and tail[:1].isalpha() and (panels := _PANELS.match(tail)):
@@ -152,11 +154,12 @@ class _Finder:
     def _search_words(self) -> None:
         """Add the paragraphs that name a figure, and hold no reference to it."""
         others = {word: head for word, head in self.spelled.items() if "fig" not in word.lower()}
-        for index, place, text, n_figs in self.scan.paragraphs:
-            if not others and (n_figs <= self.told[index] and index not in self.listing):
+        for index, scope, text, n_figs in self.scan.paragraphs:
+            if not others and (not n_figs or (n_figs <= self.told.get(index, 0) and index not in self.listing)):
                 continue  # as most paragraphs
+            place, told = self.scan.places[scope], self.told.get(index, 0)
             words = list(figure_words(text, self.spelled if n_figs else others, self.initials))
-            if len(words) <= self.told[index] and index not in self.listing:
+            if len(words) <= told and index not in self.listing:
                 continue
             for key, cited, _ in (label for word, head in words for label in labels_after(word, head)):
                 for figure in self.by_label.get((place.sub_article, key), ()):
@@ -180,10 +183,10 @@ def _within(sub_article: str | None, hits: list[tuple[Figure, Via]]) -> list[tup
 
 def _is_range(first: _Cited, second: _Cited) -> bool:
     """Whether the figures between two are meant: "<1>-<4>", "<Figs 1> to <4>", but not "<Fig. 1> to <Fig. 4>"."""
-    between = _BETWEEN.fullmatch(first.tail)
-    if between is None or second.xref.getprevious() is not first.xref:
+    if second.xref.getprevious() is not first.xref:
         return False
-    return not between["to"] or next(cited_labels(second.words), None) is None
+    between = _BETWEEN.fullmatch(first.tail)
+    return between is not None and (not between["to"] or next(cited_labels(second.words), None) is None)
 
 
 def _before(xref: etree._Element) -> str:

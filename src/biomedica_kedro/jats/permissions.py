@@ -26,14 +26,9 @@ _OVERRIDE = re.compile(
     r"|©|\bcopyright(?:ed)?\b|\ball rights reserved\b|\(c\)\s*(?:19|20)\d\d",
     re.IGNORECASE,
 )
-# Words without which the costlier pattern cannot match; "(c)" alone is nearly always a panel.
-_HINTS = tuple(
-    hint.encode()
-    for hint in (
-        "permission", "©", "copyright", "rights reserved", "(c) 19", "(c) 20", "licens", "licenc", "printed from",
-        "published from", "produced from",
-    )
-)  # fmt: skip
+# What the costlier pattern cannot match without, and what tells it from like words; "(c)" alone is mostly a panel.
+_HINTS = (b"permission", b"right", b"(c) 19", b"(c) 20", b"licen", b"ed from")
+_HINTED = re.compile(rb"permission|copyright|rights reserved|\(c\) (?:19|20)|licen[sc]|p(?:rint|ublish|roduc)ed from")
 # People who are shown, in lower case: not the journal "Patient Education".
 _PEOPLE = (
     r"\b(?:patient|parent|famil|mother|father|guardian|subject|volunteer|participant|donor|relative|next of kin|owner)"
@@ -75,8 +70,7 @@ def license_override(permissions: etree._Element | None, *texts: str) -> str | N
         text, code = text_of(permissions), license_of([permissions]).code
         linked = (str(value) for part in permissions.iter() for value in part.values() if "://" in value)
         return " ".join(filter(None, (text, None if read_license(text).code == code else code))) or next(linked, None)
-    lowered = "\n".join(texts).encode().lower()  # bytes, since letters beyond ASCII take long and are no part of hints
-    if not any(map(lowered.__contains__, _HINTS)):
+    if not _is_hinted("\n".join(texts)):
         return None
     for text in texts:
         for sentence in _SENTENCE.split(text):
@@ -85,8 +79,13 @@ def license_override(permissions: etree._Element | None, *texts: str) -> str | N
     return None
 
 
+def _is_hinted(text: str) -> bool:
+    lowered = text.encode().lower()  # bytes, since letters beyond ASCII take long and are no part of hints
+    return "©" in text or (any(map(lowered.__contains__, _HINTS)) and _HINTED.search(lowered) is not None)
+
+
 def _sets_apart(sentence: str) -> bool:
-    if not _OVERRIDE.search(sentence) or _CONSENT.search(sentence):
+    if not _is_hinted(sentence) or not _OVERRIDE.search(sentence) or _CONSENT.search(sentence):
         return False
     return not _AUTHORITY.search(sentence) or _REPRODUCTION.search(sentence) is not None
 

@@ -48,25 +48,21 @@ class Place:
         )  # fmt: skip
 
 
-class Places:
+class Places(dict[int, Place]):
     """The places of one article, by scope (see `Walk`); each is made when it is first asked for."""
 
     def __init__(self, walk: Walk) -> None:
         self.sub_articles: dict[str, etree._Element] = {}
         self._walk = walk
         self.outer = walk.outer
-        self._places: list[Place | None] = [None] * len(self.outer)
-        self._places[0] = Place(language=language_of(walk.scope(0)) or "en")
+        self[0] = Place(language=language_of(walk.scope(0)) or "en")
         for scope in walk.sub_articles:
             self[scope]  # now, since those without an id are numbered in their order
 
-    def __getitem__(self, scope: int) -> Place:
-        """The place that a scope begins."""
-        place = self._places[scope]
-        if place is None:
-            element = self._walk.scope(scope)
-            enter = _ENTER.get(element.tag, self._enter_sub_article)
-            place = self._places[scope] = enter(self[self.outer[scope]], element)
+    def __missing__(self, scope: int) -> Place:
+        element = self._walk.scope(scope)
+        enter = _ENTER.get(element.tag, self._enter_sub_article)
+        place = self[scope] = enter(self[self.outer[scope]], element)
         return place
 
     def _enter_sub_article(self, outer: Place, element: etree._Element) -> Place:

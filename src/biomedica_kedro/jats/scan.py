@@ -31,7 +31,7 @@ class Scan:
     Attributes:
         walk: the walk, which knows cross references and cited works.
         places: where in the article an element stands, by its scope.
-        paragraphs: index, place and text of each `<p>` of the text (not of abstracts, figures, tables, notes), and
+        paragraphs: index, scope and text of each `<p>` of the text (not of abstracts, figures, tables, notes), and
             how often it says "fig".
         carriers: every `<fig>`, and every other element that stands for a figure because a graphic lies in it.
         groups: scope of each `<fig-group>`.
@@ -40,14 +40,10 @@ class Scan:
     def __init__(self, root: etree._Element) -> None:
         self.walk = Walk(root)
         self.places = Places(self.walk)
-        self.paragraphs = [
-            (index, place, text, n_figs)
-            for index, scope, text, n_figs in self.walk.text_paragraphs
-            if (place := self.places[scope]).is_text
-        ]
+        self.paragraphs = [told for told in self.walk.text_paragraphs if self.places[told[1]].is_text]
         self.carriers: dict[etree._Element, Carrier] = {}
         self.groups: dict[etree._Element, int] = {}
-        self._texts = {index: text for index, _, text, _ in self.paragraphs}
+        self._texts = {told[0]: told[2] for told in self.paragraphs}
         for element, scope in self.walk.floats:
             if element.tag == "fig":
                 self.carriers[element] = Carrier(scope)

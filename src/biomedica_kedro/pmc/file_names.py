@@ -16,6 +16,7 @@ _SMALL_SIZES = ("thumb", "thumbs", "thumbnail", "thumbnails", "small", "tn")
 _SMALL = "|".join(_SMALL_SIZES)
 # After a dot only: "-medium" is as often one of cells.
 _THUMBNAIL = (".sml", ".medium", *(f"{mark}{size}" for size in _SMALL_SIZES for mark in "._-"))
+_SMALL_WORDS = ("thumb", "small", "tn", "sml", "medium")  # without which no name ends so
 _SIZE = re.compile(rf"(?:[._-](?:{_SMALL}|lrg|large|hi-?res)|\.(?:sml|medium))$")
 _THUMBNAIL_FOLDER = re.compile(rf"(?:.*[._-])?(?:{_SMALL}|previews?)", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[._-]")
@@ -44,7 +45,8 @@ def extension_of(file_name: str) -> str:
 
 def is_thumbnail(file_name: str) -> bool:
     """Whether a name says that the file is a small copy: "fig1_small", "fig1.thumbnail.jpg"."""
-    return stem_of(file_name).lower().endswith(_THUMBNAIL)
+    lowered = file_name.lower()
+    return any(map(lowered.__contains__, _SMALL_WORDS)) and stem_of(lowered).endswith(_THUMBNAIL)
 
 
 def is_thumbnail_folder(folder: str) -> bool:
