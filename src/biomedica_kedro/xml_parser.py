@@ -73,6 +73,7 @@ _SUPERSETS = {
     "big5": ("big5hkscs", "cp950"),
     **{name: (name,) for name in ("cp932", "cp949", "cp950")},
 }
+_ONE_BYTE = ("iso8859", "cp12", "koi8", "mac", "tis")
 _UNDECLARED = re.compile(r"Namespace prefix (\S+) ")
 _ROOT_NAME = re.compile(rb"<[A-Za-z_:\x80-\xff][^\s/>]*")
 
@@ -155,7 +156,8 @@ def _in_utf8(xml: bytes) -> bytes:
         name = codecs.lookup(declared[1].decode()).name
     except LookupError:
         return xml
-    for superset in _SUPERSETS.get(name, ()):
+    # By chance no text of one byte a letter is UTF-8, too: the declaration is wrong then.
+    for superset in (*(["utf-8"] if name.startswith(_ONE_BYTE) else []), *_SUPERSETS.get(name, ())):
         try:
             return xml.decode(superset).replace(declared[1].decode(), "utf-8", 1).encode()
         except UnicodeDecodeError:

@@ -96,6 +96,21 @@ def test_titles_have_no_footnotes_nor_marks(mark):
     assert front_of(title).title == "On Ca2+ in leaves"
 
 
+@pytest.mark.parametrize(
+    ("title", "read"),
+    [
+        ("Leaves that move<sup>1</sup>", "Leaves that move"),
+        ("<italic>Mimosa</italic> moves at night?<sup>1,2</sup>", "Mimosa moves at night?"),
+        ("Plants per km<sup>2</sup>", "Plants per km2"),
+        ("The limits of <italic>R</italic><sup>2</sup>", "The limits of R2"),
+        ("Growth<sup>2</sup> of leaves", "Growth2 of leaves"),
+        ("Leaves with Ca<sup>2+</sup>", "Leaves with Ca2+"),
+    ],
+)
+def test_a_number_raised_at_the_end_of_a_title_is_a_footnote_behind_a_word(title, read):
+    assert front_of(f"<title-group><article-title>{title}</article-title></title-group>").title == read
+
+
 def test_marks_at_the_end_of_a_title_are_left_out_however_they_are_set():
     assert front_of("<title-group><article-title>On leaves †*</article-title></title-group>").title == "On leaves"
 

@@ -58,6 +58,7 @@ def named(text, *labels):
         ("(Figures 1–1000)", "1 1000"),
         ("Fig. 12 and Fig. 3", "12 3"),
         ("FIGS. 1, 2", "1 2"),
+        ("Fig [1] and Fig. [2a] show", "1 2"),
         ("Fig. 1 through 3 were drawn", "1 2 3"),
         ("Figure 4 through Figure 6 show", "4 5 6 6"),
         ("Fig. 1 thru 3 were", "1 2 3"),

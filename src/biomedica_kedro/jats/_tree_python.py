@@ -202,9 +202,8 @@ def _append(text: str | None, is_box: bool, pieces: list[str]) -> None:
 def _is_marked(mark: str, before: str, content: str) -> bool:
     """Whether a mark stands between a character and what follows it at another height.
 
-    A superscript is marked that begins with a digit, a Greek letter, a sign before a digit or letter, or a letter that
-    stands for a number: 10^−3, 2^ΔΔCt, 10^n. Other letters and signs are ordinals, charges, genotypes, footnote marks:
-    4th, NH4+, Tp53−/−.
+    A superscript is marked that begins with a digit, a Greek letter, a sign before a digit or letter, or is a variable:
+    10^−3, 2^ΔΔCt, 10^n. Else letters and signs are ordinals, charges, genotypes and footnote marks: 4th, NH4+, Tp53−/−.
     """
     if mark == "/":
         return not before.isspace() and content.strip() != ""

@@ -44,6 +44,9 @@ _BOILERPLATE = re.compile(
 )
 _NOTES = ("xref", "fn")
 _MARKS = " *†‡§¶#☆★✩⁎∗"
+# A number behind these is a footnote's; behind a sign or unit it is a power: R2, km2.
+_ENDS_WITH_WORD = re.compile(r"[^\W\d_]{4}[.?!)”\"]?\s*$")
+_NUMBERS = f"{_MARKS}0123456789,–-"
 _AUTHOR_TYPE = re.compile(r"(?!.*(?:edit|\bnon))(?:.*[\W_])?(?:author|collab|group)", re.IGNORECASE)
 _NOT_A_NAME = ("contrib-group", "aff", "address", "email", "xref", "fn", "sup", "list")
 
@@ -126,7 +129,9 @@ def _title(element: etree._Element | None) -> str:
     """A title without footnotes and the marks that lead to them."""
     if element is None or next(element.iter(*_NOTES, "sup"), None) is None:
         return text_of(element).rstrip(_MARKS)
-    marks = (sup for sup in element.iter("sup") if not plain_text(sup).strip(_MARKS))
+    last, rest = element[-1], text_without(element, {element[-1]})
+    end = last if not (last.tail or "").strip() and _ENDS_WITH_WORD.search(rest) else None
+    marks = (sup for sup in element.iter("sup") if not plain_text(sup).strip(_NUMBERS if sup is end else _MARKS))
     return text_without(element, {*element.iter(*_NOTES), *marks}).rstrip(_MARKS)
 
 
@@ -167,15 +172,10 @@ def _publication_date(elements: Sequence[etree._Element]) -> str | None:
         if kind not in _NOT_PUBLISHED:
             by_kind.setdefault(kind, []).append(element)
     for kinds in (_DATE_ORDER, by_kind):
-        vague = None
-        for kind in kinds:
-            day = next(filter(None, map(_date, by_kind.get(kind, ()))), None)
+        days = filter(None, (next(filter(None, map(_date, by_kind.get(kind, ()))), None) for kind in kinds))
+        for first in days:
             # "collection 2019" says less than "ppub 2019-03", so the first full date wins over an earlier vague one.
-            if day and len(day) > len("2019"):
-                return day
-            vague = vague or day
-        if vague:
-            return vague
+            return first if len(first) > len("2019") else next((day for day in days if len(day) > len("2019")), first)
     return None
 
 

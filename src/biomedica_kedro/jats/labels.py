@@ -157,7 +157,7 @@ def listed_labels(words: str, key: LabelKey) -> Iterator[tuple[LabelKey, bool]]:
 @lru_cache(maxsize=256)
 def _word(head: str) -> re.Pattern[str]:
     words = _FIGURE_WORD if head == FIGURE else re.escape(head) + "s?"
-    number = r"(?:no\.?\s*(?=\d)|[#№]\s*|\((?=\d+\s?[a-z]?\)))?(?P<initial>[\dA-Z])"
+    number = r"(?:no\.?\s*(?=\d)|[#№]\s*|\((?=\d+\s?[a-z]?\))|\[(?=\d+[a-z]?\]))?(?P<initial>[\dA-Z])"
     return re.compile(rf"(?P<word>{words})\.?\s*{number}", re.IGNORECASE)
 
 

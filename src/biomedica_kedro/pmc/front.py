@@ -115,17 +115,11 @@ def read_front(xml: bytes) -> Front:
     pmcid, version = _pmcid(ids)
     title = _element(head, "article-title")
     return Front(
-        pmcid=pmcid,
-        version=version,
-        pmid=ids.get("pmid"),
-        doi=ids.get("doi"),
-        publisher_id=ids.get("publisher-id"),
-        title=title,
-        citation=_citation(head),
-        license_code=_license_code(head),
+        pmcid=pmcid, version=version, pmid=ids.get("pmid"), doi=ids.get("doi"), publisher_id=ids.get("publisher-id"),
+        title=title, citation=_citation(head), license_code=_license_code(head),
         is_retracted=(_RETRACTED.search(head) or RETRACTED_TITLE.search(title or "")) is not None,
         is_manuscript=_MANUSCRIPT.search(head) is not None,
-    )
+    )  # fmt: skip
 
 
 def _decode(xml: bytes) -> str:

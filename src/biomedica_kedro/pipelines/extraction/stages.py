@@ -38,7 +38,7 @@ _ARTICLE_COLUMNS = ["article_id", "license_code", "license_group", "is_retracted
 _NO_FILES = FileIndex({})
 
 
-@stage(version=4)
+@stage(version=5)
 def parse_articles(batch: Batch) -> Tables:
     """Read every archived article: front matter, text, references, figures, captions, mentions."""
     with ArchiveReader(batch.inputs["article_archive"], batch.name) as archive:
