@@ -39,7 +39,8 @@ def errors_figure(
     with_classes = [name for name in names if tasks[name].classes]
     rows = [max(1, -(-len(shown) // _COLUMNS)) for shown in (with_classes, names)]
     figure = Figure(figsize=(_INCHES * _COLUMNS, _INCHES * sum(rows)), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=rows)
+    grid = figure.add_gridspec(2, 1, height_ratios=rows)
+    above, below = (figure.add_subfigure(grid[row]) for row in range(2))
     above.suptitle(f"Confusion of {model_id}")
     below.suptitle(f"Reliability of {model_id}")
     _draw_confusion(_panels(above, len(with_classes)), with_classes, predictions, tasks, samples)
