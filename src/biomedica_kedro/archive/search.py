@@ -32,7 +32,7 @@ from biomedica_kedro.stages.place import Place, place
 INDEX = "lance.json"
 """File beside the table of `search_index`, in the folder of the database: what made its vectors."""
 
-CANDIDATES = 100
+CANDIDATES = 64
 """Rows taken of each list before they are merged; each costs a search in the index of vectors."""
 
 _UNKNOWN = re.compile(r"No field named [`\"]?(\w+)")
