@@ -9,7 +9,7 @@ is taken.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from biomedica_kedro.pmc.file_names import (
     DECODABLE_EXTENSIONS,
@@ -59,21 +59,32 @@ class FileIndex:
 
     def candidates(self, name: str) -> Sequence[str]:
         """Renditions of the image that a graphic names, by the first of the rules that finds any."""
+        if same := self.same(name):
+            return same
+        for stems in self._by_endings(name):
+            if len(stems) == 1:
+                return self._by_stem[stems[0]]
+        return []
+
+    def same(self, name: str) -> Sequence[str]:
+        """Files of the very name, in any case, format and size."""
         if name in self._sizes and extension_of(name) in DECODABLE_EXTENSIONS:
             return [name]
         exact = self._by_name.get(folded(name), [])
         if any(extension_of(file) in DECODABLE_EXTENSIONS for file in exact):
             return exact
         stem = folded(stem_of(name))
-        same = [*self._by_stem.get(stem, []), *exact] or self._by_full_size.get(full_size_stem(name), [])
-        if same or not stem:
-            return same
-        return self._by_only_ending(stem) or self._by_only_ending(full_size_stem(name))
+        return [*self._by_stem.get(stem, []), *exact] or self._by_full_size.get(full_size_stem(name), [])
 
-    def _by_only_ending(self, stem: str) -> Sequence[str]:
-        """The only stem that ends in the other after a separator: "pone.0091296.g001" and "g001"."""
-        stems = [*self._by_ending.get(stem, ()), *(ending for ending in endings(stem) if ending in self._by_stem)]
-        return self._by_stem[stems[0]] if len(stems) == 1 else []
+    def alike(self, name: str) -> list[str]:
+        """Files whose names end in the other, or the other in them; which one is meant is clear when it is the only."""
+        return [file for stems in self._by_endings(name) for stem in stems for file in self._by_stem[stem]]
+
+    def _by_endings(self, name: str) -> Iterator[list[str]]:
+        """Stems that end in the other, or it in them, after a separator: "pone.0091296.g001" and "g001"."""
+        if stem := folded(stem_of(name)):
+            for form in (stem, full_size_stem(name)):
+                yield [*self._by_ending.get(form, ()), *(ending for ending in endings(form) if ending in self._by_stem)]
 
     def _best(self, files: Iterable[str]) -> str:
         """Largest file; thumbnails and the GIF beside a better format come last."""

@@ -33,7 +33,8 @@ def cited_images(xml: bytes, names: Sequence[str]) -> list[str]:
     """Images among an article's media that a graphic outside of a formula cites.
 
     A graphic names its file with or without extension, in any case, with a folder or a URL before it. When a stem has
-    several renditions, thumbnails and the GIF beside a better format are left out.
+    several renditions, thumbnails and the GIF beside a better format are left out; where a name only ends like others,
+    all of them are taken, so that what is ambiguous stays so.
 
     Args:
         xml: the article, as published.
@@ -42,11 +43,12 @@ def cited_images(xml: bytes, names: Sequence[str]) -> list[str]:
         The file names, sorted.
     """
     index = FileIndex({name: 0 for name in names if name.lower().endswith(IMAGE_SUFFIXES)})
-    rest = {file for name in {file_name_of(href) for href in _hrefs(xml)} for file in index.candidates(name)}
+    wanted = {file_name_of(href) for href in _hrefs(xml)}
+    rest = {file for name in wanted for file in index.same(name)}
     for is_poor in (is_thumbnail, lambda name: extension_of(name) == "gif"):
         better = {full_size_stem(name) for name in rest if not is_poor(name)}
         rest = {name for name in rest if not (is_poor(name) and full_size_stem(name) in better)}
-    return sorted(rest)
+    return sorted(rest.union(*(index.alike(name) for name in wanted if not index.same(name))))
 
 
 def check_article(content: bytes) -> None:
