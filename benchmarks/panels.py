@@ -7,7 +7,7 @@ They are read with their captions, as `detect_panels` does, and without. A panel
 half (intersection over union), each box counting once. The second stage, a look at the whole figure where the cuts are
 not sure, is timed apart. Gutters are those drawn, in pixels of the figure; a chart has a white margin of its own
 besides. None of these figures was seen in training (`train_panel_cuts` and `train_panel_glance` have other seeds). CPU
-time is the least of three readings of each figure.
+time is the least of five readings of each figure.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CLASSES = {
     "6 px and more": lambda figure: figure.gutter is not None and figure.gutter > 5,
     "black or gray page": lambda figure: figure.page < 255,
 }
-ROUNDS = 3
+ROUNDS = 5
 PRECISIONS = (0.95, 0.98, 0.99)
 _ENDS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 

@@ -54,7 +54,7 @@ def unsure() -> np.ndarray:
     return page
 
 
-@pytest.mark.parametrize("logit", [-3.0, 3.0])
+@pytest.mark.parametrize("logit", [-60.0, 60.0])
 def test_second_look_decides_where_the_cuts_are_not_sure(monkeypatch, logit: float):
     monkeypatch.setattr("biomedica_kedro.images.panel_cuts._UNSURE", np.inf)
     monkeypatch.setattr("biomedica_kedro.images.panel_glance.glance", lambda *given: logit)
@@ -62,7 +62,8 @@ def test_second_look_decides_where_the_cuts_are_not_sure(monkeypatch, logit: flo
     pieces = take_apart(unsure(), 1.0, 0)
 
     assert (len(pieces.boxes) > 1) is (logit > 0)
-    assert pieces.probability == pytest.approx(1 / (1 + np.exp(-logit)))
+    cut = Cutting(unsure(), 1.0, 0).surest().logit
+    assert pieces.probability == pytest.approx(1 / (1 + np.exp(-(2 * cut + logit) / 3)))
 
 
 def test_second_look_is_not_taken_where_the_cuts_are_sure(monkeypatch):

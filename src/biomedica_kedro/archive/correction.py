@@ -22,8 +22,8 @@ HEADERS = ["x", "y", "width", "height", "letter"]
 FOLDER = Path("01_raw") / "panel_corrections"
 Cells = Sequence[Sequence[Any]]
 _HOW = (
-    "Boxes in pixels of the original: the left and upper edge, width and height. Right-click a row to add or remove "
-    "one; a figure that is not compound has a single box. The latest correction counts before what was detected, from "
+    "Boxes in pixels of the original: the left and upper edge, width and height. The ⋮ of a cell adds and removes rows; "
+    "a figure that is not compound has a single box. The latest correction counts before what was detected, from "
     "the next `kedro run` on."
 )
 
@@ -92,7 +92,7 @@ def build(gr: Any, corrector: Corrector, picture: Any) -> tuple[Any, Any]:
         gr.Markdown(_HOW)
         table = gr.Dataframe(
             headers=HEADERS, datatype=["number"] * 4 + ["str"], type="array", row_count=1, column_count=len(HEADERS),
-            column_limits=(len(HEADERS), len(HEADERS)), interactive=True, show_label=False, elem_id="panel_table",
+            interactive=True, show_label=False, elem_id="panel_table",
         )  # fmt: skip
         with gr.Row():
             expert = gr.Textbox(label="Your name", elem_id="corrector", placeholder="as it shall stand in the file")

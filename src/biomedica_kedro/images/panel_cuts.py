@@ -28,6 +28,7 @@ _LEAST_SIDE = 8  # pixels of an image that can be cut
 _MOST_PANELS = 40
 _WITHOUT_LETTERS, _WITH_LETTERS, _BEYOND_LETTERS = 0.4, 0.12, 0.85
 _UNSURE = 5.0  # logits of several panels between -5 and 5 are looked at again
+_LOOK = 1 / 3  # how much a look counts beside the cut: of tables and diagrams, single ones, it saw few that are real
 _MOST_LOGIT = 9.2  # of a cut: more says no more
 _BETWEEN, _BESIDE = 3.0, -4.0  # logits that letters in both pieces add, or in one alone
 _LEAST_PANEL = 36  # pixels: 0.1 % of the panels of real compound figures are smaller
@@ -161,7 +162,8 @@ class Cutting:
             return 0.0
         if abs(surest.logit) >= _UNSURE:
             return _logistic(surest.logit)
-        return _logistic(panel_glance.glance(self._gray, surest.cut.first, surest.cut.second, surest.counted))
+        look = panel_glance.glance(self._gray, surest.cut.first, surest.cut.second, surest.counted)
+        return _logistic((1 - _LOOK) * surest.logit + _LOOK * look)
 
     @cached_property
     def _scene(self) -> Scene:

@@ -1,6 +1,6 @@
 """The second stage, where the cuts leave it open whether a figure has several panels: a look at the whole figure.
 
-A line through the middle of a brain looks like a gutter to whom sees only the line. A convolutional network of 120,000
+A line through the middle of a brain looks like a gutter to whom sees only the line. A convolutional network of 94,000
 weights sees the figure, made small, with the surest cut drawn in, and what was counted along that cut. It was trained
 on drawn figures (benchmarks/train_panel_glance.py).
 """
