@@ -22,8 +22,8 @@ HEADERS = ["x", "y", "width", "height", "letter"]
 FOLDER = Path("01_raw") / "panel_corrections"
 Cells = Sequence[Sequence[Any]]
 _HOW = (
-    "Boxes in pixels of the original: the left and upper edge, width and height. The ⋮ of a cell adds and removes rows; "
-    "a figure that is not compound has a single box. The latest correction counts before what was detected, from "
+    "Boxes in pixels of the original: the left and upper edge, width and height. The ⋮ of a cell adds and removes "
+    "rows; a figure that is not compound has a single box. The latest correction counts before what was detected, from "
     "the next `kedro run` on."
 )
 
