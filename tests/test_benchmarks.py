@@ -65,7 +65,7 @@ def test_a_benchmark_measures_and_writes_its_result(command: str, tmp_path: Path
         ("train_panel_letters.py --letters 600 --figures 2 --output letters.safetensors", "letters.safetensors"),
         ("layout_statistics.py --layouts layouts.tsv", "benchmarks/layout_statistics.json"),
     ],
-    ids=["cuts", "letters", "layouts"],
+    ids=["cuts", "glance", "letters", "layouts"],
 )
 def test_what_panels_are_found_with_is_made_by_the_project(command: str, made: str, tmp_path: Path) -> None:
     shutil.copytree(BENCHMARKS, tmp_path / "benchmarks", ignore=shutil.ignore_patterns("results", "__pycache__"))
