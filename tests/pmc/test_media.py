@@ -136,9 +136,7 @@ IMAGES = NAMES.filter(lambda name: name.lower().endswith(IMAGE_SUFFIXES))
 
 @settings(max_examples=200, deadline=None)
 @example(hrefs=["f1", "x-f1.thumbnail.jpg"], files={"f1.jpg": 1, "f1.thumbnail.jpg": 1})
-@example(
-    hrefs=["f1", "f1.thumbnail.jpg", "a.x-f1"], files={"x-f1.jpg": 1, "x-f1.thumbnail.jpg": 1, "a.x-f1.jpg": 1}
-)
+@example(hrefs=["f1", "f1.thumbnail.jpg", "a.x-f1"], files={"x-f1.jpg": 1, "x-f1.thumbnail.jpg": 1, "a.x-f1.jpg": 1})
 @given(hrefs=st.lists(NAMES, min_size=1, max_size=3), files=st.dictionaries(IMAGES, st.integers(1, 9), max_size=6))
 def test_what_the_extraction_takes_has_been_fetched(hrefs, files):
     cited = cited_images(article_xml(*hrefs), list(files))
