@@ -29,5 +29,5 @@ def test_file_of_another_form_is_named(tmp_path):
 
 
 def test_pipeline_cannot_write_corrections(tmp_path):
-    with pytest.raises(DatasetError, match="people write them"):
+    with pytest.raises(DatasetError, match="people draw panels"):
         PanelCorrectionsDataset(path=str(tmp_path)).save("x")
