@@ -56,8 +56,12 @@ class Corrector:
         """Append what the table holds to the person's file; says what became of it."""
         if row is None:
             return "Choose a figure first."
+        image = self._images.image(row["batch"], row["article_id"], row["file_name"])
         try:
-            path = append_correction(self._folder, expert or "", row["key"], panels_in(cells), datetime.now(UTC))
+            panels = panels_in(cells)
+            if image:
+                check_within(panels, *image.size)
+            path = append_correction(self._folder, expert or "", row["key"], panels, datetime.now(UTC))
         except BallotError as error:
             return f"Not saved: {error}."
         return f"Saved to {path.name}; it counts from the next `kedro run` on."
@@ -83,6 +87,18 @@ def panels_in(cells: Cells) -> list[LetteredBox]:
             raise BallotError(f"row {number}: x, y, width and height must be numbers, found {sides}") from error
         panels.append((Box(top, left, top + height, left + width), str(letter or "").strip()))
     return panels
+
+
+def check_within(panels: Sequence[LetteredBox], width: int, height: int) -> None:
+    """Do nothing when all boxes end within an image of so many pixels.
+
+    Raises:
+        BallotError: naming the first that does not.
+    """
+    for number, (box, _) in enumerate(panels, start=1):
+        if box.right > width or box.bottom > height:
+            end = f"({box.right}, {box.bottom})"
+            raise BallotError(f"panel {number} ends at {end}, the image at ({width}, {height}): make it smaller")
 
 
 def build(gr: Any, corrector: Corrector, picture: Any) -> tuple[Any, Any]:

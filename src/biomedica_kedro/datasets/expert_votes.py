@@ -26,13 +26,13 @@ class ExpertVotesDataset(GivenDataset[pa.Table]):
         self._default = place(default) if default else None
 
     def load(self) -> pa.Table:
-        """Rows of `records.EXPERT_VOTES`.
+        """Rows of all files.
 
         Raises:
-            DatasetError: when a file is not in the form of votes; names the file and the line.
+            DatasetError: when a file is not in its form; names the file and the line.
         """
         try:
-            return read_votes(self._files())
+            return self._rows()
         except BallotError as error:
             raise DatasetError(str(error)) from error
 
@@ -42,6 +42,9 @@ class ExpertVotesDataset(GivenDataset[pa.Table]):
         columns = ["expert", "question", "answers", "keys"]
         cells = [[SEPARATOR.join(v) if isinstance(v := row[c], list) else v for c in columns] for row in rows]
         return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": cells})
+
+    def _rows(self) -> pa.Table:
+        return read_votes(self._files())
 
     def _files(self) -> list[Path]:
         names = sorted(entry.name for entry in entries(self._folder) if entry.name.endswith(".csv"))
