@@ -173,10 +173,34 @@ def test_limits_hold_on_the_fast_way_too(limits):
     assert fast.value.reason is reason_of(content, **limits)
 
 
-def test_cut_jpeg_is_corrupt_on_the_fast_way_too():
-    content = encoded(photo(), "JPEG")
+JPEGS = {
+    "baseline": encoded(photo(), "JPEG"),
+    "gray": encoded(photo("L"), "JPEG"),
+    "rgb": encoded(photo(), "JPEG", keep_rgb=True),
+    "restarts": encoded(photo(), "JPEG", restart_marker_blocks=4),
+    "exif": turned(photo(), 1),
+    "progressive": encoded(photo(), "JPEG", progressive=True),
+}
+
+
+@pytest.mark.parametrize("content", JPEGS.values(), ids=JPEGS)
+def test_damaged_jpeg_gives_what_pillow_says_on_the_fast_way_too(content: bytes):
+    """Ended early, with a byte changed, and with bytes lost in between."""
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        at = int(rng.integers(4, len(content) - 2))
+        changed = bytes([content[at] ^ int(rng.integers(1, 256))])
+        damaged = content[:at] + (b"", changed + content[at + 1 :], content[at + 9 :])[number % 3]
+        assert outcome(read_pixels, damaged) == outcome(lambda given: np.array(as_rgb(open_image(given))), damaged)
+
+
+def test_jpeg_cut_after_its_preview_is_corrupt():
+    """The preview in its head has an end of its own."""
+    preview, whole = encoded(photo(side=32), "JPEG"), JPEGS["baseline"]
+    content = whole[:2] + b"\xff\xe1" + struct.pack(">H", len(preview) + 2) + preview + whole[2:]
+    np.testing.assert_array_equal(read_pixels(content), read_pixels(whole))
     with pytest.raises(DataError, match="corrupt_image"):
-        read_pixels(content[: len(content) // 2])
+        read_pixels(content[:-400])
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
