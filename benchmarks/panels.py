@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from unittest.mock import patch
 
 import numpy as np
 from drawn_figures import DrawnFigure, draw_figures
 from PIL import Image
+from reliability import DRAWN, draw_scores, reliability
 from report import machine, write_result
 
 from biomedica_kedro.images import panel_glance
@@ -41,7 +41,6 @@ CLASSES = {
 }
 ROUNDS = 5
 PRECISIONS = (0.95, 0.98, 0.99)
-_ENDS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 
 
 @dataclass(frozen=True)
@@ -95,25 +94,6 @@ def measure(read: Iterable[Read]) -> dict[str, object]:
 def _has_letter(read: Read, i: int, j: int) -> bool:
     words = read.reading.captions[j]
     return words is not None and words.letter == read.figure.labels[i]
-
-
-def reliability(read: Sequence[Read]) -> list[dict[str, object]]:
-    """How often figures of a probability really have several panels."""
-    rows = []
-    several = np.array([len(r.figure.boxes) > 1 for r in read])
-    p = np.array([r.probability for r in read])
-    for low, high in pairwise(_ENDS):
-        within = (p >= low) & ((p < high) | (high == 1.0))
-        if within.any():
-            rows.append(
-                {
-                    "probability": f"{low:.2f} to {high:.2f}",
-                    "figures": int(within.sum()),
-                    "mean probability": round(float(p[within].mean()), 3),
-                    "share with several panels": round(float(several[within].mean()), 3),
-                }
-            )
-    return rows
 
 
 def thresholds(read: Sequence[Read]) -> str:
@@ -189,10 +169,11 @@ def main() -> None:
                 )
     described = f"`python benchmarks/panels.py --figures {given.figures} --seed {given.seed}`; {machine()}."
     write_result("panels", "Panels found in drawn figures with real layouts", described, rows)
-    write_result(
-        "panel_scores", "How far the score of several panels can be trusted", f"{described} With captions.",
-        reliability(arms[True]), thresholds(arms[True]),
-    )  # fmt: skip
+    read = arms[True]
+    scores = reliability([one.probability for one in read], [len(one.figure.boxes) > 1 for one in read])
+    title = "How far the score of several panels can be trusted"
+    write_result(DRAWN, title, f"{described} With captions.", scores, thresholds(read))
+    draw_scores()
 
 
 if __name__ == "__main__":

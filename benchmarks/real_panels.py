@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
+from reliability import REAL, draw_scores, reliability
 from report import machine, write_result
 
 from biomedica_kedro.images.boxes import Box
@@ -50,9 +51,11 @@ def draw(packages: Path, sheets: Path) -> None:
     sheets.mkdir(parents=True, exist_ok=True)
     rows, drawn = [], []
     for number, (image, caption) in enumerate(images(packages)):
-        found, bare = (read_panels(image, words, PanelOptions()).boxes for words in (caption, ""))
-        rows.append({"image": number, "found": len(found), "found_without_caption": len(bare)})
-        drawn.append(with_boxes(image, found))
+        read, bare = (read_panels(image, words, PanelOptions()) for words in (caption, ""))
+        told = f"{read.score if read.is_multiple else 1 - read.score:.3f}"
+        found = {"found": len(read.boxes), "probability": told, "found_without_caption": len(bare.boxes)}
+        rows.append({"image": number, **found})
+        drawn.append(with_boxes(image, read.boxes))
     with (sheets / "verdicts.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, [*rows[0], *FILLED])
         writer.writeheader()
@@ -125,12 +128,17 @@ def main() -> None:
         return
     rows = read_verdicts(given.verdicts.read_text().splitlines())
     table = [(kind, [row for row in rows if row["kind"] == kind]) for kind in KINDS]
+    described = f"`python benchmarks/real_panels.py`; {machine()}. {len(rows)} images"
     write_result(
         "real_panels",
         "Panels of real figures, looked at by eye",
-        f"`python benchmarks/real_panels.py`; {machine()}. {len(rows)} images, read with their captions, and without.",
+        f"{described}, read with their captions, and without.",
         [count(kind, chosen) for kind, chosen in [*((k, c) for k, c in table if c), ("all", rows)]],
     )
+    scores = reliability([float(row["probability"]) for row in rows], [int(row["panels"]) > 1 for row in rows])
+    title = "How far the score of several panels can be trusted on real figures"
+    write_result(REAL, title, f"{described}, with captions.", scores)
+    draw_scores()
 
 
 if __name__ == "__main__":

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+VERDICTS = "image,found,probability,found_without_caption,kind,panels,boxes_right"
 
 
 @pytest.mark.parametrize(
@@ -43,8 +46,9 @@ def test_a_benchmark_measures_and_writes_its_result(command: str, tmp_path: Path
     panels = [{"label": "A", "caption": "Cells. Red."}, {"label": "B", "caption": "Cells. Green."}]
     caption = {"id": "1", "caption": "Cells. (A) Red. (B) Green.", "panels": panels}
     (tmp_path / "captions.jsonl").write_text(json.dumps(caption))
-    verdicts = "image,found,found_without_caption,kind,panels,boxes_right\n0,2,1,compound,2,yes\n1,1,1,formulas,1,yes\n"
-    (tmp_path / "verdicts.csv").write_text(verdicts)
+    verdicts = "0,2,0.9,1,compound,2,yes\n1,1,0.1,1,formulas,1,yes\n"
+    (tmp_path / "verdicts.csv").write_text(f"{VERDICTS}\n{verdicts}")
+    (tmp_path / "docs" / "images").mkdir(parents=True)
     environment = {name: value for name, value in os.environ.items() if name != "WDS_SECURE"}
 
     done = subprocess.run(
@@ -119,8 +123,22 @@ def test_real_figures_are_drawn_with_their_boxes_and_listed(tmp_path: Path) -> N
     )  # fmt: skip
 
     listed = (tmp_path / "sheets" / "verdicts.csv").read_text().splitlines()
-    assert listed == ["image,found,found_without_caption,kind,panels,boxes_right", "0,1,1,,,"]
+    assert listed[0] == VERDICTS
+    assert re.fullmatch(r"0,1,0\.[0-4]\d\d,1,,,", listed[1])
     assert Image.open(tmp_path / "sheets" / "sheet_0.png").size == (1880, 1200)
+
+
+def test_how_far_scores_of_panels_can_be_trusted_is_drawn(tmp_path: Path) -> None:
+    shutil.copytree(BENCHMARKS, tmp_path / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "docs" / "images").mkdir(parents=True)
+
+    subprocess.run(
+        [sys.executable, "-c", "import reliability; reliability.draw_scores()"], cwd=tmp_path / "benchmarks", check=True
+    )
+
+    drawn = np.asarray(Image.open(tmp_path / "docs" / "images" / "panel_scores.png").convert("RGB")).reshape(-1, 3)
+    for color in ((31, 119, 180), (214, 39, 40)):  # of the drawn figures, and of the real ones
+        assert (drawn == color).all(1).sum() > 100
 
 
 def test_table_of_real_panels_is_the_one_in_the_documentation() -> None:
