@@ -92,6 +92,7 @@ class RejectReason(StrEnum):
     IMAGE_TOO_LARGE = "image_too_large"
     IMAGE_TOO_SMALL = "image_too_small"
     UNSUPPORTED_FORMAT = "unsupported_format"
+    BOX_OUTSIDE_IMAGE = "box_outside_image"
     NO_CAPTION = "no_caption"
     EXCLUDED_KIND = "excluded_kind"
     TRANSLATION = "translation"

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from biomedica_corpus import CorpusOptions, write_corpus
+from biomedica_kedro.images.decode import ANY_SIZE, read_pixels
 from biomedica_kedro.pmc.archive import ARCHIVE, ArchiveWriter
 from biomedica_kedro.pmc.identifiers import batch_of
 from biomedica_kedro.records import IMAGE_CAPTION_PAIRS, Options, to_table
@@ -53,9 +54,10 @@ def write_articles(batch: Batch, options: UpstreamOptions) -> Tables:
     with batch.create_beside("article_archive", ARCHIVE) as path, ArchiveWriter(path) as archive:
         for row in batch.inputs["rows"]:
             content = (options.corpus / row["article_id"] / row["file_name"]).read_bytes()
+            height, width = read_pixels(content, ANY_SIZE).shape[:2]
             if row["key"] in options.spoiled:
                 content = bytes.fromhex(options.spoiled[row["key"]])
             archive.add(row["article_id"], row["file_name"], content, kind="media")
             digest = hashlib.sha256(content).hexdigest()
-            pairs.append({**row, "sha256": digest, "phash": digest[:16]})
+            pairs.append({**row, "sha256": digest, "phash": digest[:16], "width": width, "height": height})
     return {"article_archive": archive.index(), "image_caption_pairs": to_table(pairs, IMAGE_CAPTION_PAIRS)}

@@ -105,6 +105,21 @@ def test_panels_that_a_person_draws_count_before_the_detected_ones(annotated, tm
     assert corrected == {other: row for other, row in detected.items() if other != key}
 
 
+def test_panels_drawn_beyond_their_image_are_rejected(annotated, tmp_path):
+    annotation, made = annotated
+    keys = sorted(made["image_panels"].table()["key"].to_pylist())
+    path = append_correction(tmp_path, "Ada", keys[0], [(Box(0, 0, 30, 9000), "A")], datetime(2026, 1, 1, tzinfo=UTC))
+    again = Annotation(annotation.pairs, annotation.archive, tmp_path, annotation._run_node)
+    again.made = {**annotation.made, "panel_corrections": read_corrections([path])}
+
+    corrected = again.node("correct_panels")["image_panels"]
+
+    assert sorted(corrected.table()["key"].to_pylist()) == keys[1:]
+    (reject,) = corrected.rejects().to_pylist()
+    assert (reject["source"], reject["reason"]) == (keys[0], "box_outside_image")
+    assert "drawn by Ada: panel 1 ends at (9000, 30)" in reject["detail"]
+
+
 def test_report_compares_labels_with_the_known_classes(annotated, run_node):
     annotation, made = annotated
     truth = pq.read_table(annotation.pairs.path.parent / "corpus/truth.parquet", columns=COLUMNS)

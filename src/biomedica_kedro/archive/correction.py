@@ -16,7 +16,7 @@ from PIL import Image
 from biomedica_kedro.archive.images import ArchiveImages, outlined
 from biomedica_kedro.images.boxes import Box, LetteredBox
 from biomedica_kedro.labels.ballots import BallotError
-from biomedica_kedro.labels.panel_corrections import append_correction, panels_of, read_corrections
+from biomedica_kedro.labels.panel_corrections import append_correction, check_within, panels_of, read_corrections
 
 HEADERS = ["x", "y", "width", "height", "letter"]
 FOLDER = Path("01_raw") / "panel_corrections"
@@ -35,13 +35,19 @@ class Corrector:
         """Args: root: the data root; images: of that root; longest: side of a picture in pixels."""
         self._folder, self._images, self._longest = root / FOLDER, images, longest
 
-    def cells(self, row: Mapping[str, Any]) -> list[list[Any]]:
-        """Panels of an image as people last drew them, otherwise as they were detected; the whole image for one."""
-        said = [said for said in self._corrections() if said["key"] == row["key"]]
+    def cells(self, row: Mapping[str, Any]) -> tuple[list[list[Any]], str]:
+        """Panels of an image, and which file of corrections cannot be read.
+
+        They are those that people last drew, otherwise the detected ones; the whole image for one.
+        """
+        try:
+            said, wrong = [said for said in self._corrections() if said["key"] == row["key"]], ""
+        except BallotError as error:
+            said, wrong = [], f"{error}. Mend it: corrections are not shown, and the next `kedro run` stops at it."
         panels = panels_of(said) if said else self._images.panels(row["batch"], row["key"])
         image = None if panels else self._images.image(row["batch"], row["article_id"], row["file_name"])
         panels = panels or ([(Box(0, 0, image.height, image.width), "")] if image else [])
-        return [[box.left, box.top, box.width, box.height, letter] for box, letter in panels]
+        return [[box.left, box.top, box.width, box.height, letter] for box, letter in panels], wrong
 
     def picture(self, row: Mapping[str, Any], cells: Cells) -> tuple[Image.Image | None, str]:
         """The image with the boxes of the table, and which of its cells cannot be read."""
@@ -89,20 +95,8 @@ def panels_in(cells: Cells) -> list[LetteredBox]:
     return panels
 
 
-def check_within(panels: Sequence[LetteredBox], width: int, height: int) -> None:
-    """Do nothing when all boxes end within an image of so many pixels.
-
-    Raises:
-        BallotError: naming the first that does not.
-    """
-    for number, (box, _) in enumerate(panels, start=1):
-        if box.right > width or box.bottom > height:
-            end = f"({box.right}, {box.bottom})"
-            raise BallotError(f"panel {number} ends at {end}, the image at ({width}, {height}): make it smaller")
-
-
-def build(gr: Any, corrector: Corrector, picture: Any) -> tuple[Any, Any]:
-    """The widgets below the picture, wired to the corrector: the image that is shown, as a state, and the table."""
+def build(gr: Any, corrector: Corrector, picture: Any) -> tuple[Any, Any, Any]:
+    """The widgets below the picture, wired to the corrector: the image that is shown, as a state; table and message."""
     shown = gr.State(None)
     with gr.Accordion("Correct the panels", open=False, elem_id="correct"):
         gr.Markdown(_HOW)
@@ -120,4 +114,4 @@ def build(gr: Any, corrector: Corrector, picture: Any) -> tuple[Any, Any]:
 
     table.input(draw, [shown, table], [picture, status], show_progress="hidden")
     save.click(corrector.save, [expert, shown, table], status, show_progress="hidden")
-    return shown, table
+    return shown, table, status

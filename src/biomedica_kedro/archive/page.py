@@ -83,7 +83,7 @@ def _search_tab(gr: Any, view: _View, page: Any) -> None:
                 recipe = gr.Code(language="yaml", elem_id="recipe", label="conf/local/parameters_modeling.yml")
         with gr.Column(scale=2):
             picture = gr.Image(show_label=False, elem_id="picture", height=430)
-            current, panels = correction.build(gr, view.corrector, picture)
+            correcting = correction.build(gr, view.corrector, picture)
             about = gr.HTML(elem_id="about")
             with gr.Accordion("Why is this here?", open=False, elem_id="why"):
                 way = gr.HTML(elem_id="way")
@@ -101,7 +101,7 @@ def _search_tab(gr: Any, view: _View, page: Any) -> None:
         return view.show(rows, event.index)
 
     select.__annotations__["event"] = gr.SelectData  # Gradio looks at the annotation itself
-    gallery.select(select, shown, [picture, about, way, current, panels], show_progress="hidden")
+    gallery.select(select, shown, [picture, about, way, *correcting], show_progress="hidden")
     page.load(view.first, asked, found)
 
 
@@ -168,10 +168,10 @@ class _View:
 
     def show(self, rows: Sequence[Mapping[str, Any]], number: int) -> list[Any]:
         row = rows[number]
-        cells = self.corrector.cells(row)
+        cells, wrong = self.corrector.cells(row)
         picture, _ = self.corrector.picture(row, cells if len(cells) > 1 else [])
         about, way = cards.card(row, cards.how_found(row)), cards.way_list(way_of(row, self._root))
-        return [picture, about, way, dict(row), cells]
+        return [picture, about, way, dict(row), cells, wrong]
 
     def reasons(self) -> Any:
         import gradio as gr

@@ -75,6 +75,18 @@ def panels_of(rows: Sequence[Mapping[str, object]]) -> list[LetteredBox]:
     return [(box, str(letters[box] or "")) for box in in_reading_order(list(letters))]
 
 
+def check_within(panels: Sequence[LetteredBox], width: int, height: int) -> None:
+    """Do nothing when all boxes end within an image of so many pixels.
+
+    Raises:
+        BallotError: naming the first that does not.
+    """
+    for number, (box, _) in enumerate(panels, start=1):
+        if box.right > width or box.bottom > height:
+            end = f"({box.right}, {box.bottom})"
+            raise BallotError(f"panel {number} ends at {end}, the image at ({width}, {height}): make it smaller")
+
+
 def _moment(row: Mapping[str, object]) -> tuple[datetime, str]:
     """When and by whom a row was said: rows of one correction have it in common."""
     return datetime.fromisoformat(str(row["time"])), str(row["expert"])

@@ -22,9 +22,10 @@ from biomedica_kedro.images.panel_detectors import DetectOptions, read_image
 from biomedica_kedro.images.panels import IMAGE_PANELS, corrected_row, panel_row
 from biomedica_kedro.labels import clusters, propagation, sheets, votes
 from biomedica_kedro.labels.agreement import AGREEMENT, measure_agreement
+from biomedica_kedro.labels.ballots import BallotError
 from biomedica_kedro.labels.clusters import CENTROIDS, ClusterOptions
 from biomedica_kedro.labels.embedding import EmbedOptions, VectorStore, encode_images, stream_vectors, vectors_of
-from biomedica_kedro.labels.panel_corrections import panels_of
+from biomedica_kedro.labels.panel_corrections import check_within, panels_of
 from biomedica_kedro.labels.probe import LabelProbe
 from biomedica_kedro.labels.projection import PROJECTION, Projection, ProjectionOptions, gather_moments, project
 from biomedica_kedro.labels.propagation import PropagateOptions
@@ -32,7 +33,7 @@ from biomedica_kedro.labels.sheets import SheetOptions
 from biomedica_kedro.labels.votes import VoteOptions
 from biomedica_kedro.pmc.archive import ArchiveReader
 from biomedica_kedro.quality.duplicates import DuplicateOptions, find_duplicates
-from biomedica_kedro.records import to_table
+from biomedica_kedro.records import DataError, RejectReason, to_table
 from biomedica_kedro.stages import WHOLE, BatchFolder
 from biomedica_kedro.stages.stage import Batch, Tables, stage
 
@@ -66,21 +67,30 @@ def detect_panels(batch: Batch, options: DetectOptions) -> Tables:
     return {"detected_panels": to_table(found, IMAGE_PANELS)}
 
 
-@stage(version=1)
+@stage(version=2)
 def correct_panels(batch: Batch, options: DetectOptions) -> Tables:
-    """Put the panels that people have drawn in the place of the detected ones."""
+    """Put what people have drawn in the place of the detected panels; a box that leaves its image is rejected."""
     detected = batch.table("detected_panels")
     drawn = batch.inputs["panel_corrections"].filter(pc.field("key").isin(detected["key"]))
     if not drawn.num_rows:
         return {"image_panels": detected}
-    captions = _captions_of_panels(
-        batch.table("image_caption_pairs", ["key", "article_id", "figure_id", "caption"]).to_pylist()
-    )
-    corrected = {
-        key: corrected_row(key, panels_of(said), said[0]["expert"], captions[key], options)
-        for key, said in ((key, list(rows)) for key, rows in groupby(drawn.to_pylist(), itemgetter("key")))
-    }
-    rows = [corrected.get(row["key"], row) for row in detected.to_pylist()]
+    columns = ["key", "article_id", "figure_id", "caption", "width", "height"]
+    images = batch.table("image_caption_pairs", columns).to_pylist()
+    by_key, captions = {row["key"]: row for row in images}, _captions_of_panels(images)
+    corrections = {key: list(rows) for key, rows in groupby(drawn.to_pylist(), itemgetter("key"))}
+
+    def correct(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        key, said = row["key"], corrections.get(row["key"])
+        if said is None:
+            return row
+        panels, person = panels_of(said), said[0]["expert"]
+        try:
+            check_within(panels, by_key[key]["width"], by_key[key]["height"])
+        except BallotError as error:
+            raise DataError(RejectReason.BOX_OUTSIDE_IMAGE, f"drawn by {person}: {error}") from error
+        return corrected_row(key, panels, person, captions[key], options)
+
+    rows = batch.map(correct, detected.to_pylist(), source=lambda row: row["key"])
     return {"image_panels": to_table(rows, IMAGE_PANELS)}
 
 
