@@ -172,14 +172,9 @@ class Fetcher:
                 download.failures.append(Reject(f"{metadata.article_id}/{name}", STAGE, error.reason, error.detail))
 
     async def _fetch_file(
-        self,
-        files: ArticleFiles,
-        article_id: str,
-        file: RemoteFile,
-        *,
-        max_bytes: int,
+        self, files: ArticleFiles, article_id: str, file: RemoteFile, *, max_bytes: int,
         check: Callable[[bytes], Checked],
-    ) -> tuple[bytes, Checked]:
+    ) -> tuple[bytes, Checked]:  # fmt: skip
         """The content, from what was fetched before if it lies there, and what `check` makes of it."""
         found = self.fetched.find(article_id, file)
         if found is not None:

@@ -38,7 +38,6 @@ _RETRACTED = re.compile(r"article-type\s*=\s*[\"']retraction|related-article-typ
 _MANUSCRIPT = re.compile(r"pub-id-type\s*=\s*[\"']manuscript[\"']|\bopen_access\s+manuscript", re.I)
 _DATE = re.compile(r"<(?:[\w.-]+:)?pub-date\b(?![^<>]*pmc-release)[^<>]*>(.*?)</(?:[\w.-]+:)?pub-date>", re.DOTALL)
 
-
 # How the title of a retracted article, or of the notice, begins or ends; a word alone may be a matter of medicine.
 _NOTICE = r"(?:notice|notification|note|statement|announcement)"
 _WORK = r"(?:article|paper|manuscript|chapter|publication|study)"
@@ -152,9 +151,8 @@ def _pmcid(ids: dict[str, str]) -> tuple[str | None, int]:
 def _license_code(head: str) -> str | None:
     edges = list(_PERMISSIONS.finditer(head))
     block = head[edges[0].start() : edges[-1].end()] if edges else ""
-    return read_license(
-        *(one or other for one, other in _ATTRIBUTE.findall(block)), html.unescape(_TAG.sub("", block))
-    ).code
+    attributes = (one or other for one, other in _ATTRIBUTE.findall(block))
+    return read_license(*attributes, html.unescape(_TAG.sub("", block))).code
 
 
 def _citation(head: str) -> str | None:

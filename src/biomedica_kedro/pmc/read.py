@@ -13,13 +13,7 @@ from pydantic import Field
 
 from biomedica_kedro.http import run_bounded
 from biomedica_kedro.pmc.fetched_files import FetchedFiles
-from biomedica_kedro.pmc.metadata import (
-    ARTICLE_METADATA,
-    MAX_METADATA_BYTES,
-    RemoteFile,
-    metadata_name,
-    parse_metadata,
-)
+from biomedica_kedro.pmc.metadata import ARTICLE_METADATA, MAX_METADATA_BYTES, RemoteFile, metadata_name, parse_metadata
 from biomedica_kedro.pmc.source import REMOVED, Outage, Source
 from biomedica_kedro.records import HOW, DataError, Options, RejectReason, to_table
 
