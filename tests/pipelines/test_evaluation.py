@@ -284,5 +284,11 @@ def test_optional_model_that_cannot_be_had_is_told_and_the_rest_runs(
     made |= run_node("compare_models", options=OPTIONS, **made)
     assert "hf://nobody/nothing/none.pt" in made["benchmark_summary"]["left_out"]["absent"]
     assert "absent" not in set(made["benchmark_table"]["model_id"])
+    with monkeypatch.context() as only_measured:
+        only_measured.setattr("biomedica_kedro.encoders.ModelHandle.fetch", lambda self: pytest.fail("asked again"))
+        pages = {"benchmark_pages": {}}
+        (run,) = run_node("publish_benchmark", options=OPTIONS, **made, **pages)["benchmark_runs"]
+        run_node("promote_champion", options=OPTIONS, **made)
+    assert run.model_id == "checkpoint"
     with pytest.raises(ModelError, match="neither fetched nor found"):
         find_models(Models.model_validate([absent]), made["clip_checkpoint"])[0]["absent"].digest()

@@ -122,10 +122,11 @@ def publish_benchmark(
     options: ScoringOptions,
 ) -> list[BenchmarkRun]:
     """Make one run a model for the tracker."""
-    checkpoint = clip_checkpoint or _NO_CHECKPOINT
+    scores = _frame(benchmark_scores, SCORE_ROWS)
+    found, _ = find_models(models, clip_checkpoint or _NO_CHECKPOINT, set(scores["model_id"]))
     return benchmark_runs(
-        _frame(benchmark_scores, SCORE_ROWS), benchmark_table, active_tasks, benchmark_tasks,
-        described={model_id: handle.facts() for model_id, handle in find_models(models, checkpoint)[0].items()},
+        scores, benchmark_table, active_tasks, benchmark_tasks,
+        described={model_id: handle.facts() for model_id, handle in found.items()},
         prompt_set=options.zero_shot.prompt_set,
         artifacts={name: load().encode() for name, load in benchmark_pages.items()},
     )  # fmt: skip
@@ -136,8 +137,9 @@ def promote_champion(
     model_comparison: DataFrame, clip_checkpoint: BatchFolder | None, models: Models
 ) -> PromotionCandidate:
     """Say whom the leading model beats on the same samples."""
-    checkpoint = clip_checkpoint or _NO_CHECKPOINT
-    weights = {model_id: handle.weights() for model_id, handle in find_models(models, checkpoint)[0].items()}
+    compared = {models.leading.id, *model_comparison["model_a"], *model_comparison["model_b"]}
+    found, _ = find_models(models, clip_checkpoint or _NO_CHECKPOINT, compared)
+    weights = {model_id: handle.weights() for model_id, handle in found.items()}
     return promotion_candidate(model_comparison, weights, model_id=models.leading.id)
 
 
