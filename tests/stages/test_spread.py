@@ -85,6 +85,25 @@ def test_killing_a_worker_in_the_middle_loses_nothing(cluster, tmp_path):
     assert rows.rejects().num_rows == 0
 
 
+def test_result_whose_worker_died_before_it_was_looked_at_is_no_error(monkeypatch):
+    class Client:
+        def nthreads(self):
+            return {"a worker": 1}
+
+        def submit(self, function, task, *, key, **_):
+            function(task)
+            lost = SimpleNamespace(key=key, status="lost", exception=lambda: None)  # it waits for the second time
+            lost.add_done_callback = lambda callback: callback(lost)
+            return lost
+
+    monkeypatch.setattr(spread, "client_for", lambda *_: Client())
+    done: list[str] = []
+    spread.run_tasks(
+        "stage", lambda task: done.append(task.name), [SimpleNamespace(name="0000")], BatchOptions(workers=1)
+    )
+    assert done == ["0000"]
+
+
 def test_local_workers_give_the_same_tables_as_this_process(tmp_path):
     items = {f"{i:04d}": [f"{i}-{j}" for j in range(3)] for i in range(4)}
     here = run(tmp_path / "here", items, 0.0)

@@ -115,10 +115,11 @@ def _run_spread(
         except Empty:
             continue  # workers may have joined
         task, _ = running.pop(str(future.key))
-        if future.status == "finished":
+        # A result whose worker has died since is computed once more, while this waits: that is no error.
+        error = None if future.status == "finished" else future.exception()
+        if error is None:
             yield task.name
             continue
-        error = future.exception()
         if not isinstance(error, KilledWorker):
             raise _task_error(stage, task.name, error) from error
         survivor = task.without_last_item()
