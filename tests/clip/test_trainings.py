@@ -1,5 +1,6 @@
 """Folders of trainings: what a killed process left in them goes when the training is finished."""
 
+import socket
 import subprocess
 import sys
 
@@ -15,7 +16,8 @@ def test_finished_training_holds_nothing_that_a_kill_left(tmp_path):
     training.mkdir(parents=True)
     killed = subprocess.Popen([sys.executable, "-c", "pass"])
     killed.wait()
-    for name in (f".all.safetensors.{killed.pid}.tmp", f"..all.safetensors.{killed.pid}.tmp.{killed.pid}.tmp"):
+    left = f"{killed.pid}@{socket.gethostname()}.tmp"
+    for name in (f".all.safetensors.{left}", f"..all.safetensors.{left}.{left}"):
         (training / name).write_bytes(b"half")
     (training / ".tmpSFTq1e").write_bytes(b"half")  # as safetensors names it
     (training / "all.safetensors").write_bytes(b"weights")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -98,14 +99,17 @@ def test_temporary_files_of_killed_runs_are_removed_and_those_of_others_kept(beg
     layer = tmp_path / "data/01_raw"
     kept_of_a_batch = layer / "article_metadata/.kept"
     kept_of_a_batch.mkdir(parents=True)
-    also_left = kept_of_a_batch / f".0000.json.{killed.pid}.tmp"
-    left, kept = (layer / f".article_inventory.parquet.{pid}.tmp" for pid in (killed.pid, os.getpid()))
-    for path in (left, also_left, kept, layer / ".votes.tmp", layer / "votes.tmp"):
+    host = socket.gethostname()
+    also_left = kept_of_a_batch / f".0000.json.{killed.pid}@{host}.tmp"
+    left, kept = (layer / f".article_inventory.parquet.{pid}@{host}.tmp" for pid in (killed.pid, os.getpid()))
+    elsewhere, long_ago = (layer / f".{name}.parquet.{killed.pid}@other.host.tmp" for name in ("now", "long_ago"))
+    for path in (left, also_left, kept, elsewhere, long_ago, layer / ".votes.tmp", layer / "votes.tmp"):
         path.write_bytes(b"half")
+    os.utime(long_ago, (time.time() - 90_000,) * 2)
     begin(array_index=1, array_count=2).after_pipeline_run()
     assert left.exists() and also_left.exists(), "another machine's array job may be writing it"
     begin().after_pipeline_run()
-    names = [kept.name, ".votes.tmp", "votes.tmp", "article_metadata"]
+    names = [kept.name, elsewhere.name, ".votes.tmp", "votes.tmp", "article_metadata"]
     assert sorted(path.name for path in layer.iterdir()) == sorted(names)
     assert not list(kept_of_a_batch.iterdir())
 

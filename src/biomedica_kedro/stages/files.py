@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+import socket
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +26,8 @@ import orjson
 from biomedica_kedro.stages.place import Place, scratch_root
 
 TEMPORARY_SUFFIX = ".tmp"
+_WRITER = re.compile(rf".*\.(?P<process>\d+)@(?P<host>[^@]+){re.escape(TEMPORARY_SUFFIX)}")
+_SECONDS_UNTIL_FORGOTTEN = 24 * 3600
 _END_OF_PARQUET = 8  # length of the footer, and the magic number
 
 
@@ -54,7 +59,7 @@ def atomic_path(path: Place) -> Iterator[Path]:
             put(temporary, path)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    temporary = path.with_name(f".{path.name}.{writer_name()}{TEMPORARY_SUFFIX}")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -65,12 +70,28 @@ def atomic_path(path: Place) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def writer_name() -> str:
+    """This process among all that write to a disk: machines, and containers above all, have numbers in common."""
+    return f"{os.getpid()}@{socket.gethostname()}"
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of `atomic_path` in a folder whose process, of this machine, is no more."""
+    """Remove the temporary files of `atomic_path` in a folder whose writer is no more.
+
+    A process of another machine is taken to be so after a day in which it wrote nothing.
+    """
     for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        process = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2]
-        if process.isdecimal() and not _is_running(int(process)):
+        writer = _WRITER.fullmatch(path.name)
+        if writer is not None and _is_gone(path, int(writer["process"]), writer["host"]):
             path.unlink(missing_ok=True)
+
+
+def _is_gone(path: Path, process: int, host: str) -> bool:
+    if host == socket.gethostname():
+        return not _is_running(process)
+    with suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > _SECONDS_UNTIL_FORGOTTEN
+    return False
 
 
 def remove_unnamed_leftovers(folder: Path) -> None:
