@@ -11,8 +11,6 @@ image that cannot be had is one too, and its article is archived without it.
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,14 +26,12 @@ from biomedica_kedro.pmc.metadata import MAX_METADATA_BYTES, ArticleMetadata, Re
 from biomedica_kedro.pmc.source import ArticleFiles, Outage, Source
 from biomedica_kedro.records import HOW, DataError, Options, Reject, RejectReason
 from biomedica_kedro.stages.identity import digest_of
-
-logger = logging.getLogger(__name__)
+from biomedica_kedro.stages.progress import Progress
 
 Checked = TypeVar("Checked")
 
 STAGE = "fetch_articles"
 _TRIES_ON_WRONG_MD5 = 3
-_SECONDS_BETWEEN_PROGRESS_LINES = 10.0
 
 
 class MediaPolicy(StrEnum):
@@ -94,7 +90,6 @@ class Fetcher:
     fetched: FetchedFiles
     kept: PreviousArchive
     options: FetchOptions
-    n_bytes: int = 0
 
     def fetch(self, articles: Sequence[Mapping[str, Any]], batch: str) -> list[Download]:
         """Fetch articles.
@@ -107,13 +102,13 @@ class Fetcher:
         Raises:
             SourceError: when the source is down; see `FetchOptions.max_failed_share`.
         """
-        progress = _Progress(batch, len(articles))
+        progress = Progress(f"{STAGE}, batch {batch}", len(articles), "articles")
         outage = Outage(self.options.max_failed_share, "fetch_articles.max_failed_share")
 
         async def fetch(row: Mapping[str, Any]) -> Download:
             download = self._reuse(row) or await self._fetch_article(row)
             outage.count(f"{row['article_id']}: {download.failures[0].detail}" if download.is_transient else None)
-            progress.show(outage.n_done, self.n_bytes)
+            progress.advance()
             return download
 
         ordered = sorted(articles, key=lambda row: str(row["article_id"]))
@@ -188,7 +183,6 @@ class Fetcher:
             raise DataError(RejectReason.CHECKSUM_MISMATCH, detail)
         checked = check(content)
         self.fetched.write(article_id, file.name, content)
-        self.n_bytes += len(content)
         return content, checked
 
 
@@ -196,25 +190,3 @@ def _wanted_images(metadata: ArticleMetadata, text: bytes, policy: MediaPolicy) 
     if policy is MediaPolicy.NONE:
         return []
     return sorted(metadata.image_names) if policy is MediaPolicy.ALL else cited_images(text, metadata.image_names)
-
-
-@dataclass(slots=True)
-class _Progress:
-    """A line now and then: articles and megabytes a second, and when it will be over."""
-
-    batch: str
-    n_articles: int
-    started: float = field(default_factory=time.monotonic)
-    last_line: float = field(default_factory=time.monotonic)
-
-    def show(self, n_done: int, n_bytes: int) -> None:
-        now = time.monotonic()
-        if now - self.last_line < _SECONDS_BETWEEN_PROGRESS_LINES:
-            return
-        self.last_line = now
-        rate = n_done / (now - self.started)
-        logger.info(
-            "%s: batch %s, %d of %d articles, %.1f articles/s, %.1f MB/s, %.0f s to go",
-            STAGE, self.batch, n_done, self.n_articles, rate, n_bytes / 1e6 / (now - self.started),
-            (self.n_articles - n_done) / rate,
-        )  # fmt: skip
