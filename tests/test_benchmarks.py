@@ -141,8 +141,9 @@ def test_how_far_scores_of_panels_can_be_trusted_is_drawn(tmp_path: Path) -> Non
         assert (drawn == color).all(1).sum() > 100
 
 
-def test_table_of_real_panels_is_the_one_in_the_documentation() -> None:
-    written = (BENCHMARKS / "results" / "real_panels.md").read_text().splitlines()
+@pytest.mark.parametrize(("name", "mark"), [("real_panels", "|"), ("sub_figures", "| mean |")])
+def test_results_of_panels_are_those_in_the_documentation(name: str, mark: str) -> None:
+    written = (BENCHMARKS / "results" / f"{name}.md").read_text().splitlines()
     page = (BENCHMARKS.parent / "docs" / "how-to" / "panels.md").read_text()
 
-    assert "\n".join(line for line in written if line.startswith("|")) in page
+    assert "\n".join(line for line in written if line.startswith("|") and mark in line) in page
