@@ -79,7 +79,9 @@ def find_duplicates(images: Iterable[pa.Table], vectors: Vectors, options: Dupli
     exact = _numbered(contents)[order]
     del contents
     known = np.flatnonzero(is_hashed[order])
-    edges = [_chains(exact), _near_pairs(known, hashes[order[known]], order, vectors, options)]
+    hashes = hashes[order[known]]
+    edges = [_chains(exact), _near_pairs(known, hashes, order, vectors, options)]
+    del known, hashes, is_hashed
     left, right = np.concatenate(edges, axis=1)
     graph = coo_matrix((np.ones(len(left), dtype=np.int8), (left, right)), shape=(len(order), len(order)))
     _, group = connected_components(graph, directed=False)
@@ -142,7 +144,8 @@ def _numbered(contents_N2: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
 def _chains(values: npt.NDArray[np.int64]) -> Pairs:
     """Pairs (i, j) that link equal values in a chain: int64 [2, P]."""
     order = np.argsort(values, kind="stable")
-    equal = np.flatnonzero(values[order][1:] == values[order][:-1])
+    values = values[order]
+    equal = np.flatnonzero(values[1:] == values[:-1])
     return np.stack([order[equal], order[equal + 1]])
 
 
@@ -210,10 +213,12 @@ def _candidates(
     order = np.lexsort((hashes, hashes & band))
     values = hashes[order] & band
     is_last = np.append(values[1:] != values[:-1], True)
-    ends = np.flatnonzero(is_last)
-    sizes = np.diff(ends, prepend=-1)
-    reach = np.repeat(np.where(sizes > max_bucket, min(_NEIGHBORS, max_bucket), sizes), sizes)
-    crowded[order[np.repeat(sizes > max_bucket, sizes)]] = True
+    sizes = np.diff(np.flatnonzero(is_last), prepend=-1).astype(np.int32)
+    is_crowded = np.repeat(sizes > max_bucket, sizes)
+    crowded[order[is_crowded]] = True
+    reach = np.repeat(sizes, sizes)
+    reach[is_crowded] = min(_NEIGHBORS, max_bucket)
+    del sizes, is_crowded
     alive = np.flatnonzero(~is_last)  # the first of pairs that are `step` apart
     step = 1
     while len(alive):
