@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     logging.getLogger("biomedica_kedro").setLevel(logging.INFO)
+    sizes = f"--articles {given.articles} --articles-per-batch {given.articles_per_batch} --workers {given.workers}"
     runs = []
     with tempfile.TemporaryDirectory() as folder, object_store() as bucket:
         for n_articles in (_FEW, given.articles // 10, given.articles):
@@ -79,8 +80,12 @@ def main() -> None:
             n_batches = max(1, n_articles // given.articles_per_batch)
             batches = BatchOptions(count=n_batches, workers=given.workers)
             runs.append(measured(articles, f"{bucket}/{n_articles}", n_articles, batches))
-    rows = rows_of(runs[1:])  # the first loads what is loaded once
-    sizes = f"--articles {given.articles} --articles-per-batch {given.articles_per_batch} --workers {given.workers}"
+            if len(runs) > 1:  # the first loads what is loaded once
+                write(sizes, rows_of(runs[1:]))
+
+
+def write(sizes: str, rows: Sequence[dict[str, object]]) -> None:
+    """Write the table, again after each size: the largest takes an hour."""
     described = f"`python benchmarks/scale_run.py {sizes}`; {machine()}"
     write_result("scale_run", "Ingestion to serialization as the corpus grows", described, rows)
     if PAGE.is_file():
