@@ -118,6 +118,8 @@ def test_panels_drawn_beyond_their_image_are_rejected(annotated, tmp_path):
     (reject,) = corrected.rejects().to_pylist()
     assert (reject["source"], reject["reason"]) == (keys[0], "box_outside_image")
     assert "drawn by Ada: panel 1 ends at (9000, 30)" in reject["detail"]
+    labels = again.node("propagate_labels")["image_labels"]
+    assert sorted(labels.table()["key"].to_pylist()) == keys, "an image without panels is labeled all the same"
 
 
 def test_report_compares_labels_with_the_known_classes(annotated, run_node):
